@@ -1,0 +1,249 @@
+"""What a job is: the definition that code owns, its retries and its thresholds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from mainspring.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mainspring.domain.schedule import Cron, Every, OnStartup
+
+    Schedule = Cron | Every | OnStartup
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+RESERVED_NAMES: Final = frozenset({"register", "bulk", "status", "stats", "reports", "runs", "trigger", "executions", "ws"})
+DEFAULT_TIMEOUT: Final = timedelta(hours=1)
+DEFAULT_QUEUE: Final = "default"
+
+
+class Overlap(StrEnum):
+    """What a schedule does when its previous run has not ended."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    CANCEL_RUNNING = "cancel_running"
+    ALLOW = "allow"
+
+
+class Misfire(StrEnum):
+    """What a schedule does about instants that passed while nobody could fire them."""
+
+    SKIP = "skip"
+    FIRE_ONCE = "fire_once"
+    FIRE_ALL = "fire_all"
+
+
+class OnLost(StrEnum):
+    """What becomes of an execution whose node died: try again, or fail (at most one start)."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class ExecutorKind(StrEnum):
+    """How an attempt is carried out; `auto` is async for coroutine functions and a thread for others."""
+
+    AUTO = "auto"
+    ASYNC = "async"
+    THREAD = "thread"
+    PROCESS = "process"
+    DASK = "dask"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and how soon a failed execution is tried again.
+
+    The wait before retry n (from 0) is `min(cap, base × factorⁿ) × U(1 - jitter, 1 + jitter)`, and never less than
+    what the error asks for (contract §1).
+
+    Args:
+        max_retries: Retries after the first attempt, 0 to 100.
+        base: The wait before the first retry.
+        factor: What each further wait is multiplied by, at least 1.
+        cap: The longest wait.
+        jitter: Share by which a wait varies, 0 to 1.
+        deadline: No retry is granted that would start later than this after the execution was first available.
+
+    Example:
+        >>> Retry(max_retries=5, base=timedelta(seconds=2)).delay(2, chance=0.5)
+        8.0
+    """
+
+    max_retries: int = 3
+    base: timedelta = timedelta(seconds=10)
+    factor: float = 2.0
+    cap: timedelta = timedelta(hours=1)
+    jitter: float = 0.2
+    deadline: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse figures that no wait can be computed from."""
+        problem = None
+        if not 0 <= self.max_retries <= 100:  # noqa: PLR2004 - said in the message
+            problem = f"max_retries is {self.max_retries}: it must be 0 to 100"
+        elif self.base < timedelta(0) or self.cap < timedelta(0):
+            problem = "base and cap must not be negative"
+        elif self.factor < 1:
+            problem = f"factor is {self.factor}: it must be at least 1"
+        elif not 0 <= self.jitter <= 1:
+            problem = f"jitter is {self.jitter}: it must be 0 to 1"
+        if problem:
+            msg = f"Retry: {problem}"
+            raise DefinitionError(msg)
+
+    def delay(self, retry_count: int, *, chance: float, at_least: float | None = None) -> float:
+        """Return the wait in seconds before the next retry.
+
+        Args:
+            retry_count: Retries granted so far.
+            chance: A random number in [0, 1).
+            at_least: Seconds that the error asks for; the jitter is then added, never taken off.
+        """
+        cap = self.cap.total_seconds()
+        try:
+            wait = min(cap, self.base.total_seconds() * self.factor**retry_count)
+        except OverflowError:
+            wait = cap
+        spread = wait * (1 - self.jitter + 2 * self.jitter * chance)
+        return max(spread, at_least * (1 + self.jitter * chance)) if at_least else spread
+
+    def is_past_deadline(self, age: timedelta, wait: float) -> bool:
+        """Whether an attempt that starts `wait` seconds from now would be later than the deadline allows."""
+        return self.deadline is not None and age + timedelta(seconds=wait) > self.deadline
+
+
+NO_RETRY: Final = Retry(max_retries=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The limits whose breach opens an alert (cron-tracking document).
+
+    Args:
+        staleness: Silence after a due run before the job counts as stale; None: schedule, grace and usual duration.
+        failure_rate: Share of failures over at least 10 runs, 0 to 1.
+        execution_time: The longest run that is not worth an alert; None: no limit.
+        consecutive_failures: Failures in a row that open an alert.
+    """
+
+    staleness: timedelta | None = None
+    failure_rate: float = 0.2
+    execution_time: timedelta | None = None
+    consecutive_failures: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class JobConfig:
+    """The configuration of a job registered as an object (platform-jobs document).
+
+    Args:
+        name: The unique name, `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`.
+        description: One sentence for people.
+        schedule: When it fires.
+        schedule_interval_ms: The same as an interval in milliseconds; give one of the two.
+        enabled: Whether it fires and may be triggered.
+        run_on_startup: Whether it also runs once when a node starts.
+        timeout: The longest attempt.
+        group: A label that people sort by.
+        retry: Retries; None: none for scheduled jobs.
+        thresholds: The limits that open alerts.
+    """
+
+    name: str
+    description: str = ""
+    schedule: Schedule | None = None
+    schedule_interval_ms: int | None = None
+    enabled: bool = True
+    run_on_startup: bool = False
+    timeout: timedelta = DEFAULT_TIMEOUT
+    group: str = "default"
+    retry: Retry | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    """What exists in code under a unique name. Admins change its schedule's *when*, never this."""
+
+    name: str
+    description: str = ""
+    display_name: str = ""
+    group: str = "default"
+    job_type: str = "job"
+    queue: str = DEFAULT_QUEUE
+    schedule: Schedule | None = None
+    schedule_payload: Any = None
+    run_on_startup: bool = False
+    enabled: bool = True
+    retry: Retry | None = None
+    timeout: timedelta = DEFAULT_TIMEOUT
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    executor: ExecutorKind = ExecutorKind.AUTO
+    max_running: int | None = None
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    overlap: Overlap = Overlap.SKIP
+    misfire: Misfire = Misfire.FIRE_ONCE
+    catch_up: timedelta = timedelta(hours=24)
+    jitter: timedelta = timedelta(0)
+    on_demand: bool = False
+    depends_on: tuple[str, ...] = ()
+    on_lost: OnLost = OnLost.RETRY
+    sensitive: tuple[str, ...] = ()
+    searchable: tuple[str, ...] = ()
+    allow_money: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    memory_limit: int | None = None
+    cpu_limit: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could never run."""
+        check_name(self.name)
+        if self.timeout <= timedelta(0):
+            msg = f"job {self.name!r}: timeout is {self.timeout}: it must be longer than zero"
+            raise DefinitionError(msg)
+        if self.max_running is not None and self.max_running < 1:
+            msg = f"job {self.name!r}: max_running is {self.max_running}: it must be at least 1"
+            raise DefinitionError(msg)
+
+    @property
+    def running_limit(self) -> int | None:
+        """How many of it may run at once: as declared, else one for a job with a schedule, else without limit."""
+        if self.max_running is not None:
+            return self.max_running
+        return 1 if self.schedule is not None or self.concurrency_key is not None else None
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a job may be called so.
+
+    Raises:
+        DefinitionError: The name breaks the rule of contract §4, or is a word of the API's own paths.
+    """
+    if not _NAME.fullmatch(name):
+        msg = (
+            f"job name {name!r} cannot be used: a name begins with a letter or digit, goes on with letters, digits, "
+            "dots, underscores or hyphens, and has at most 200 characters"
+        )
+        raise DefinitionError(msg)
+    if name in RESERVED_NAMES:
+        msg = f"job name {name!r} is a word of the API's own paths; choose another, for instance {name + '-job'!r}"
+        raise DefinitionError(msg)
+    return name
+
+
+def max_retries_for(requested: int | None, retry: Retry | None, *, on_demand: bool) -> int:
+    """Return how many retries an execution has: request, else definition, else 3 on demand and 0 otherwise."""
+    if requested is not None:
+        return requested
+    if retry is not None:
+        return retry.max_retries
+    return 3 if on_demand else 0

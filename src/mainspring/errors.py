@@ -1,0 +1,208 @@
+"""One tree of exceptions: each says what happened, to which thing, and what to do about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class MainspringError(Exception):
+    """The root of everything that mainspring raises on purpose.
+
+    Attributes:
+        code: A stable word in capitals that programs may match on; it never changes with the wording.
+    """
+
+    code: ClassVar[str] = "MAINSPRING_ERROR"
+
+
+# What a job's author raises ------------------------------------------------------------------------------------------
+
+
+class PermanentError(MainspringError):
+    """The job cannot succeed by being tried again: it fails at once, whatever retries are left.
+
+    Example:
+        >>> raise PermanentError("customer 42 does not exist")
+        Traceback (most recent call last):
+        ...
+        mainspring.errors.PermanentError: customer 42 does not exist
+    """
+
+    code = "PERMANENT_ERROR"
+
+
+class TransientError(MainspringError):
+    """The job met a trouble that passes: it is tried again while retries are left.
+
+    Args:
+        message: What happened.
+        retry_after: The least time before the next try, when the other side said one (`Retry-After`).
+
+    Example:
+        >>> raise TransientError("rate limited by the mail provider", retry_after=timedelta(minutes=1))
+        Traceback (most recent call last):
+        ...
+        mainspring.errors.TransientError: rate limited by the mail provider
+    """
+
+    code = "TRANSIENT_ERROR"
+
+    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        """Keep the message and the wait that the other side asked for."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SkipExecution(MainspringError):  # noqa: N818 - an outcome that a handler chooses, not an error
+    """The handler decided that this run is not to happen: the execution ends `skipped` with this reason."""
+
+    code = "SKIPPED"
+
+
+# What the runtime raises ---------------------------------------------------------------------------------------------
+
+
+class IllegalTransitionError(MainspringError):
+    """A status was asked to become one that the transition table does not allow."""
+
+    code = "ILLEGAL_TRANSITION"
+
+
+class LeaseLostError(MainspringError):
+    """The attempt no longer holds its execution: another attempt has a newer fence, or the lease ran out."""
+
+    code = "LEASE_LOST"
+
+
+class JobCancelledError(MainspringError):
+    """The work was told to stop: cancelled by someone, timed out, or its lease was lost."""
+
+    code = "JOB_CANCELLED"
+
+
+class JobTimeoutError(MainspringError):
+    """The attempt ran longer than the timeout of its job."""
+
+    code = "JOB_TIMEOUT"
+
+
+class JobCrashedError(MainspringError):
+    """The process that carried out the attempt ended without an answer."""
+
+    code = "JOB_CRASHED"
+
+
+class ExecutionFailedError(MainspringError):
+    """An execution that somebody waited for ended without success.
+
+    Args:
+        message: What happened, with the job's name and the execution's id.
+        status: The final status, for instance `failed` or `cancelled`.
+    """
+
+    code = "EXECUTION_FAILED"
+
+    def __init__(self, message: str, *, status: str) -> None:
+        """Keep the message and the final status."""
+        super().__init__(message)
+        self.status = status
+
+
+class WaitTimeoutError(MainspringError, TimeoutError):
+    """The wait for an execution ended before the execution did; the execution goes on."""
+
+    code = "WAIT_TIMEOUT"
+
+
+# What configuration and registration raise ---------------------------------------------------------------------------
+
+
+class ConfigurationError(MainspringError):
+    """A setting is missing, unknown or out of its range; the message names it and the way out."""
+
+    code = "CONFIGURATION"
+
+
+class DefinitionError(MainspringError):
+    """A job is declared in a way that cannot work: a bad name, two jobs of one name, a signature nobody can call."""
+
+    code = "JOB_DEFINITION"
+
+
+class JobNotFoundError(MainspringError):
+    """No job of that name is registered."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class NotRunningError(MainspringError):
+    """The application has no open store: start it with `async with app.running():` or `mainspring serve`."""
+
+    code = "NOT_RUNNING"
+
+
+class InvalidPayloadError(PermanentError):
+    """The payload does not fit the job's payload type."""
+
+    code = "INVALID_PAYLOAD"
+
+
+class PayloadTooLargeError(MainspringError):
+    """A payload is larger than 256 kB as JSON: store the data elsewhere and pass a reference."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+# What commands on executions raise -----------------------------------------------------------------------------------
+
+
+class ExecutionNotFoundError(MainspringError):
+    """No execution of that id is visible to the caller."""
+
+    code = "EXECUTION_NOT_FOUND"
+
+
+class NotCancellableError(MainspringError):
+    """The execution has already ended."""
+
+    code = "JOB_NOT_CANCELLABLE"
+
+
+class NotRetryableError(MainspringError):
+    """The execution did not fail, or it has no retries left."""
+
+    code = "JOB_NOT_RETRYABLE"
+
+
+class PermissionDeniedError(MainspringError):
+    """The caller may not do this; the message names the permission that is missing."""
+
+    code = "PERMISSION_DENIED"
+
+
+# What the store raises -----------------------------------------------------------------------------------------------
+
+
+class StoreError(MainspringError):
+    """The root of everything about the database."""
+
+    code = "STORE"
+
+
+class DatabaseUnreachableError(StoreError):
+    """The database does not answer."""
+
+    code = "DATABASE_UNREACHABLE"
+
+
+class SchemaMismatchError(StoreError):
+    """The database holds another version of the schema than this build needs."""
+
+    code = "SCHEMA_MISMATCH"
+
+
+class IntegrityError(StoreError):
+    """The data contradicts itself: a damaged file, a broken audit chain, a file of another host."""
+
+    code = "INTEGRITY"

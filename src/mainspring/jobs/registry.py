@@ -1,0 +1,154 @@
+"""The jobs that this program can run: their definitions and handlers, by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from mainspring.domain.job import JobConfig, JobDefinition
+from mainspring.domain.schedule import Cron, Every, OnStartup
+from mainspring.errors import DefinitionError, JobNotFoundError
+from mainspring.jobs.handler import Handler, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredJob:
+    """A definition with the handler that carries it out.
+
+    Attributes:
+        definition: What the job is.
+        handler: How to call it.
+        place: Where it was declared, `file:line`, for messages.
+        is_object: Whether it was registered as an object with `config` (the platform-jobs document).
+    """
+
+    definition: JobDefinition
+    handler: Handler
+    place: str
+    is_object: bool = False
+
+
+class JobRegistry:
+    """Every job of one application."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._jobs: dict[str, RegisteredJob] = {}
+
+    def __len__(self) -> int:
+        """Return how many jobs there are."""
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[RegisteredJob]:
+        """Iterate in the order of registration."""
+        return iter(tuple(self._jobs.values()))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a job of that name is registered."""
+        return name in self._jobs
+
+    def add(self, definition: JobDefinition, function: Callable[..., object], *, is_object: bool = False) -> RegisteredJob:
+        """Register a function under a definition.
+
+        Raises:
+            DefinitionError: A job of that name exists, or the function's signature cannot be called.
+        """
+        place = _place(function)
+        if existing := self._jobs.get(definition.name):
+            msg = (
+                f"two jobs are called {definition.name!r}: one at {existing.place}, one at {place}. "
+                "A name identifies a job for ever; rename one of them"
+            )
+            raise DefinitionError(msg)
+        job = RegisteredJob(definition, bind(function, job_name=definition.name), place, is_object)
+        self._jobs[definition.name] = job
+        return job
+
+    def add_object(self, job: object) -> RegisteredJob:
+        """Register an object with `config` and `execute`, or with the attributes of the scheduler document."""
+        execute = getattr(job, "execute", None)
+        if not callable(execute):
+            msg = f"{type(job).__name__} cannot be registered: it has no `execute` method"
+            raise DefinitionError(msg)
+        return self.add(_definition_of(job), execute, is_object=isinstance(getattr(job, "config", None), JobConfig))
+
+    def get(self, name: str) -> RegisteredJob:
+        """Return the job of that name.
+
+        Raises:
+            JobNotFoundError: There is none; the message names the nearest ones.
+        """
+        try:
+            return self._jobs[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self._jobs, n=3)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            msg = f"no job is called {name!r}{hint}"
+            raise JobNotFoundError(msg) from None
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names in the order of registration."""
+        return tuple(self._jobs)
+
+
+def first_paragraph(documentation: str | None) -> str:
+    """Return the first paragraph of a docstring on one line: the default description of a job."""
+    return " ".join(inspect.cleandoc(documentation or "").split("\n\n", 1)[0].split())
+
+
+def _place(function: Callable[..., object]) -> str:
+    code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+def _definition_of(job: object) -> JobDefinition:
+    config = getattr(job, "config", None)
+    described = first_paragraph(type(job).__doc__)
+    if isinstance(config, JobConfig):
+        return JobDefinition(
+            name=config.name,
+            description=config.description or described,
+            group=config.group,
+            schedule=_schedule_of(config),
+            run_on_startup=config.run_on_startup,
+            enabled=config.enabled,
+            retry=config.retry,
+            timeout=config.timeout,
+            thresholds=config.thresholds,
+        )
+    name = _attribute(job, "name")
+    if not isinstance(name, str):
+        msg = f"{type(job).__name__} cannot be registered: it has neither a `config` (JobConfig) nor a `name`"
+        raise DefinitionError(msg)
+    expression = _attribute(job, "cron_expression")
+    return JobDefinition(
+        name=name,
+        display_name=cast("str", _attribute(job, "display_name") or ""),
+        description=cast("str", _attribute(job, "description") or described),
+        job_type=cast("str", _attribute(job, "job_type") or "job"),
+        schedule=Cron(expression) if isinstance(expression, str) else None,
+        enabled=bool(getattr(job, "enabled", True)),
+    )
+
+
+def _attribute(job: object, name: str) -> object:
+    camel = name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:])
+    return cast("Any", getattr(job, name, None) or getattr(job, camel, None))
+
+
+def _schedule_of(config: JobConfig) -> Cron | Every | OnStartup | None:
+    if config.schedule_interval_ms is None:
+        return config.schedule
+    if config.schedule is not None:
+        msg = f"job {config.name!r}: it has both `schedule` and `schedule_interval_ms`; keep one"
+        raise DefinitionError(msg)
+    if config.schedule_interval_ms <= 0:
+        msg = f"job {config.name!r}: schedule_interval_ms is {config.schedule_interval_ms}: it must be more than 0"
+        raise DefinitionError(msg)
+    return Every(timedelta(milliseconds=config.schedule_interval_ms))

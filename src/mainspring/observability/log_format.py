@@ -1,0 +1,158 @@
+"""The shape of a log line, as JSON for machines and as text for people: pure, and always exactly one record.
+
+The two lines of a no-op job are the dearest part of it, so these are f-strings and not the standard library's
+formatters (design 19). Whatever a name or message holds, NUL and lone surrogates included, a line stays a line.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from mainspring.domain.failure import head_and_tail
+from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, to_jsonable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from mainspring.domain.failure import Failure
+    from mainspring.observability.run_identity import RunIdentity
+
+LogFormat = Literal["console", "json"]
+
+_json_string = json.JSONEncoder(ensure_ascii=True).encode  # ASCII: no code page of a terminal or pipe can refuse it
+
+_PLAIN: Final = "\033[0m"
+_DIM: Final = "\033[2m"
+_BOLD: Final = "\033[1m"
+_GREEN: Final = "\033[32m"
+_YELLOW: Final = "\033[33m"
+_RED: Final = "\033[31m"
+_COLOURS: Final = {"info": _GREEN, "warning": _YELLOW, "error": _RED, "critical": _RED}
+
+
+class LogEntry(NamedTuple):
+    """What one log line says.
+
+    Attributes:
+        at: When it happened, in UTC.
+        level: `debug`, `info`, `warning`, `error` or `critical`.
+        message: What happened.
+        run: The run it belongs to.
+        trace_id: The trace it belongs to, 32 hexadecimal digits.
+        duration: Seconds that the run took.
+        failure: What went wrong.
+        fields: Anything else that belongs to it.
+    """
+
+    at: datetime
+    level: str
+    message: str
+    run: RunIdentity | None = None
+    trace_id: str | None = None
+    duration: float | None = None
+    failure: Failure | None = None
+    fields: Mapping[str, object] | None = None
+
+
+def json_line(entry: LogEntry) -> str:
+    """Return the entry as one JSON object on one line, in ASCII."""
+    at, level, message, run, trace_id, duration, failure, fields = entry
+    line = f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
+    if run is not None:
+        line += _identity(run)
+    if duration is not None:
+        line += f',"durationMs":{duration * 1000:.3f}'
+    if trace_id is not None:
+        line += f',"traceId":"{trace_id}"'
+    if failure is not None:
+        error = failure.as_json() | {"trace": head_and_tail(failure.trace, MAX_LOG_CHARACTERS)}
+        line += f',"error":{json.dumps(to_jsonable(error))}'
+    if fields:
+        line += "".join(f",{_quoted(key)}:{json.dumps(to_jsonable(value))}" for key, value in fields.items())
+    return line + "}\n"
+
+
+def console_line(entry: LogEntry, *, colour: bool) -> str:
+    """Return the entry as a line for people; below a failure stands its traceback, indented."""
+
+    def shade(code: str, text: str) -> str:
+        return f"{code}{text}{_PLAIN}" if colour and code else text
+
+    at, level, message, run, trace_id, duration, failure, fields = entry
+    parts = [shade(_DIM, instant(at)), shade(_COLOURS.get(level, ""), f"{level.upper():7}"), printable(message)]
+    if run is not None:
+        parts.append(shade(_BOLD, printable(run.job)))
+    if duration is not None:
+        parts.append(_human_duration(duration))
+    if failure is not None:
+        parts.append(shade(_RED, printable(f"{failure.type}: {failure.message}")))
+    details = _run_details(run) | {"trace": trace_id} | dict(fields or {})
+    told = " ".join(f"{key}={value}" for key, value in details.items() if value is not None)
+    if told:
+        parts.append(shade(_DIM, printable(told)))
+    trace = failure.trace.splitlines() if failure is not None else []
+    return "  ".join(parts) + "\n" + "".join(f"    {printable(line)}\n" for line in trace)
+
+
+def instant(at: datetime) -> str:
+    """Return an instant in UTC as ISO 8601 with milliseconds and `Z`.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> instant(datetime(2026, 3, 29, 1, 0, 0, 7_999, tzinfo=UTC))
+        '2026-03-29T01:00:00.007Z'
+    """
+    second = _second(at.year, at.month, at.day, at.hour, at.minute, at.second)
+    return f"{second}.{at.microsecond // 1000:03d}Z"
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with all that could end the line or move a terminal's cursor as backslash escapes.
+
+    Example:
+        >>> printable("red\x1b[31m\nnext")
+        'red\\x1b[31m\\nnext'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+@lru_cache(maxsize=8)
+def _second(year: int, month: int, day: int, hour: int, minute: int, second: int) -> str:  # noqa: PLR0917 - a cache key
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    """Return a text that comes again and again (a name, a message) as a JSON string that every parser takes."""
+    return _json_string(clean_text(text, MAX_LOG_CHARACTERS))
+
+
+def _identity(run: RunIdentity) -> str:
+    job, execution, attempt, trigger, node, _ = run
+    line = f',"job":{_quoted(job)}'
+    if execution is not None:
+        line += f',"execution":{_json_string(execution)}'
+    if attempt is not None:
+        line += f',"attempt":{attempt}'
+    if node is not None:
+        line += f',"node":{_quoted(node)}'
+    if trigger is not None:
+        line += f',"trigger":{_quoted(trigger)}'
+    return line
+
+
+def _run_details(run: RunIdentity | None) -> dict[str, object]:
+    if run is None:
+        return {}
+    return {"execution": run.execution, "attempt": run.attempt, "node": run.node, "trigger": run.trigger}
+
+
+def _human_duration(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

@@ -1,0 +1,1 @@
+"""Reports: where rows come from, how they are written, and where the files lie."""

@@ -1,0 +1,1 @@
+"""What makes a node run: its loops, and how one attempt is carried out."""

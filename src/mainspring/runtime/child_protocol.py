@@ -1,0 +1,179 @@
+"""What a node and the child process of one attempt say to each other: one JSON object a line, on pipes of their own.
+
+Node to child: `start`, then `cancel`, and `saved` or `refused` for each checkpoint. Child to node: `log`, `progress`,
+`beat` and `checkpoint` while it works, then one answer: `result`, `failed`, `skipped` or `crashed`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import orjson
+
+from mainspring.domain.execution import Progress, Trigger
+from mainspring.domain.failure import ErrorClass, Failure
+from mainspring.domain.result import JobResult
+from mainspring.domain.write_door import MAX_LOG_CHARACTERS, MAX_VALUE_BYTES, clean_text, json_text, result_text
+from mainspring.errors import MainspringError
+from mainspring.jobs.context import JobContext, LogLine
+
+if TYPE_CHECKING:
+    from mainspring.jobs.context import ContextSink
+
+MAX_MESSAGE_BYTES: Final = 4_000_000
+
+
+class Word(StrEnum):
+    """What a message is about: the value of its key `word`."""
+
+    START = "start"
+    CANCEL = "cancel"
+    SAVED = "saved"
+    REFUSED = "refused"
+    LOG = "log"
+    PROGRESS = "progress"
+    BEAT = "beat"
+    CHECKPOINT = "checkpoint"
+    RESULT = "result"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CRASHED = "crashed"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it ends the attempt."""
+        return self in {Word.RESULT, Word.FAILED, Word.SKIPPED, Word.CRASHED}
+
+
+class RemoteFailureError(MainspringError):
+    """A handler failed in another process, which has described the exception.
+
+    Attributes:
+        failure: The description, made where the exception was.
+    """
+
+    code = "REMOTE_FAILURE"
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.type}: {failure.message}")
+        self.failure = failure
+
+
+def encode(word: Word, **content: object) -> bytes:
+    """Return a message as a line."""
+    return json_text({"word": word, **content}).encode() + b"\n"
+
+
+def decode(line: bytes) -> tuple[Word, dict[str, Any]]:
+    """Return what a message is and all that it says.
+
+    Raises:
+        ValueError: The line is not a message.
+    """
+    message = orjson.loads(line)
+    if not isinstance(message, dict):
+        msg = "a message is a JSON object"
+        raise ValueError(msg)  # noqa: TRY004 - the line is wrong, not the program that passes it
+    return Word(message.get("word")), message
+
+
+def encode_start(app: str, import_path: list[str], context: JobContext[Any]) -> bytes:
+    """Return the first message to a child: the application, where to import from, and the facts of the attempt."""
+    facts = {name: getattr(context, name) for name in _FACTS} | {"config": dict(context.config)}
+    return encode(Word.START, app=app, importPath=import_path, context=facts)
+
+
+def read_context(message: dict[str, Any], sink: ContextSink) -> JobContext[Any]:
+    """Return the context that a start message describes."""
+    facts: dict[str, Any] = message["context"]
+    return JobContext(
+        **facts
+        | {
+            "execution_id": UUID(facts["execution_id"]),
+            "trigger": Trigger(facts["trigger"]),
+            "scheduled_for": _instant(facts["scheduled_for"]),
+            "deadline": _instant(facts["deadline"]),
+            "reported": read_progress(facts["reported"]),
+        },
+        sink=sink,
+    )
+
+
+def read_progress(said: dict[str, Any]) -> Progress:
+    """Return the progress that a message carries."""
+    return Progress(**said)
+
+
+def encode_log(line: LogLine) -> bytes:
+    """Return a log line as a message; its fields are replaced by a note if they are larger than 256 kB."""
+    level = clean_text(line.level, 20)
+    message = encode(Word.LOG, level=level, message=line.message, fields=line.fields)
+    if len(message) <= MAX_VALUE_BYTES:
+        return message
+    return encode(Word.LOG, level=level, message=line.message, fields={"truncated": True, "bytes": len(message)})
+
+
+def read_log(message: dict[str, Any]) -> LogLine:
+    """Return the log line that a message carries."""
+    return LogLine(message["level"], message["message"], message["fields"])
+
+
+def encode_result(value: object, reported: Progress) -> bytes:
+    """Return the answer of a handler that returned `value`."""
+    if isinstance(value, JobResult):
+        return encode(Word.RESULT, value=_capped_parts(value), isJobResult=True, reported=reported)
+    return encode(Word.RESULT, value=_capped(value), isJobResult=False, reported=reported)
+
+
+def read_result(message: dict[str, Any]) -> object:
+    """Return what the handler returned, in terms of JSON or as a `JobResult`."""
+    return JobResult.from_json(message["value"]) if message["isJobResult"] else message["value"]
+
+
+def encode_failure(failure: Failure, reported: Progress) -> bytes:
+    """Return the answer of a handler that raised."""
+    return encode(Word.FAILED, failure=failure, reported=reported)
+
+
+def read_failure(message: dict[str, Any]) -> Failure:
+    """Return the failure that a message carries."""
+    said: dict[str, Any] = message["failure"]
+    return Failure(**said | {"error_class": ErrorClass(said["error_class"])})
+
+
+_FACTS: Final = (
+    "execution_id",
+    "job_name",
+    "attempt",
+    "fence",
+    "trigger",
+    "node",
+    "payload",
+    "scheduled_for",
+    "deadline",
+    "last_checkpoint",
+    "organization_id",
+    "user_id",
+    "reported",
+)
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _capped(value: object) -> Any:  # noqa: ANN401 - JSON is whatever the handler returned
+    text = result_text(value)
+    return None if text is None else orjson.loads(text)
+
+
+def _capped_parts(result: JobResult) -> dict[str, Any]:
+    said = result.as_json()
+    texts = {name: clean_text(said[name], MAX_LOG_CHARACTERS) for name in ("summary", "messageCode") if name in said}
+    if result.error is not None:
+        error = {name: clean_text(str(part), MAX_LOG_CHARACTERS) for name, part in result.error.items()}
+        texts["error"] = error
+    return {name: _capped(part) for name, part in said.items()} | texts

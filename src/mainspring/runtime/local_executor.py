@@ -1,0 +1,181 @@
+"""How an attempt is carried out inside this process: on the event loop or on a thread; and the choice between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import os
+from abc import ABC, abstractmethod
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mainspring.domain.job import ExecutorKind
+from mainspring.errors import DefinitionError
+from mainspring.jobs.dependency import resolve
+from mainspring.runtime.job_threads import JobThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mainspring.jobs.context import JobContext
+    from mainspring.jobs.registry import RegisteredJob
+    from mainspring.runtime.job_threads import ThreadCall
+    from mainspring.world import World
+
+THREADS_PER_CORE: Final = 4
+_logger = logging.getLogger(__name__)
+
+
+class Executor(Protocol):
+    """A way to carry out attempts."""
+
+    async def execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
+        """Carry out one attempt in the caller's task.
+
+        The caller decides about timeouts and cancellation: it calls `context.stop()`, then cancels its task. A second
+        cancellation ends the grace that the first one gave.
+
+        Args:
+            job: What to carry out.
+            context: The handler's view of the attempt. Its `payload` is the stored JSON: it is read into the
+                handler's type here, because a child process has to read it on its own side.
+
+        Returns:
+            What the handler returned.
+
+        Raises:
+            InvalidPayloadError: The payload does not fit the handler's type.
+            JobCrashedError: The process that carried out the attempt ended without an answer.
+            BaseException: Whatever the handler raised.
+        """
+        ...
+
+
+def executor_for(
+    job: RegisteredJob, executors: Mapping[ExecutorKind, Executor], *, isolated: bool = False
+) -> Executor:
+    """Return the executor that carries out an attempt of `job`.
+
+    Args:
+        job: The job.
+        executors: What this node has; without the path of the application, it has none for child processes.
+        isolated: Whether the attempt should have a process of its own if possible, because an earlier one was lost.
+
+    Raises:
+        DefinitionError: The job asks for an executor that this node does not have.
+    """
+    kind = job.handler.executor(job.definition.executor)
+    if isolated and kind in {ExecutorKind.ASYNC, ExecutorKind.THREAD} and ExecutorKind.PROCESS in executors:
+        kind = ExecutorKind.PROCESS
+    if executor := executors.get(kind):
+        return executor
+    msg = f"job {job.definition.name!r} asks for executor {kind.value!r}, which this node does not have"
+    if kind is ExecutorKind.PROCESS:
+        msg += (
+            ": a child process has to import the application, and nobody said where it is. Put it at module level and "
+            "name it as `package.module:attribute` in MAINSPRING_APP or `serve --app`"
+        )
+    raise DefinitionError(msg)
+
+
+async def ends_within(world: World, work: asyncio.Future[Any], seconds: float) -> bool:
+    """Wait until `work` is done, at most for `seconds`, and say whether it is; `work` itself is never cancelled."""
+    timer = world.spawn(world.sleep(seconds), name="grace")
+    try:
+        await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+    return work.done()
+
+
+class _InProcessExecutor(ABC):
+    async def execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
+        """Read the payload, make the dependencies, and call the handler."""
+        handler = job.handler
+        context.payload = handler.read_payload(context.payload, job.definition.name)
+        arguments = handler.arguments(context, context.payload)
+        if not handler.dependencies:
+            return await self._call(job, arguments)
+        result = None
+        async with AsyncExitStack() as stack:
+            for name, dependency in handler.dependencies.items():
+                arguments[name] = await resolve(stack, dependency)
+            result = await self._call(job, arguments)
+        return result
+
+    @abstractmethod
+    async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object: ...
+
+
+class AsyncExecutor(_InProcessExecutor):
+    """Calls the handler in the caller's task."""
+
+    async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object:
+        return await _settled(job.handler.function(**arguments))
+
+
+class ThreadExecutor(_InProcessExecutor):
+    """Calls the handler on a thread, with the caller's context variables.
+
+    A thread cannot be stopped from outside: a handler sees `ctx.cancelled`, and one that does not end within the grace
+    is left behind; its place is given to a new thread.
+
+    Args:
+        world: Where threads and timers come from.
+        size: How many handlers run at once, at least 1; None: four for each core.
+        grace: Seconds that a handler gets to end after a cancellation.
+    """
+
+    def __init__(self, world: World, *, size: int | None = None, grace: float = 10.0) -> None:
+        self.size = size or THREADS_PER_CORE * (os.cpu_count() or 1)
+        self._world = world
+        self._grace = grace
+        self._threads = JobThreads(world, self.size)
+        self._told: set[str] = set()
+
+    @property
+    def left_behind(self) -> int:
+        """How many threads were given up and still run."""
+        return self._threads.left_behind
+
+    def close(self) -> None:
+        """Let the threads end, each once its handler has."""
+        self._threads.close()
+
+    async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object:
+        variables = contextvars.copy_context()
+        call = self._threads.submit(lambda: variables.run(job.handler.function, **arguments))
+        try:
+            value, error = await asyncio.shield(call.outcome)
+        except asyncio.CancelledError:
+            await self._part_with(call, job.definition.name)
+            raise
+        if error is None:
+            return await _settled(value)
+        try:
+            raise error
+        finally:
+            error = None  # its traceback holds this frame: without this, the two would wait for the garbage collector
+
+    async def _part_with(self, call: ThreadCall, job_name: str) -> None:
+        if self._threads.withdraw(call):
+            return
+        try:
+            await ends_within(self._world, call.outcome, self._grace)
+        finally:
+            if self._threads.leave_behind(call) and job_name not in self._told:
+                self._told.add(job_name)
+                _logger.warning(
+                    "job %r did not end within %g s of its cancellation: its thread was left behind, and runs until "
+                    "the handler returns. Check ctx.cancelled in its loops, or declare executor='process', which can "
+                    "be killed",
+                    job_name,
+                    self._grace,
+                )
+
+
+async def _settled(answer: object) -> object:
+    # A callable object or a partial may return a coroutine although it is no coroutine function itself.
+    return await answer if inspect.isawaitable(answer) else answer

@@ -1,0 +1,1 @@
+"""The application that `mainspring demo` runs: real flights, and made-up quotes."""

@@ -1,0 +1,1 @@
+"""All SQL: SQLAlchemy Core, one file per noun."""

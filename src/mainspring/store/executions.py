@@ -1,0 +1,285 @@
+"""Reading executions by scope, and what commands do to a single one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+import sqlalchemy as sa
+
+from mainspring.domain.execution import (
+    Attempt,
+    Execution,
+    Outcome,
+    Progress,
+    Stage,
+    Status,
+    Trigger,
+    live_status,
+)
+from mainspring.store.dialect import store_now
+from mainspring.store.tables import attempts, executions, executions_live
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from mainspring.domain.access import Scope
+
+_live = executions_live.c
+_ended = executions.c
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which executions a list holds; None means any.
+
+    Attributes:
+        before: Only those made before this one: the cursor of a page.
+    """
+
+    job_name: str | None = None
+    status: Status | None = None
+    before: UUID | None = None
+
+
+def get(connection: sa.Connection, scope: Scope, execution_id: UUID) -> Execution | None:
+    """Return one execution if the scope sees it."""
+    for table, read in ((executions_live, _from_live), (executions, _from_history)):
+        row = connection.execute(sa.select(table).where(table.c.id == execution_id, *_seen(table, scope))).first()
+        if row is not None:
+            return read(row)
+    return None
+
+
+def find(connection: sa.Connection, scope: Scope, wanted: Filter, *, most: int) -> list[Execution]:
+    """Return executions that the scope sees, the newest first.
+
+    Args:
+        connection: Where to read.
+        scope: Whose rows are seen.
+        wanted: Which of these.
+        most: At most so many, at least 1.
+    """
+    found: list[Execution] = []
+    if wanted.status is None or not wanted.status.is_final:
+        rows = connection.execute(_page(executions_live, scope, wanted, most))
+        found += [execution for execution in map(_from_live, rows) if wanted.status in (None, execution.status)]
+    if wanted.status is None or wanted.status.is_final:
+        found += map(_from_history, connection.execute(_page(executions, scope, wanted, most)))
+    return sorted(found, key=lambda execution: execution.id, reverse=True)[:most]
+
+
+def count(connection: sa.Connection, scope: Scope, wanted: Filter, *, most: int = 10_000) -> int:
+    """Return how many executions match, counted no further than `most`."""
+    total = 0
+    for table in (executions_live, executions):
+        if wanted.status is not None and wanted.status.is_final != (table is executions):
+            continue
+        page = _page(table, scope, wanted, most).with_only_columns(sa.literal_column("1")).order_by(None).subquery()
+        total += connection.execute(sa.select(sa.func.count()).select_from(page)).scalar_one()
+    return min(total, most)
+
+
+def _page(table: sa.Table, scope: Scope, wanted: Filter, most: int) -> sa.Select[Any]:
+    conditions = _seen(table, scope)
+    if wanted.job_name is not None:
+        conditions.append(table.c.job_name == wanted.job_name)
+    if wanted.before is not None:
+        conditions.append(table.c.id < wanted.before)
+    if wanted.status is not None:
+        conditions.append(_ended.status == wanted.status if table is executions else _live_condition(wanted.status))
+    return sa.select(table).where(*conditions).order_by(table.c.id.desc()).limit(most)
+
+
+def _live_condition(status: Status) -> sa.ColumnElement[bool]:
+    running = _live.stage == int(Stage.RUNNING)
+    if status is Status.RUNNING:
+        return running
+    return sa.and_(~running, _live.retrying if status is Status.RETRYING else ~_live.retrying)
+
+
+def _seen(table: sa.Table, scope: Scope) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [table.c.environment == scope.environment]
+    if scope.organization_id is not None:
+        conditions.append(table.c.organization_id == scope.organization_id)
+    if scope.user_id is not None:
+        conditions.append(table.c.user_id == scope.user_id)
+    return conditions
+
+
+def earlier_attempts(connection: sa.Connection, execution: Execution) -> list[Attempt]:
+    """Return the attempts of an execution, the present or last one included, oldest first."""
+    rows = connection.execute(
+        sa.select(attempts).where(attempts.c.execution_id == execution.id).order_by(attempts.c.fence)
+    )
+    found = [
+        Attempt(
+            execution_id=row.execution_id,
+            number=row.number,
+            fence=row.fence,
+            node_id=row.node_id,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            outcome=Outcome(row.outcome),
+            error=read_json(row.error),
+        )
+        for row in rows
+    ]
+    if execution.attempt and (not found or found[-1].fence < execution.fence):
+        found.append(
+            Attempt(
+                execution_id=execution.id,
+                number=execution.attempt,
+                fence=execution.fence,
+                node_id=execution.node_id,
+                started_at=execution.started_at,
+                completed_at=execution.completed_at,
+                outcome=execution.outcome,
+                error=execution.error,
+            )
+        )
+    return found
+
+
+_REQUEST_CANCEL = (
+    sa.update(executions_live)
+    .where(
+        _live.id == sa.bindparam("b_id"),
+        _live.stage == int(Stage.RUNNING),
+        _live.cancel_requested_at.is_(None),
+    )
+    .values(cancel_requested_at=store_now(), updated_at=store_now())
+)
+
+
+def request_cancel(connection: sa.Connection, execution_id: UUID) -> None:
+    """Ask the node that runs an execution to stop it."""
+    connection.execute(_REQUEST_CANCEL, {"b_id": execution_id})
+
+
+def cancel_requests(connection: sa.Connection, environment: str, node_id: UUID) -> list[UUID]:
+    """Return the executions that a node runs and somebody wants stopped."""
+    statement = sa.select(_live.id).where(
+        _live.environment == environment, _live.node_id == node_id, _live.cancel_requested_at.is_not(None)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+_AGAIN = ("progress", "current_step", "items_processed", "items_succeeded", "items_failed")
+_KEPT_BY_RETRY = tuple(
+    column.name
+    for column in executions_live.columns
+    if column.name in _ended
+    and column.name
+    not in {*_AGAIN, "total_steps", "progress_message", "error", "error_message", "started_at", "updated_at", "retry_count", "node_id"}
+)
+
+
+def retry(connection: sa.Connection, execution: Execution) -> bool:
+    """Move a failed execution back to the queue under its id, with one more retry; False if it is no longer there.
+
+    Its limit key holds no slot before it is admitted again, and its last attempt joins the earlier ones.
+    """
+    removed = sa.delete(executions).where(
+        _ended.id == execution.id, _ended.completed_at == execution.completed_at, _ended.status == Status.FAILED
+    )
+    row = connection.execute(
+        sa.select(executions).where(_ended.id == execution.id, _ended.status == Status.FAILED).with_for_update()
+    ).first()
+    if row is None or not connection.execute(removed).rowcount:
+        return False
+    if row.attempt:
+        connection.execute(
+            sa.insert(attempts).values(
+                execution_id=row.id,
+                fence=row.fence,
+                number=row.attempt,
+                node_id=row.node_id,
+                started_at=row.started_at,
+                completed_at=row.completed_at,
+                outcome=row.outcome or Outcome.FAILED,
+                error=row.error,
+            )
+        )
+    facts = cast("dict[str, Any]", row._mapping)  # noqa: SLF001 - the documented name of SQLAlchemy
+    connection.execute(
+        sa.insert(executions_live).values(
+            **{name: facts[name] for name in _KEPT_BY_RETRY},
+            retry_count=row.retry_count + 1,
+            stage=int(Stage.PARKED if row.limit_key else Stage.READY),
+            available_at=store_now(),
+            updated_at=store_now(),
+        )
+    )
+    return True
+
+
+def read_json(text: str | None) -> Any:  # noqa: ANN401 - whatever was stored
+    """Return stored JSON text as a value."""
+    return None if text is None else orjson.loads(text)
+
+
+def _from_live(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
+    stage = Stage(row.stage)
+    return Execution(
+        **_common(row),
+        status=live_status(stage, retrying=row.retrying),
+        available_at=row.available_at,
+        cancel_requested=row.cancel_requested_at is not None,
+    )
+
+
+def _from_history(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
+    return Execution(
+        **_common(row),
+        status=Status(row.status),
+        completed_at=row.completed_at,
+        duration_ms=row.duration_ms,
+        result=read_json(row.result),
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        skip_reason=row.skip_reason,
+        message_code=row.message_code,
+        summary=row.summary,
+    )
+
+
+def _common(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of either driver
+    terms: Sequence[str] = row.search_terms or ()
+    return {
+        "id": row.id,
+        "environment": row.environment,
+        "job_name": row.job_name,
+        "queue": row.queue,
+        "priority": row.priority,
+        "payload": read_json(row.payload),
+        "trigger": Trigger(row.trigger),
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "organization_id": row.organization_id,
+        "user_id": row.user_id,
+        "attempt": row.attempt,
+        "retry_count": row.retry_count,
+        "lost_count": row.lost_count,
+        "max_retries": row.max_retries,
+        "fence": row.fence,
+        "node_id": row.node_id,
+        "scheduled_at": row.scheduled_at,
+        "scheduled_for": row.scheduled_for,
+        "started_at": row.started_at,
+        "error": read_json(row.error),
+        "error_message": row.error_message,
+        "last_heartbeat": row.last_heartbeat,
+        "replay_of": row.replay_of,
+        "tags": tuple(term.removeprefix("tag:") for term in terms if term.startswith("tag:")),
+        "progress": Progress(
+            percent=row.progress,
+            current_step=row.current_step,
+            total_steps=row.total_steps,
+            message=row.progress_message,
+            items_processed=row.items_processed,
+            items_succeeded=row.items_succeeded,
+            items_failed=row.items_failed,
+        ),
+    }

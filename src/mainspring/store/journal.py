@@ -1,0 +1,130 @@
+"""What running handlers say: progress, signs of life, log lines and checkpoints, each guarded by the fence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from mainspring.domain.write_door import json_text
+from mainspring.store.dialect import store_now
+from mainspring.store.tables import execution_logs, executions_live
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from mainspring.domain.execution import Progress
+
+_live = executions_live.c
+_GUARD = sa.and_(
+    _live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"), _live.stage == sa.literal_column("3")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How far a running execution has come."""
+
+    id: UUID
+    fence: int
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenLine:
+    """A log line on its way to the store."""
+
+    execution_id: UUID
+    fence: int
+    attempt: int
+    at: datetime
+    level: str
+    message: str
+    fields: str | None
+
+
+_REPORT = (
+    sa.update(executions_live)
+    .where(_GUARD)
+    .values(
+        progress=sa.bindparam("b_percent"),
+        current_step=sa.bindparam("b_current_step"),
+        total_steps=sa.bindparam("b_total_steps"),
+        progress_message=sa.bindparam("b_message"),
+        items_processed=sa.bindparam("b_processed"),
+        items_succeeded=sa.bindparam("b_succeeded"),
+        items_failed=sa.bindparam("b_failed"),
+        last_heartbeat=store_now(),
+        updated_at=store_now(),
+    )
+)
+_BEAT = sa.update(executions_live).where(_GUARD).values(last_heartbeat=store_now())
+_CHECKPOINT = sa.update(executions_live).where(_GUARD).values(checkpoint=sa.bindparam("b_value"), updated_at=store_now())
+_LINE = sa.insert(execution_logs).from_select(
+    ["execution_id", "attempt", "at", "level", "message", "fields"],
+    sa.select(
+        _live.id,
+        *(
+            sa.bindparam(f"b_{name}", type_=execution_logs.c[name].type)
+            for name in ("attempt", "at", "level", "message", "fields")
+        ),
+    ).where(_GUARD),
+)
+
+
+def write(
+    connection: sa.Connection, *, reports: Sequence[Report], beats: Sequence[tuple[UUID, int]], lines: Sequence[WrittenLine]
+) -> None:
+    """Write what handlers said since the last time; what comes from a fenced attempt is dropped by its guard."""
+    if reports:
+        connection.execute(_REPORT, [_report(report) for report in sorted(reports, key=lambda report: report.id)])
+    if beats:
+        connection.execute(_BEAT, [{"b_id": id_, "b_fence": fence} for id_, fence in sorted(beats)])
+    if lines:
+        connection.execute(_LINE, [_line(line) for line in lines])
+
+
+def save_checkpoint(connection: sa.Connection, execution_id: UUID, fence: int, value: object) -> bool:
+    """Store a checkpoint; False if the attempt no longer holds the execution."""
+    stored = connection.execute(_CHECKPOINT, {"b_id": execution_id, "b_fence": fence, "b_value": json_text(value)})
+    return stored.rowcount == 1
+
+
+def lines_of(connection: sa.Connection, execution_id: UUID, *, after: int = 0, most: int = 1000) -> Sequence[sa.Row[Any]]:
+    """Return log lines of an execution in their order, from the one after `after` on."""
+    return connection.execute(
+        sa.select(execution_logs)
+        .where(execution_logs.c.execution_id == execution_id, execution_logs.c.id > after)
+        .order_by(execution_logs.c.id)
+        .limit(most)
+    ).all()
+
+
+def _report(report: Report) -> dict[str, Any]:
+    said = report.progress
+    return {
+        "b_id": report.id,
+        "b_fence": report.fence,
+        "b_percent": said.percent,
+        "b_current_step": said.current_step,
+        "b_total_steps": said.total_steps,
+        "b_message": said.message,
+        "b_processed": said.items_processed,
+        "b_succeeded": said.items_succeeded,
+        "b_failed": said.items_failed,
+    }
+
+
+def _line(line: WrittenLine) -> dict[str, Any]:
+    return {
+        "b_id": line.execution_id,
+        "b_fence": line.fence,
+        "b_attempt": line.attempt,
+        "b_at": line.at,
+        "b_level": line.level,
+        "b_message": line.message,
+        "b_fields": line.fields,
+    }

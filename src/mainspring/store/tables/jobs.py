@@ -1,0 +1,133 @@
+"""What code declares and admins override: definitions, schedules and their ticks, queues and limits, services."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from mainspring.store.tables.metadata import metadata
+from mainspring.store.tables.types import Identifier, Instant
+
+definitions = sa.Table(
+    "definitions",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("display_name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("job_group", sa.Text, nullable=False),
+    sa.Column("job_type", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("service_name", sa.Text),
+    sa.Column("service_url", sa.Text),
+    sa.Column("is_object", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("on_demand", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("code_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text),
+    sa.Column("config", sa.Text),
+    sa.Column("override", sa.Text),
+    sa.Column("retired_at", Instant),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+)
+"""`code` is what the last registration declared, `override` what admins changed beside it (thresholds, retry …)."""
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("code_expression", sa.Text, nullable=False),
+    sa.Column("code_timezone", sa.Text, nullable=False),
+    sa.Column("code_enabled", sa.Boolean, nullable=False),
+    sa.Column("override_expression", sa.Text),
+    sa.Column("override_timezone", sa.Text),
+    sa.Column("override_enabled", sa.Boolean),
+    sa.Column("override_by", sa.Text),
+    sa.Column("override_reason", sa.Text),
+    sa.Column("override_at", Instant),
+    sa.Column("override_expires_at", Instant),
+    sa.Column("paused_at", Instant),
+    sa.Column("paused_until", Instant),
+    sa.Column("paused_by", sa.Text),
+    sa.Column("paused_reason", sa.Text),
+    sa.Column("starts_at", Instant),
+    sa.Column("ends_at", Instant),
+    sa.Column("next_run_at", Instant),
+    sa.Column("watermark", Instant),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.CheckConstraint("kind in ('cron', 'interval', 'startup')", name="schedules_kind"),
+)
+"""`watermark` is the last instant that has a tick; no retention touches it, so nothing fires twice."""
+sa.Index(
+    "schedules_due",
+    schedules.c.environment,
+    schedules.c.next_run_at,
+    postgresql_where=schedules.c.next_run_at.is_not(None),
+    sqlite_where=schedules.c.next_run_at.is_not(None),
+)
+
+ticks = sa.Table(
+    "ticks",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("schedule_name", sa.Text, primary_key=True),
+    sa.Column("scheduled_for", Instant, primary_key=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("execution_id", Identifier),
+    sa.Column("node_id", Identifier),
+    sa.Column("recorded_at", Instant, nullable=False),
+    sa.CheckConstraint("outcome in ('fired', 'coalesced', 'skipped', 'missed')", name="ticks_outcome"),
+)
+sa.Index("ticks_recorded", ticks.c.recorded_at)
+
+queues = sa.Table(
+    "queues",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("paused_at", Instant),
+    sa.Column("paused_until", Instant),
+    sa.Column("paused_by", sa.Text),
+    sa.Column("paused_reason", sa.Text),
+)
+
+organizations = sa.Table(
+    "organizations",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("max_running", sa.Integer),
+    postgresql_with={"fillfactor": "70"},
+)
+"""The row is the lock under which an organization's executions are claimed; `max_running` null: the default."""
+
+limits = sa.Table(
+    "limits",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    postgresql_with={"fillfactor": "70"},
+)
+"""One row per limit key in use: the lock under which executions of that key are admitted."""
+
+services = sa.Table(
+    "services",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("breaker_state", sa.Text, nullable=False, server_default="closed"),
+    sa.Column("breaker_until", Instant),
+    sa.Column("consecutive_failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("checked_at", Instant),
+    sa.Column("last_error", sa.Text),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+)
