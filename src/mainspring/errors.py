@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 
 class MainspringError(Exception):
@@ -161,6 +163,12 @@ class ExecutionNotFoundError(MainspringError):
     """No execution of that id is visible to the caller."""
 
     code = "EXECUTION_NOT_FOUND"
+
+
+class IdempotencyConflictError(MainspringError):
+    """An idempotency key was used again for another request."""
+
+    code = "IDEMPOTENCY_CONFLICT"
 
 
 class NotCancellableError(MainspringError):

@@ -136,6 +136,11 @@ class Settings(BaseSettings):
         """Whether the database is an SQLite file."""
         return self.database_url.startswith("sqlite")
 
+    @property
+    def retention(self) -> timedelta:
+        """How old an ended execution may get."""
+        return timedelta(days=self.retention_days)
+
     def clock_shift(self) -> Callable[[], float] | None:
         """Return what shifts this node's wall clock: the test seam, or nothing."""
         return _shift_from(self.test_clock_file) if self.test_clock_file else None

@@ -52,6 +52,11 @@ class FieldKind:
     high: int
     names: tuple[str, ...] = ()
 
+    @property
+    def largest(self) -> int:
+        """The largest number that may be written: 7 is Sunday once more."""
+        return DAYS_IN_WEEK if self is DAY_OF_WEEK else self.high
+
 
 SECOND: Final = FieldKind("second", 0, 59)
 MINUTE: Final = FieldKind("minute", 0, 59)
@@ -210,18 +215,17 @@ def _number(token: Token) -> int:
     kind = token.kind
     if token.text in kind.names:
         return kind.low + kind.names.index(token.text)
-    highest = DAYS_IN_WEEK if kind is DAY_OF_WEEK else kind.high
     if re.fullmatch(r"[0-9]+", token.text):
         value = int(token.text)
-        if kind.low <= value <= highest:
+        if kind.low <= value <= kind.largest:
             return value
-        raise token.error(f"{token.text} is out of range; write {kind.low} to {highest}")
+        raise token.error(f"{token.text} is out of range; write {kind.low} to {kind.largest}")
     raise token.error(_hint(token) or f"{token.text!r} is not known here; write {_choices(kind)}")
 
 
 def _choices(kind: FieldKind) -> str:
     names = f" or {' '.join(kind.names)}" if kind.names else ""
-    return f"{kind.low} to {kind.high}{names}, a list (1,2), a range (1-5) or a step (*/2)"
+    return f"{kind.low} to {kind.largest}{names}, a list (1,2), a range (1-5) or a step (*/2)"
 
 
 def _hint(token: Token) -> str | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast, overload
 
-from mainspring.errors import IllegalTransitionError, MainspringError, SkipExecution
-from mainspring.observability.run_identity import RunIdentity
+from mainspring.errors import IllegalTransitionError, MainspringError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from mainspring.domain.failure import Failure
+    from mainspring.jobs.job_run import Harness
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -29,7 +31,7 @@ class JobStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class JobTiming:
     """When a job ran.
 
@@ -78,14 +80,29 @@ class Job(Generic[Result_co]):
         (<JobStatus.SUCCESS: 'success'>, 42)
     """
 
-    __slots__ = ("__weakref__", "_error", "_failure", "_name", "_result", "_status", "_timing", "_unseen")
+    __slots__ = (
+        "__weakref__",
+        "_completed_at",
+        "_error",
+        "_failure",
+        "_name",
+        "_result",
+        "_seconds",
+        "_skip_reason",
+        "_started_at",
+        "_status",
+        "_unseen",
+    )
 
     def __init__(self, name: str) -> None:
         """Begin as pending."""
         self._name = name
         self._status = JobStatus.PENDING
-        self._timing = JobTiming()
+        self._started_at: datetime | None = None
+        self._completed_at: datetime | None = None
+        self._seconds: float | None = None
         self._result: Result_co | None = None
+        self._skip_reason: str | None = None
         self._error: BaseException | None = None
         self._failure: Failure | None = None
         self._unseen = False
@@ -112,9 +129,7 @@ class Job(Generic[Result_co]):
             ...     job = await Job.run("nightly-cleanup", delete_old_rows)
             ...     return job.unwrap()
         """
-        from mainspring.jobs.job_run import JobRun, default_harness
-
-        return await default_harness().carry_out(JobRun[object](RunIdentity(name)), fn)
+        return await _process_harness().run(name, fn)
 
     @staticmethod
     def run_sync(name: str, fn: Callable[[], Result]) -> Job[Result]:
@@ -124,9 +139,7 @@ class Job(Generic[Result_co]):
             name: The job's name.
             fn: What to run, without arguments. One that has to be awaited makes a failed job.
         """
-        from mainspring.jobs.job_run import JobRun, default_harness
-
-        return default_harness().carry_out_sync(JobRun[Result](RunIdentity(name)), fn)
+        return _process_harness().run_sync(name, fn)
 
     @property
     def name(self) -> str:
@@ -142,7 +155,8 @@ class Job(Generic[Result_co]):
     @property
     def timing(self) -> JobTiming:
         """When it ran, and for how long."""
-        return self._timing
+        duration = None if self._seconds is None else timedelta(seconds=self._seconds)
+        return JobTiming(self._started_at, self._completed_at, duration)
 
     @property
     def result(self) -> Result_co | None:
@@ -164,7 +178,7 @@ class Job(Generic[Result_co]):
     @property
     def skip_reason(self) -> str | None:
         """Why the function chose not to run: it raised `SkipExecution`, which is a success without a result."""
-        return str(self._error) if isinstance(self._error, SkipExecution) else None
+        return self._skip_reason
 
     def unwrap(self) -> Result_co:
         """Return the result, or raise: the way for a failure to reach whoever watches.
@@ -210,3 +224,10 @@ class JobRunnable(Protocol[Result_co]):
     async def run(self) -> Job[Result_co]:
         """Carry the job out, through `Job.run`."""
         ...
+
+
+@functools.cache
+def _process_harness() -> Harness:
+    from mainspring.jobs.job_run import Harness
+
+    return Harness()

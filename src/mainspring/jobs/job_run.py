@@ -7,10 +7,8 @@ however it was triggered.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.errors import IllegalTransitionError, SkipExecution
@@ -20,22 +18,14 @@ from mainspring.observability.run_identity import RunIdentity, current_run
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine
     from datetime import datetime
-    from types import TracebackType
 
     from mainspring.observability.log_writer import LogWriter
     from mainspring.observability.tracing import RunSpan, Tracing
     from mainspring.world import World
 
 Result = TypeVar("Result")
-
-_TRANSITIONS: Final[Mapping[JobStatus, frozenset[JobStatus]]] = {
-    JobStatus.PENDING: frozenset({JobStatus.RUNNING}),
-    JobStatus.RUNNING: frozenset({JobStatus.SUCCESS, JobStatus.FAILED}),
-    JobStatus.SUCCESS: frozenset(),
-    JobStatus.FAILED: frozenset(),
-}
 
 
 class JobRun(Job[Result]):
@@ -46,43 +36,54 @@ class JobRun(Job[Result]):
         announced: Whether its start line is already written, with those of its whole batch.
     """
 
-    __slots__ = ("announced", "identity")
+    __slots__ = ("announced", "identity", "outer", "span", "started")
 
     def __init__(self, identity: RunIdentity, *, announced: bool = False) -> None:
         """Begin as pending."""
         super().__init__(identity.job)
         self.identity = identity
         self.announced = announced
+        self.outer: RunIdentity | None = None
+        self.span: RunSpan | None = None
+        self.started = 0.0
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the run belongs to."""
+        return self.span.trace_id if self.span is not None else None
 
     def start(self, at: datetime) -> None:
         """Become running."""
-        self._become(JobStatus.RUNNING)
-        self._timing.started_at = at
+        self._become(JobStatus.RUNNING, after=JobStatus.PENDING)
+        self._started_at = at
 
-    def succeed(self, result: Result | None, at: datetime, duration: float, skip: SkipExecution | None = None) -> None:
-        """Become a success; with `skip`, one that chose not to run."""
-        self._become(JobStatus.SUCCESS)
-        self._complete(at, duration)
+    def succeed(self, result: Result, at: datetime, seconds: float) -> None:
+        """Become a success."""
+        self._complete(JobStatus.SUCCESS, at, seconds)
         self._result = result
-        self._error = skip
 
-    def fail(self, error: BaseException, failure: Failure, at: datetime, duration: float) -> None:
+    def skip(self, reason: str, at: datetime, seconds: float) -> None:
+        """Become a success that chose not to run."""
+        self._complete(JobStatus.SUCCESS, at, seconds)
+        self._skip_reason = reason
+
+    def fail(self, error: BaseException, failure: Failure, at: datetime, seconds: float) -> None:
         """Become failed; an exception that goes on to the caller is not one that nobody looks at."""
-        self._become(JobStatus.FAILED)
-        self._complete(at, duration)
+        self._complete(JobStatus.FAILED, at, seconds)
         self._error = error
         self._failure = failure
         self._unseen = isinstance(error, Exception)
 
-    def _complete(self, at: datetime, duration: float) -> None:
-        self._timing.completed_at = at
-        self._timing.duration = timedelta(seconds=duration)
+    def _complete(self, status: JobStatus, at: datetime, seconds: float) -> None:
+        self._become(status, after=JobStatus.RUNNING)
+        self._completed_at = at
+        self._seconds = seconds
 
-    def _become(self, to: JobStatus) -> None:
-        if to not in _TRANSITIONS[self._status]:
-            msg = f"job {self._name!r} is {self._status} and cannot become {to}: a Job runs once, make a new one"
+    def _become(self, status: JobStatus, *, after: JobStatus) -> None:
+        if self._status is not after:
+            msg = f"job {self._name!r} is {self._status} and cannot become {status}: a Job runs once, make a new one"
             raise IllegalTransitionError(msg)
-        self._status = to
+        self._status = status
 
 
 class Harness:
@@ -92,6 +93,9 @@ class Harness:
         world: The clocks.
         log_writer: Where the lines go; by default to standard output.
         tracing: What makes the spans; by default the program's OpenTelemetry provider, if it has one.
+
+    Attributes:
+        log_writer: Where the lines go, for whoever announces a batch of runs.
     """
 
     def __init__(
@@ -104,9 +108,27 @@ class Harness:
         """Take the collaborators, or those of the process."""
         from mainspring.observability.tracing import Tracing
 
-        self.world = world or RealWorld()
+        self._world = world or RealWorld()
         self.log_writer = log_writer or process_log_writer()
-        self.tracing = tracing or Tracing()
+        self._tracing = tracing or Tracing()
+
+    def run(
+        self, name: str, fn: Callable[[], Awaitable[Result]] | Callable[[], Result]
+    ) -> Coroutine[object, object, Job[Result]]:
+        """Carry out a run that belongs to no execution."""
+        return self.carry_out(JobRun(RunIdentity(name)), fn)
+
+    def run_sync(self, name: str, fn: Callable[[], Result]) -> Job[Result]:
+        """Carry out a run that belongs to no execution, of a synchronous `fn`, without an event loop."""
+        run: JobRun[Result] = JobRun(RunIdentity(name))  # subscribing the class here would cost as much as a log line
+        steps = self.carry_out(run, fn, may_await=False)
+        del run  # as in `carry_out`
+        try:
+            steps.send(None)  # it awaits nothing, so its first step is its last
+        except StopIteration as done:
+            return cast("Job[Result]", done.value)
+        msg = "the harness awaited something in a synchronous run"
+        raise AssertionError(msg)
 
     async def carry_out(
         self,
@@ -118,106 +140,95 @@ class Harness:
         """Call `fn` as `run`, and return `run` when it has ended.
 
         Args:
-            run: A pending run. Where the exception goes on to the caller, it tells what happened.
+            run: A pending run. Where an exception goes on to the caller, it tells what happened.
             fn: What to run, without arguments.
             may_await: Whether `fn` may return something to await.
 
         Raises:
             BaseException: What is no `Exception` (cancellation, `KeyboardInterrupt`), after it was recorded.
+            IllegalTransitionError: `run` is not pending.
         """
-        recording = _Recording(self, run)
+        self._begin(run)
         try:
-            with recording:
-                outcome = fn()
-                if outcome is not None and inspect.isawaitable(outcome):
-                    if not may_await:
-                        _refuse_to_await(run.name, outcome)
-                    outcome = await outcome
-                recording.result = cast("Result", outcome)
+            outcome = fn()
+            if outcome is not None and inspect.isawaitable(outcome):
+                if not may_await:
+                    _refuse_to_await(run.name, outcome)
+                outcome = await outcome
+        except SkipExecution as skip:
+            self._end_skipped(run, skip)
+            return run
+        except Exception as error:  # noqa: BLE001 - the harness is there to catch whatever a job raises
+            self._end_failed(run, _without_the_frame_of_the_harness(error))
+            return run
+        except BaseException as error:
+            self._end_failed(run, _without_the_frame_of_the_harness(error))
+            raise
+        else:
+            self._end_succeeded(run, cast("Result", outcome))
             return run
         finally:
             # An exception leads, by its traceback and the frames below it, back to this frame. Were the run still
             # named here, it would keep itself alive, and the warning of `Job.__del__` would wait for the collector.
-            del run, recording
+            del run
 
-    def carry_out_sync(self, run: JobRun[Result], fn: Callable[[], Result]) -> Job[Result]:
-        """Do as `carry_out` for a synchronous `fn`, without an event loop."""
-        steps = self.carry_out(run, fn, may_await=False)
-        del run
-        try:
-            steps.send(None)  # awaits nothing, so its first step is its last
-        except StopIteration as done:
-            return cast("Job[Result]", done.value)
-        msg = "the harness awaited something in a synchronous run"
-        raise AssertionError(msg)
+    def give_up(self, run: JobRun[Result], error: BaseException) -> None:
+        """Record an announced run as failed that never came to its function, or that does not end.
 
+        Args:
+            run: A pending run; where the function still goes on, another one than it was given.
+            error: Why.
+        """
+        self._begin(run)
+        self._end_failed(run, error)
 
-@functools.cache
-def default_harness() -> Harness:
-    """Return the harness of `Job.run`: real clocks, standard output, the program's tracer."""
-    return Harness()
-
-
-class _Recording(Generic[Result]):
-    """The time from a run's first line to its last, as a context manager that keeps what may not go on."""
-
-    __slots__ = ("_before", "_harness", "_run", "_span", "_started", "_trace_id", "result")
-
-    def __init__(self, harness: Harness, run: JobRun[Result]) -> None:
-        self._harness = harness
-        self._run = run
-        self.result: Result | None = None
-
-    def __enter__(self) -> None:
-        harness, run = self._harness, self._run
-        at = harness.world.now()
+    def _begin(self, run: JobRun[Result]) -> None:
+        at = self._world.now()
         run.start(at)
-        self._span: RunSpan | None = harness.tracing.start(run.identity)
-        self._trace_id = self._span.trace_id if self._span else None
+        run.span = self._tracing.start(run.identity)
         if not run.announced:
-            harness.log_writer.job_started(run.identity, at, self._trace_id)
-            harness.log_writer.flush()
-        self._before = current_run.get()
+            self.log_writer.job_started(run.identity, at, run.trace_id)
+            self.log_writer.flush()
+        run.outer = current_run.get()
         current_run.set(run.identity)
-        self._started = harness.world.monotonic()
+        run.started = self._world.monotonic()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        duration = self._harness.world.monotonic() - self._started
-        at = self._harness.world.now()
-        current_run.set(self._before)  # not reset(token): a coroutine may be closed in another context
-        if error is None:
-            self._succeed(at, duration)
-            return True
-        if isinstance(error, SkipExecution):
-            self._skip(error, at, duration)
-            return True
-        if trace is not None:
-            error.__traceback__ = trace.tb_next  # the harness's own frame explains nothing
-        self._fail(error, at, duration)
-        return isinstance(error, Exception)
+    def _end(self, run: JobRun[Result]) -> tuple[datetime, float]:
+        seconds = self._world.monotonic() - run.started
+        current_run.set(run.outer)  # not reset(token): a coroutine may be closed in another context
+        return self._world.now(), seconds
 
-    def _succeed(self, at: datetime, duration: float) -> None:
-        self._run.succeed(self.result, at, duration)
-        if self._span is not None:
-            self._span.end("success")
-        self._harness.log_writer.job_succeeded(self._run.identity, at, duration, self._trace_id)
+    def _end_succeeded(self, run: JobRun[Result], result: Result) -> None:
+        at, seconds = self._end(run)
+        run.succeed(result, at, seconds)
+        if run.span is not None:
+            run.span.end("success")
+        self.log_writer.job_succeeded(run.identity, at, seconds, run.trace_id)
 
-    def _skip(self, skip: SkipExecution, at: datetime, duration: float) -> None:
-        self._run.succeed(None, at, duration, skip)
-        if self._span is not None:
-            self._span.end("skipped")
-        self._harness.log_writer.job_skipped(self._run.identity, at, duration, str(skip), self._trace_id)
+    def _end_skipped(self, run: JobRun[Result], skip: SkipExecution) -> None:
+        at, seconds = self._end(run)
+        reason = failure_of(skip).message
+        run.skip(reason, at, seconds)
+        if run.span is not None:
+            run.span.end("skipped")
+        self.log_writer.job_skipped(run.identity, at, seconds, reason, run.trace_id)
 
-    def _fail(self, error: BaseException, at: datetime, duration: float) -> None:
+    def _end_failed(self, run: JobRun[Result], error: BaseException) -> None:
+        at, seconds = self._end(run)
         failure = failure_of(error)
         if not isinstance(error, Exception):
             failure = dataclasses.replace(failure, error_class=ErrorClass.CANCELLED)
-        self._run.fail(error, failure, at, duration)
-        if self._span is not None:
-            self._span.end("failed", error, failure)
-        self._harness.log_writer.job_failed(self._run.identity, at, duration, failure, self._trace_id)
+        run.fail(error, failure, at, seconds)
+        if run.span is not None:
+            run.span.end("failed", error, failure)
+        self.log_writer.job_failed(run.identity, at, seconds, failure, run.trace_id)
+
+
+def _without_the_frame_of_the_harness(error: BaseException) -> BaseException:
+    """Return the exception with a traceback that begins at the job's own function, where its reader wants to begin."""
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next
+    return error
 
 
 def _refuse_to_await(name: str, outcome: Awaitable[object]) -> None:

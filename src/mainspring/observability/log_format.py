@@ -7,6 +7,7 @@ formatters (design 19). Whatever a name or message holds, NUL and lone surrogate
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -15,7 +16,6 @@ from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from mainspring.domain.failure import Failure
     from mainspring.observability.run_identity import RunIdentity
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LogFormat = Literal["console", "json"]
 
 _json_string = json.JSONEncoder(ensure_ascii=True).encode  # ASCII: no code page of a terminal or pipe can refuse it
+
+JSON_END: Final = "}\n"
+_MILLISECONDS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 _PLAIN: Final = "\033[0m"
 _DIM: Final = "\033[2m"
@@ -60,19 +63,32 @@ class LogEntry(NamedTuple):
 def json_line(entry: LogEntry) -> str:
     """Return the entry as one JSON object on one line, in ASCII."""
     at, level, message, run, trace_id, duration, failure, fields = entry
-    line = f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
-    if run is not None:
-        line += _identity(run)
-    if duration is not None:
-        line += f',"durationMs":{duration * 1000:.3f}'
-    if trace_id is not None:
-        line += f',"traceId":"{trace_id}"'
+    line = json_head(at, level, message, run, trace_id, duration)
     if failure is not None:
         error = failure.as_json() | {"trace": head_and_tail(failure.trace, MAX_LOG_CHARACTERS)}
         line += f',"error":{json.dumps(to_jsonable(error))}'
     if fields:
         line += "".join(f",{_quoted(key)}:{json.dumps(to_jsonable(value))}" for key, value in fields.items())
-    return line + "}\n"
+    return line + JSON_END
+
+
+def json_head(  # noqa: PLR0917 - called twice a run: an object of its arguments costs as much as the line
+    at: datetime, level: str, message: str, run: RunIdentity | None, trace_id: str | None, duration: float | None
+) -> str:
+    """Return a line as far as every entry has it; with `JSON_END` it is complete."""
+    line = f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
+    if run is not None:
+        job, execution, attempt, trigger, node, _ = run
+        line += _origin(job, node, trigger)
+        if execution is not None:
+            line += f',"execution":{_json_string(execution)}'
+        if attempt is not None:
+            line += f',"attempt":{attempt}'
+    if duration is not None:
+        line += f',"durationMs":{duration * 1000:.3f}'
+    if trace_id is not None:
+        line += f',"traceId":"{trace_id}"'
+    return line
 
 
 def console_line(entry: LogEntry, *, colour: bool) -> str:
@@ -101,12 +117,10 @@ def instant(at: datetime) -> str:
     """Return an instant in UTC as ISO 8601 with milliseconds and `Z`.
 
     Example:
-        >>> from datetime import UTC, datetime
         >>> instant(datetime(2026, 3, 29, 1, 0, 0, 7_999, tzinfo=UTC))
         '2026-03-29T01:00:00.007Z'
     """
-    second = _second(at.year, at.month, at.day, at.hour, at.minute, at.second)
-    return f"{second}.{at.microsecond // 1000:03d}Z"
+    return _second(int(at.timestamp())) + _MILLISECONDS[at.microsecond // 1000]
 
 
 def printable(text: str) -> str:
@@ -124,8 +138,8 @@ def printable(text: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _second(year: int, month: int, day: int, hour: int, minute: int, second: int) -> str:  # noqa: PLR0917 - a cache key
-    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
+def _second(unix: int) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @lru_cache(maxsize=1024)
@@ -134,18 +148,11 @@ def _quoted(text: str) -> str:
     return _json_string(clean_text(text, MAX_LOG_CHARACTERS))
 
 
-def _identity(run: RunIdentity) -> str:
-    job, execution, attempt, trigger, node, _ = run
-    line = f',"job":{_quoted(job)}'
-    if execution is not None:
-        line += f',"execution":{_json_string(execution)}'
-    if attempt is not None:
-        line += f',"attempt":{attempt}'
-    if node is not None:
-        line += f',"node":{_quoted(node)}'
-    if trigger is not None:
-        line += f',"trigger":{_quoted(trigger)}'
-    return line
+@lru_cache(maxsize=1024)
+def _origin(job: str, node: str | None, trigger: str | None) -> str:
+    """Return what all runs of a job on a node have in common."""
+    names = {"job": job, "node": node, "trigger": trigger}
+    return "".join(f',"{key}":{_quoted(name)}' for key, name in names.items() if name is not None)
 
 
 def _run_details(run: RunIdentity | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, TextIO
 
-from mainspring.observability.log_format import LogEntry, LogFormat, console_line, json_line
+from mainspring.observability.log_format import JSON_END, LogEntry, LogFormat, console_line, json_head, json_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,12 +69,12 @@ class LogWriter:
         self._colour = terminal and not os.environ.get("NO_COLOR")  # https://no-color.org
 
     def job_started(self, run: RunIdentity, at: datetime, trace_id: str | None = None) -> None:
-        """Add the line "Job started"; it waits for `flush`."""
-        self._add(LogEntry(at, "info", "Job started", run, trace_id))
+        """Add the line "Job started"; it waits for `flush`. Without a span yet, it names the trace that comes in."""
+        self._add_job_line(at, "Job started", run, trace_id or run.incoming_trace_id, None)
 
     def job_succeeded(self, run: RunIdentity, at: datetime, duration: float, trace_id: str | None = None) -> None:
         """Add the line "Job succeeded", with the duration in seconds."""
-        self._add(LogEntry(at, "info", "Job succeeded", run, trace_id, duration))
+        self._add_job_line(at, "Job succeeded", run, trace_id, duration)
         self._flush_soon()
 
     def job_skipped(
@@ -102,6 +102,14 @@ class LogWriter:
             waiting = self._waiting
             if waiting:
                 self._write_text("".join([waiting.popleft() for _ in range(len(waiting))]))
+
+    def _add_job_line(
+        self, at: datetime, message: str, run: RunIdentity, trace_id: str | None, duration: float | None
+    ) -> None:
+        if self._json:
+            self._waiting.append(json_head(at, "info", message, run, trace_id, duration) + JSON_END)
+        else:
+            self._add(LogEntry(at, "info", message, run, trace_id, duration))
 
     def _add(self, entry: LogEntry) -> None:
         self._waiting.append(json_line(entry) if self._json else console_line(entry, colour=self._colour))

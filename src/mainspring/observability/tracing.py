@@ -49,11 +49,14 @@ class Tracing:
         """
         parent = _propagator.extract({"traceparent": run.traceparent}) if run.incoming_trace_id else None
         try:
-            span = self._tracer.start_span(clean_text(run.job, _MAX_NAME), parent, attributes=_attributes(run))
-            return RunSpan(span) if span.get_span_context().is_valid else None
+            job = clean_text(run.job, _MAX_NAME)
+            span = self._tracer.start_span(job, parent, attributes=_attributes(job, run))
         except Exception:
             _logger.exception("the span of job %r could not be started; the job runs without one", run.job)
             return None
+        if span is trace.INVALID_SPAN or not span.get_span_context().is_valid:
+            return None
+        return RunSpan(span)
 
 
 class RunSpan:
@@ -111,8 +114,8 @@ def current_trace_id() -> str | None:
     return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
 
-def _attributes(run: RunIdentity) -> Mapping[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {"mainspring.job": clean_text(run.job, _MAX_NAME)}
+def _attributes(job: str, run: RunIdentity) -> Mapping[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {"mainspring.job": job}
     if run.execution is not None:
         attributes["mainspring.execution_id"] = run.execution
     if run.trigger is not None:

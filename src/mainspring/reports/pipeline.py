@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-ROWS_PER_CHUNK: Final = 1_000
+ROWS_PER_CHUNK: Final = 500
 """Rows in memory at a time; a thread is busy with them for a few milliseconds, which bounds every wait."""
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 ROWS_PER_FETCH: Final = 5_000
+_STEPS_PER_LOOK: Final = 100_000
+"""Instructions of SQLite's virtual machine between two looks at whether to go on: about a millisecond."""
 
 
 class ReportSourceError(MainspringError):
@@ -34,7 +36,7 @@ async def sqlite_rows(
     """Yield the rows of a query on an SQLite file, holding one chunk of them at a time.
 
     The file is opened for reading only, and read by a thread of its own, so the event loop stays free. When the
-    consumer stops early (`aclose`, an error, a cancellation), a fetch under way is interrupted and the cursor closed
+    consumer stops early (`aclose`, an error, a cancellation), a query under way is interrupted and the file closed
     before control returns.
 
     Args:
@@ -63,7 +65,7 @@ async def sqlite_rows(
             for row in rows:
                 yield row
     finally:
-        reader.interrupt()
+        reader.stop()
         try:
             await run_in_thread(thread, reader.close)
         finally:
@@ -71,7 +73,7 @@ async def sqlite_rows(
 
 
 class _Reader:
-    """A cursor on the file. All but `interrupt` runs on the one thread that owns the connection."""
+    """A cursor on the file. All but `stop` runs on the one thread that owns the connection."""
 
     def __init__(
         self, path: Path, statement: str, parameters: Sequence[object] | Mapping[str, object], chunk: int
@@ -83,6 +85,7 @@ class _Reader:
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._columns: list[str] = []
+        self._stopped = False
 
     def next_rows(self) -> list[dict[str, Any]]:
         """Return the next rows, none at the end."""
@@ -97,6 +100,7 @@ class _Reader:
         if not self._path.is_file():
             raise ReportSourceError(f"{self._path}: there is no such SQLite file")
         self._connection = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)
+        self._connection.set_progress_handler(lambda: self._stopped, _STEPS_PER_LOOK)
         self._cursor = self._connection.execute(self._statement, self._parameters)
         self._columns = [column[0] for column in self._cursor.description or ()]
         doubled = {name for name in self._columns if self._columns.count(name) > 1}
@@ -107,10 +111,9 @@ class _Reader:
             )
         return self._cursor
 
-    def interrupt(self) -> None:
-        """Make a fetch that is under way in the reading thread end now; from any thread."""
-        if self._connection is not None:
-            self._connection.interrupt()
+    def stop(self) -> None:
+        """Make a query that is under way, or about to begin, end at once; from any thread."""
+        self._stopped = True
 
     def close(self) -> None:
         """Close the cursor and the file."""

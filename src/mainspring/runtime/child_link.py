@@ -114,15 +114,16 @@ class NodeLink:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     def _report(self) -> None:
-        while not self._closed.wait(REPORT_SECONDS):
+        while not self._closed.is_set():
             self._news.wait()
             self._news.clear()
             if self._beaten:
                 self._beaten = False
                 self.send(protocol.encode(Word.BEAT))
-            if self._context is not None:
-                self.send(protocol.encode(Word.PROGRESS, reported=self._context.reported))
-                self._context = None
+            context, self._context = self._context, None
+            if context is not None:
+                self.send(protocol.encode(Word.PROGRESS, reported=context.reported))
+            self._closed.wait(REPORT_SECONDS)
 
 
 def _settle(saved: asyncio.Future[None], word: Word, message: dict[str, Any]) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import importlib
+import io
 import math
+import operator
 import os
 import resource
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.failure import failure_of
 from mainspring.errors import DefinitionError, JobNotFoundError, SkipExecution
-from mainspring.jobs.context import LogLine
 from mainspring.jobs.registry import JobRegistry
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.child_link import NodeLink
@@ -33,13 +36,14 @@ def main() -> None:
     """Carry out the attempt that the node describes, and answer."""
     commands, answers, lifeline = (int(argument) for argument in sys.argv[1:])
     for descriptor in (commands, answers, lifeline):
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the signature is the library's
     die_with_the_node(lifeline)
     # The node cancels by a message. A SIGTERM may come from a service manager that stops the node, and the node then
     # lets running work end; a handler of ours, unlike SIG_IGN, is not inherited by what the job starts.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     for stream in (sys.stdout, sys.stderr):
-        print_anything(stream)
+        if isinstance(stream, io.TextIOWrapper):  # a job may print whatever its data holds, and what it printed is out
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     world = RealWorld()
     link = NodeLink(world, commands, answers)
     start = link.read_start()
@@ -55,23 +59,112 @@ def main() -> None:
 
 
 async def carry_out(job: RegisteredJob, context: JobContext[Any], link: NodeLink, world: World) -> None:
-    """Call the handler and answer, before anything that it left behind can keep the process from ending."""
-    attempt = world.spawn(_execute(job, context, world), name=context.job_name)
+    """Call the handler, and answer before anything that it left behind can keep the process from ending."""
+    attempt = asyncio.current_task()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         context.stop()
-        loop.call_soon_threadsafe(attempt.cancel)
+        if attempt is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(attempt.cancel)
 
     link.stop = stop
+    # The node kills what does not end, so that a thread here gets all the time there is.
+    executor = AsyncExecutor() if job.handler.is_async else ThreadExecutor(world, size=1, grace=math.inf)
     try:
-        answer = protocol.encode_result(await attempt, context.reported)
-    except BaseException as error:  # noqa: BLE001 - as in main
+        answer = protocol.encode_result(await executor.execute(job, context), context.reported)
+    except BaseException as error:  # noqa: BLE001 - the node says what became of it
         answer = answer_to(error, context)
     link.send(answer)
 
 
-async def _execute(job: RegisteredJob, context: JobContext[Any], world: World) -> object:
-    # The node kills what does not end, so that a thread here gets all the time there is.
-    executor = AsyncExecutor() if job.handler.is_async else ThreadExecutor(world, size=1, grace=math.inf)
-    return await executor.execute(job, context)
+def answer_to(error: BaseException, context: JobContext[Any]) -> bytes:
+    """Return the answer of an attempt that ended with an exception."""
+    limit, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+    if isinstance(error, MemoryError) and limit != hard_limit:
+        resource.setrlimit(resource.RLIMIT_AS, (hard_limit, hard_limit))  # to answer takes memory as well
+        context.log("".join(traceback.format_exception(error)), level="error")
+        return protocol.encode(Word.CRASHED, reason=f"it reached its memory limit of {limit:,} bytes")
+    if isinstance(error, SkipExecution):
+        return protocol.encode(Word.SKIPPED, reason=str(error), reported=context.reported)
+    return protocol.encode_failure(failure_of(error), context.reported)
+
+
+def find_job(app: str, name: str) -> RegisteredJob:
+    """Import the application and return one of its jobs.
+
+    Args:
+        app: `package.module:attribute`, where the attribute has a `registry`.
+        name: The name of the job.
+
+    Raises:
+        DefinitionError: The application cannot be imported, or is none.
+        JobNotFoundError: The import registers no such job.
+    """
+    module_name, _, attribute = app.partition(":")
+    try:
+        registry = operator.attrgetter(attribute)(importlib.import_module(module_name)).registry
+    except Exception as error:
+        raise DefinitionError(
+            f"the child process of job {name!r} cannot import the application {app!r}: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(registry, JobRegistry):
+        raise DefinitionError(f"the child process of job {name!r} found at {app!r} what is not an application")
+    try:
+        return registry.get(name)
+    except JobNotFoundError as error:
+        raise JobNotFoundError(
+            f"{error}. The child process has imported {app!r} alone: import the module of the job from there"
+        ) from None
+
+
+def limit_resources(definition: JobDefinition) -> None:
+    """Set the limits of a job on this process; what the handler starts inherits them.
+
+    Raises:
+        DefinitionError: The process is larger than its memory limit before the handler begins.
+    """
+    if definition.cpu_limit is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = math.ceil(used.ru_utime + used.ru_stime + definition.cpu_limit.total_seconds())
+        lower_limit(resource.RLIMIT_CPU, seconds)
+    if definition.memory_limit is not None:
+        size = address_space()
+        if size >= definition.memory_limit:
+            raise DefinitionError(
+                f"job {definition.name!r}: memory_limit is {definition.memory_limit:,} bytes of address space, and its "
+                f"process has {size:,} before the handler begins: set it higher"
+            )
+        lower_limit(resource.RLIMIT_AS, definition.memory_limit)
+
+
+def lower_limit(kind: int, value: int) -> None:
+    """Set the soft limit of a resource, which the process may lift again, within the hard one."""
+    _, hard_limit = resource.getrlimit(kind)
+    soft_limit = value if hard_limit == resource.RLIM_INFINITY else min(value, hard_limit)
+    resource.setrlimit(kind, (soft_limit, hard_limit))
+
+
+def address_space() -> int:
+    """Return the bytes of address space that this process uses; 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * resource.getpagesize()
+
+
+def die_with_the_node(lifeline: int) -> None:
+    """Have the kernel kill this process and all it has started when the other end of `lifeline` closes.
+
+    The node holds that end and never writes to it, so that it closes when the node is gone, however it went. Nothing
+    in this process has to run for it (fcntl(2), F_SETSIG), which a handler stuck in native code could prevent.
+    Elsewhere than on Linux, `NodeLink` notices the end of its own pipe.
+    """
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _HEAD_LINES: Final = 1_000
 _HEAD_BYTES: Final = 256_000
 _TAIL_LINES: Final = 50
+_TAIL_LINE_CHARACTERS: Final = 1_000
 
 
 class LineReader(asyncio.Protocol):
@@ -42,7 +43,7 @@ class LineReader(asyncio.Protocol):
             self._take(self._rest[: self._limit])
             self._rest = self._rest[self._limit :]
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio gives it
         """Take the last line, which may have no end."""
         if self._rest:
             self._take(self._rest)
@@ -71,16 +72,16 @@ class PrintedText:
             return
         self._lines_left -= 1
         self._bytes_left -= len(line)
-        self._keep_bytes(line)
+        self._keep_text(line, MAX_LOG_CHARACTERS)
 
     def end(self) -> None:
         """Say how many lines were cut, and keep the last ones."""
         if cut := self._beyond - len(self._tail):
             self._keep(f"… {cut:,} lines cut: the job printed more than its history keeps …")
         for line in self._tail:
-            self._keep_bytes(line)
+            self._keep_text(line, _TAIL_LINE_CHARACTERS)
         self._tail.clear()
         self._beyond = 0
 
-    def _keep_bytes(self, line: bytes) -> None:
-        self._keep(clean_text(line.decode("utf-8", "replace"), MAX_LOG_CHARACTERS))
+    def _keep_text(self, line: bytes, limit: int) -> None:
+        self._keep(clean_text(line.decode("utf-8", "replace"), limit))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import sys
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.world import World
 
-_EXIT_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 1.0
 _PRINTED_LINE_BYTES: Final = 8_000
 _CHILD: Final = "mainspring.runtime.child_main"
@@ -43,8 +41,8 @@ class ChildProcessExecutor:
     Args:
         world: Where tasks and timers come from.
         app: Where the child finds the application, `package.module:attribute`; the attribute has a `registry`.
-        grace: Seconds that a handler gets to end after a cancellation, before its process group is killed. With the
-            kill and the last write, it stays within the 10 seconds that a cancellation may take (contract §7).
+        grace: Seconds that a handler gets to end after a cancellation, and a process after its answer, before the
+            group is killed. The default stays within the 10 seconds that a cancellation may take (contract §7).
     """
 
     def __init__(self, world: World, app: str, *, grace: float = 8.0) -> None:
@@ -66,7 +64,7 @@ class ChildProcessExecutor:
             child.tell_to_stop()
             await child.end(self._grace)
             raise
-        await child.end(_EXIT_SECONDS)
+        await child.end(self._grace)
         return child.result()
 
 
@@ -97,7 +95,7 @@ class _Child:
             output = await self._listen(self._printer("stdout"), limit=_PRINTED_LINE_BYTES, theirs=theirs)
             errors = await self._listen(self._printer("stderr"), limit=_PRINTED_LINE_BYTES, theirs=theirs)
             self._commands, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, ours)
-            self._ours.callback(self._commands.abort)
+            self._ours.callback(self._drop_commands)
             inherited = [end.fileno() for end in (commands, answers, lifeline)]
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-X", "faulthandler", "-m", _CHILD, *map(str, inherited)),
@@ -121,7 +119,7 @@ class _Child:
         self._signal(signal.SIGTERM)  # the child itself ignores it: it goes by the message
 
     async def end(self, grace: float) -> None:
-        """Wait for the process for `grace` seconds; then kill whatever is left of its group, and take its last words."""
+        """Wait `grace` seconds for the process, kill what is left of its group, and take its last words."""
         try:
             try:
                 if not await ends_within(self._world, self._ended, grace):
@@ -168,6 +166,7 @@ class _Child:
         except (ValueError, KeyError, TypeError):
             reason = f"something in the job wrote to the pipe on which the runtime speaks: {line[:80]!r}"
             self._answer(Word.CRASHED, {"reason": reason})
+            self._signal(signal.SIGKILL)
 
     def _heed(self, word: Word, message: dict[str, Any]) -> None:
         context = self._context
@@ -206,6 +205,10 @@ class _Child:
         for printed in self._printed:
             printed.end()
 
+    def _drop_commands(self) -> None:
+        if not self._commands.is_closing():  # it closes by itself when the child goes first
+            self._commands.abort()
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):  # nobody is left (macOS says it in the second way)
             os.killpg(self._process.pid, number)
@@ -229,7 +232,7 @@ def how_it_ended(exit_code: int, definition: JobDefinition) -> str:
         'its process was killed by SIGSEGV: native code crashed; the last lines of its log show where'
     """
     if exit_code >= 0:
-        return f"its process ended with exit code {exit_code} before the handler did: something called os._exit"
+        return f"its process ended with exit code {exit_code} and without an answer, as os._exit does"
     try:
         name = signal.Signals(-exit_code).name
     except ValueError:
@@ -237,7 +240,7 @@ def how_it_ended(exit_code: int, definition: JobDefinition) -> str:
     killed = f"its process was killed by {name}"
     match -exit_code:
         case signal.SIGXCPU if definition.cpu_limit:
-            return f"{killed}: it used up its CPU limit of {math.ceil(definition.cpu_limit.total_seconds())} s"
+            return f"{killed}: it used up its CPU limit of {definition.cpu_limit.total_seconds():g} s"
         case signal.SIGKILL:
             return f"{killed}: unless somebody sent it, the machine ran out of memory; set memory_limit on the job"
         case signal.SIGSEGV | signal.SIGABRT | signal.SIGBUS | signal.SIGILL | signal.SIGFPE:

@@ -71,13 +71,10 @@ def decode(line: bytes) -> tuple[Word, dict[str, Any]]:
     """Return what a message is and all that it says.
 
     Raises:
-        ValueError: The line is not a message.
+        ValueError, KeyError, TypeError: The line is not a message.
     """
-    message = orjson.loads(line)
-    if not isinstance(message, dict):
-        msg = "a message is a JSON object"
-        raise ValueError(msg)  # noqa: TRY004 - the line is wrong, not the program that passes it
-    return Word(message.get("word")), message
+    message: dict[str, Any] = orjson.loads(line)
+    return Word(message["word"]), message
 
 
 def encode_start(app: str, import_path: list[str], context: JobContext[Any]) -> bytes:
@@ -89,17 +86,14 @@ def encode_start(app: str, import_path: list[str], context: JobContext[Any]) -> 
 def read_context(message: dict[str, Any], sink: ContextSink) -> JobContext[Any]:
     """Return the context that a start message describes."""
     facts: dict[str, Any] = message["context"]
-    return JobContext(
-        **facts
-        | {
-            "execution_id": UUID(facts["execution_id"]),
-            "trigger": Trigger(facts["trigger"]),
-            "scheduled_for": _instant(facts["scheduled_for"]),
-            "deadline": _instant(facts["deadline"]),
-            "reported": read_progress(facts["reported"]),
-        },
-        sink=sink,
-    )
+    typed: dict[str, Any] = {
+        "execution_id": UUID(facts["execution_id"]),
+        "trigger": Trigger(facts["trigger"]),
+        "scheduled_for": _instant(facts["scheduled_for"]),
+        "deadline": _instant(facts["deadline"]),
+        "reported": read_progress(facts["reported"]),
+    }
+    return JobContext(**facts | typed, sink=sink)
 
 
 def read_progress(said: dict[str, Any]) -> Progress:
@@ -141,7 +135,8 @@ def encode_failure(failure: Failure, reported: Progress) -> bytes:
 def read_failure(message: dict[str, Any]) -> Failure:
     """Return the failure that a message carries."""
     said: dict[str, Any] = message["failure"]
-    return Failure(**said | {"error_class": ErrorClass(said["error_class"])})
+    typed: dict[str, Any] = {"error_class": ErrorClass(said["error_class"])}
+    return Failure(**said | typed)
 
 
 _FACTS: Final = (
@@ -172,8 +167,13 @@ def _capped(value: object) -> Any:  # noqa: ANN401 - JSON is whatever the handle
 
 def _capped_parts(result: JobResult) -> dict[str, Any]:
     said = result.as_json()
-    texts = {name: clean_text(said[name], MAX_LOG_CHARACTERS) for name in ("summary", "messageCode") if name in said}
+    for name in ("summary", "messageCode"):
+        if name in said:
+            said[name] = _capped_text(said[name])
     if result.error is not None:
-        error = {name: clean_text(str(part), MAX_LOG_CHARACTERS) for name, part in result.error.items()}
-        texts["error"] = error
-    return {name: _capped(part) for name, part in said.items()} | texts
+        said["error"] = {name: _capped_text(part) for name, part in result.error.items()}
+    return {name: _capped(part) for name, part in said.items()}
+
+
+def _capped_text(text: object) -> str:
+    return clean_text(str(text), MAX_LOG_CHARACTERS)

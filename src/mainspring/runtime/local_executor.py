@@ -53,9 +53,7 @@ class Executor(Protocol):
         ...
 
 
-def executor_for(
-    job: RegisteredJob, executors: Mapping[ExecutorKind, Executor], *, isolated: bool = False
-) -> Executor:
+def executor_for(job: RegisteredJob, executors: Mapping[ExecutorKind, Executor], *, isolated: bool = False) -> Executor:
     """Return the executor that carries out an attempt of `job`.
 
     Args:
@@ -98,12 +96,10 @@ class _InProcessExecutor(ABC):
         arguments = handler.arguments(context, context.payload)
         if not handler.dependencies:
             return await self._call(job, arguments)
-        result = None
         async with AsyncExitStack() as stack:
             for name, dependency in handler.dependencies.items():
                 arguments[name] = await resolve(stack, dependency)
-            result = await self._call(job, arguments)
-        return result
+            return await self._call(job, arguments)
 
     @abstractmethod
     async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object: ...

@@ -7,6 +7,7 @@ import io
 import os
 import sqlite3
 from importlib.util import find_spec
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,8 @@ _COLUMNS: Final = (
     "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay", "carrier", "flight",
     "tailnum", "origin", "dest", "air_time", "distance", "time_hour",
 )  # fmt: skip
-_INSERT: Final = f"INSERT INTO flights VALUES (?{', ?' * len(_COLUMNS)})"  # noqa: S608 - question marks only
+
+_INSERT: Final = "INSERT INTO flights VALUES (?" + ", NULLIF(?, 'NA')" * len(_COLUMNS) + ")"  # noqa: S608 - placeholders only
 _INDEX: Final = "CREATE INDEX flights_by_date ON flights (date)"
 
 QUERY: Final = "SELECT * FROM flights WHERE date BETWEEN ? AND ? ORDER BY date, rowid"
@@ -117,15 +119,19 @@ def _fill(database: Path, archive: Path, progress: FlightsProgress) -> None:
         connection.close()
 
 
-def _flights(archive: Path, progress: FlightsProgress) -> Iterator[list[str | None]]:
+def _flights(archive: Path, progress: FlightsProgress) -> Iterator[tuple[str, ...]]:
     with ZipFile(archive) as files:
         (entry,) = files.infolist()
         with files.open(entry) as data:
-            for number, row in enumerate(csv.DictReader(io.TextIOWrapper(data, encoding="utf-8", newline=""))):
+            rows = csv.reader(io.TextIOWrapper(data, encoding="utf-8", newline=""))
+            header = next(rows)
+            day_of = itemgetter(*map(header.index, ("year", "month", "day")))
+            values_of = itemgetter(*map(header.index, _COLUMNS))
+            for number, row in enumerate(rows):
                 if number % _ROWS_PER_REPORT == 0:
                     progress(data.tell(), entry.file_size)
-                date = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}"
-                yield [date, *(None if row[column] == "NA" else row[column] for column in _COLUMNS)]
+                year, month, day = day_of(row)
+                yield (f"{year}-{month:0>2}-{day:0>2}", *values_of(row))
         progress(entry.file_size, entry.file_size)
 
 

@@ -18,6 +18,7 @@ from mainspring.domain.execution import (
     Trigger,
     live_status,
 )
+from mainspring.store import limits
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import attempts, executions, executions_live
 
@@ -213,6 +214,8 @@ def retry(connection: sa.Connection, execution: Execution) -> bool:
             updated_at=store_now(),
         )
     )
+    if row.limit_key:
+        limits.admit(connection, row.environment, [row.limit_key])
     return True
 
 

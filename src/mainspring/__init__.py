@@ -1,0 +1,73 @@
+"""mainspring: every background job of a company, run, scheduled, watched and controlled by one framework."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mainspring.app import Mainspring
+    from mainspring.domain.job import JobConfig, Retry, Thresholds
+    from mainspring.domain.result import JobResult
+    from mainspring.domain.schedule import Cron, CronError, Every, OnStartup
+    from mainspring.errors import PermanentError, SkipExecution, TransientError
+    from mainspring.jobs.context import JobContext
+    from mainspring.jobs.dependency import provided
+    from mainspring.jobs.harness import Job, JobFailed, JobRunnable
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cron",
+    "CronError",
+    "Every",
+    "Job",
+    "JobConfig",
+    "JobContext",
+    "JobFailed",
+    "JobResult",
+    "JobRunnable",
+    "Mainspring",
+    "OnStartup",
+    "PermanentError",
+    "Retry",
+    "SkipExecution",
+    "Thresholds",
+    "TransientError",
+    "__version__",
+    "provided",
+]
+
+_HOMES: Final = {
+    "Cron": "domain.schedule",
+    "CronError": "domain.schedule",
+    "Every": "domain.schedule",
+    "Job": "jobs.harness",
+    "JobConfig": "domain.job",
+    "JobContext": "jobs.context",
+    "JobFailed": "jobs.harness",
+    "JobResult": "domain.result",
+    "JobRunnable": "jobs.harness",
+    "Mainspring": "app",
+    "OnStartup": "domain.schedule",
+    "PermanentError": "errors",
+    "Retry": "domain.job",
+    "SkipExecution": "errors",
+    "Thresholds": "domain.job",
+    "TransientError": "errors",
+    "provided": "jobs.dependency",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name where it is first used, so that `import mainspring` loads next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

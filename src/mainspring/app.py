@@ -1,0 +1,416 @@
+"""The composition root: an application declares its jobs on a `Mainspring`, which wires everything else."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import fields
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
+
+from mainspring.control.executions import ExecutionCommands
+from mainspring.control.handles import ExecutionHandle, JobHandle
+from mainspring.domain.access import Actor
+from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT, ExecutorKind, JobDefinition, Misfire, OnLost, Overlap
+from mainspring.errors import NotRunningError
+from mainspring.jobs.job_run import Harness
+from mainspring.jobs.registry import JobRegistry, first_paragraph
+from mainspring.observability.logs import configure_logging
+from mainspring.reports.source import Report, ReportRegistry
+from mainspring.runtime.node import ROLES, Node
+from mainspring.settings import Settings, load_settings
+from mainspring.store import definitions, schema
+from mainspring.store.database import open_database
+from mainspring.store.signals import DataVersionSignals, NotifySignals, Signals
+from mainspring.world import RealWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from mainspring.control.options import EnqueueOptions
+    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.jobs.context import JobContext
+    from mainspring.jobs.registry import RegisteredJob
+    from mainspring.store.database import Database
+    from mainspring.store.signals import Outward
+    from mainspring.world import World
+
+Payload = TypeVar("Payload")
+Result = TypeVar("Result")
+Registered = TypeVar("Registered", bound=object)
+
+running_app: ContextVar[Mainspring | None] = ContextVar("mainspring_running_app", default=None)
+"""The application whose store is open in this context: how `@distributed_lock` finds its backend."""
+_NOT_OPTIONS: Final = frozenset({"name"})
+
+
+class Mainspring:
+    """An application: its jobs, its settings, and the node that runs them.
+
+    Args:
+        world: Time, chance, threads and tasks; tests give a simulated one.
+        **settings: Settings by name that win over `MAINSPRING_*` and `mainspring.toml`.
+
+    Example:
+        >>> app = Mainspring(database_url="sqlite://")
+        >>> @app.job("greet")
+        ... async def greet(ctx: JobContext) -> str:
+        ...     return "hello"
+    """
+
+    def __init__(self, *, world: World | None = None, **settings: Any) -> None:
+        self._overrides = settings
+        self._world = world
+        self.registry = JobRegistry()
+        self.reports = ReportRegistry()
+        self._open: _OpenStore | None = None
+        self._path: str | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force, read when they are first needed.
+
+        Raises:
+            ConfigurationError: One is unknown or out of its range.
+        """
+        return load_settings(**self._overrides)
+
+    @cached_property
+    def world(self) -> World:
+        """Time, chance, threads and tasks."""
+        settings = self.settings
+        return self._world or RealWorld(clock_shift=settings.clock_shift(), crash_at=settings.test_crash_at)
+
+    # Declaring jobs -------------------------------------------------------------------------------------------------
+
+    def job(
+        self,
+        name: str,
+        *,
+        schedule: Schedule | None = None,
+        schedule_payload: object = None,
+        display_name: str = "",
+        description: str | None = None,
+        group: str = "default",
+        job_type: str = "job",
+        queue: str = DEFAULT_QUEUE,
+        retry: Retry | None = None,
+        timeout: timedelta = DEFAULT_TIMEOUT,
+        thresholds: Thresholds | None = None,
+        executor: str = ExecutorKind.AUTO,
+        max_running: int | None = None,
+        concurrency_key: str | None = None,
+        rate_limit: str | None = None,
+        overlap: str = Overlap.SKIP,
+        misfire: str = Misfire.FIRE_ONCE,
+        catch_up: timedelta = timedelta(hours=24),
+        jitter: timedelta = timedelta(0),
+        enabled: bool = True,
+        on_demand: bool = False,
+        depends_on: Sequence[str] = (),
+        on_lost: str = OnLost.RETRY,
+        sensitive: Sequence[str] = (),
+        searchable: Sequence[str] = (),
+        allow_money: Sequence[str] = (),
+        memory_limit: int | None = None,
+        cpu_limit: timedelta | None = None,
+    ) -> JobDecorator:
+        """Declare a job.
+
+        Args:
+            name: The unique name, `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`; it identifies the job for ever.
+            schedule: When it fires: `Cron`, `Every` or `OnStartup`; None: only when asked for.
+            schedule_payload: The payload of scheduled runs; by default the payload type's defaults.
+            display_name: What people read; by default the name.
+            description: One sentence; by default the first paragraph of the docstring.
+            group: A label that people sort by.
+            job_type: Another label.
+            queue: Which queue its executions wait in.
+            retry: When failures are tried again; None: three times on demand, never when scheduled.
+            timeout: The longest attempt.
+            thresholds: The limits that open alerts.
+            executor: `auto`, `async`, `thread`, `process` or `dask`.
+            max_running: How many run at once, over all nodes; one by default for a job with a schedule.
+            concurrency_key: Makes `max_running` count for each key.
+            rate_limit: At most so many starts, for instance `100/m`.
+            overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
+            misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
+            catch_up: How old a missed instant may be.
+            jitter: Spreads starts over this window, the same way on every node.
+            enabled: Whether it fires; admins may change that.
+            on_demand: Whether tenants may create it by `POST /v1/jobs`.
+            depends_on: Jobs after whose success it runs.
+            on_lost: What happens when its node dies: `retry`, or `fail` for work that must not start twice.
+            sensitive: Payload fields that are never shown.
+            searchable: Payload fields that executions are found by.
+            allow_money: Payload fields that may hold amounts of money.
+            memory_limit: Bytes, for `executor="process"`.
+            cpu_limit: CPU time, for `executor="process"`.
+
+        Raises:
+            DefinitionError: The name is taken or cannot be used, or an option is out of its range.
+        """
+        options = {item: value for item, value in locals().items() if item not in {"self", "description", "thresholds"}}
+        options |= {"thresholds": thresholds} if thresholds is not None else {}
+        for tuple_option in ("depends_on", "sensitive", "searchable", "allow_money"):
+            options[tuple_option] = tuple(options[tuple_option])
+        return JobDecorator(self, options, description)
+
+    def register(self, job: Registered) -> Registered:
+        """Register an object with `config` and `execute`, or with the attributes of the scheduler document.
+
+        Returns:
+            The object itself.
+
+        Raises:
+            DefinitionError: It has no `execute`, no name, or a name that is taken.
+        """
+        self.registry.add_object(job)
+        return job
+
+    def report(self, name: str) -> Callable[[RowSource], RowSource]:
+        """Register an async iterator of rows as the source of a report that `export_report` writes.
+
+        Args:
+            name: What `reportType` calls it.
+
+        Example:
+            >>> @app.report("orders")  # doctest: +SKIP
+            ... async def orders(filters): ...
+        """
+
+        def decorate(rows: RowSource) -> RowSource:
+            self.reports.add(Report(name, rows))
+            return rows
+
+        return decorate
+
+    # Asking for executions ------------------------------------------------------------------------------------------
+
+    async def enqueue(
+        self, name: str, payload: object = None, **options: Unpack[EnqueueOptions]
+    ) -> ExecutionHandle[Any]:
+        """Ask for one execution of the job of that name; see `JobHandle.enqueue`."""
+        return (await self.enqueue_many(name, [payload], **options))[0]
+
+    async def enqueue_many(
+        self, name: str, payloads: Sequence[object], **options: Unpack[EnqueueOptions]
+    ) -> list[ExecutionHandle[Any]]:
+        """Ask for one execution a payload, all or none, in one statement."""
+        commands, actor = self.commands_and_actor()
+        ids = await commands.enqueue(name, payloads, **options)
+        job = self.registry.get(name)
+        return [ExecutionHandle(execution_id, job, commands, actor) for execution_id in ids]
+
+    def commands_and_actor(self) -> tuple[ExecutionCommands, Actor]:
+        """Return the commands on executions, and the application as their actor."""
+        return self.opened.commands, Actor.application(self.settings.environment)
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    @property
+    def opened(self) -> _OpenStore:
+        """The open store.
+
+        Raises:
+            NotRunningError: The application is neither connected nor running.
+        """
+        if self._open is None:
+            raise NotRunningError(
+                "the application has no open store: wrap this in `async with app.running():` to run jobs here, or in "
+                "`async with app.connected():` only to ask for them, or start `mainspring serve`"
+            )
+        return self._open
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[Mainspring]:
+        """Open the store without running anything: to enqueue, to read, to serve an API beside other nodes.
+
+        An SQLite store is made and upgraded by itself.
+
+        Raises:
+            DatabaseUnreachableError: The database does not answer.
+            SchemaMismatchError: PostgreSQL holds another version of the schema.
+        """
+        if self._open is not None:
+            yield self
+            return
+        opened = await _OpenStore.open(self)
+        self._open = opened
+        token = running_app.set(self)
+        try:
+            yield self
+        finally:
+            running_app.set(None)
+            del token
+            self._open = None
+            await opened.close()
+
+    @asynccontextmanager
+    async def running(
+        self, *, roles: Sequence[str] = ROLES, grace: timedelta | None = None
+    ) -> AsyncGenerator[Node]:
+        """Run this application's jobs inside any asyncio program for as long as the block lasts.
+
+        Args:
+            roles: What this node does; all by default.
+            grace: How long running work may take at the end; by default `MAINSPRING_SHUTDOWN_GRACE`.
+
+        Example:
+            >>> async def main():
+            ...     async with app.running():
+            ...         await (await greet.enqueue()).wait()
+        """
+        async with self.connected():
+            opened = self.opened
+            await opened.register_definitions()
+            node = Node(
+                settings=self.settings,
+                database=opened.database,
+                registry=self.registry,
+                signals=opened.signals,
+                harness=Harness(world=self.world),
+                world=self.world,
+                roles=roles,
+                app_path=self.path,
+            )
+            await node.start()
+            try:
+                yield node
+            finally:
+                await node.stop((grace or self.settings.shutdown_grace).total_seconds())
+
+    @property
+    def path(self) -> str | None:
+        """Where a child process finds this application, `package.module:attribute`; None where it cannot."""
+        if self._path is None:
+            self._path = self.settings.app or _module_path(self)
+        return self._path
+
+
+RowSource = TypeVar("RowSource", bound="Callable[[Mapping[str, Any]], AsyncIterator[Mapping[str, Any]]]")
+
+
+class JobDecorator:
+    """What `@app.job(...)` is before it meets its function."""
+
+    def __init__(self, app: Mainspring, options: dict[str, Any], description: str | None) -> None:
+        self._app = app
+        self._options = options
+        self._description = description
+
+    @overload
+    def __call__(self, function: Callable[[JobContext[Any]], Awaitable[Result]]) -> JobHandle[None, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[], Awaitable[Result]]) -> JobHandle[None, Result]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[JobContext[Any], Payload], Awaitable[Result]]
+    ) -> JobHandle[Payload, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[Payload], Awaitable[Result]]) -> JobHandle[Payload, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[JobContext[Any]], Result]) -> JobHandle[None, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[], Result]) -> JobHandle[None, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[JobContext[Any], Payload], Result]) -> JobHandle[Payload, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[Payload], Result]) -> JobHandle[Payload, Result]: ...
+    def __call__(self, function: Callable[..., Any]) -> JobHandle[Any, Any]:
+        """Register the function and return its typed handle."""
+        known = {item.name for item in fields(JobDefinition)}
+        options = {name: value for name, value in self._options.items() if name in known}
+        described = self._description if self._description is not None else first_paragraph(function.__doc__)
+        enums: dict[str, Any] = {
+            "executor": ExecutorKind, "overlap": Overlap, "misfire": Misfire, "on_lost": OnLost
+        }  # fmt: skip
+        for option, enum in enums.items():
+            options[option] = definition_word(self._options["name"], option, options[option], enum)
+        definition = JobDefinition(**options, description=described)
+        registered = self._app.registry.add(definition, function)
+        return JobHandle(registered, function, self._app.commands_and_actor)
+
+
+def definition_word(job_name: str, option: str, word: str, words: type[Any]) -> Any:
+    """Return a word of an enumeration.
+
+    Raises:
+        DefinitionError: It is none of them.
+    """
+    from mainspring.errors import DefinitionError
+
+    try:
+        return words(word)
+    except ValueError:
+        known = ", ".join(words)
+        raise DefinitionError(f"job {job_name!r}: {option} is {word!r}: it must be one of {known}") from None
+
+
+class _OpenStore:
+    """An open store and what is built on it."""
+
+    def __init__(self, app: Mainspring, database: Database, signals: Signals, outward: Outward | None) -> None:
+        self._app = app
+        self.database = database
+        self.signals = signals
+        self._outward = outward
+        self.commands = ExecutionCommands(
+            database=database,
+            registry=app.registry,
+            signals=signals,
+            world=app.world,
+            environment=app.settings.environment,
+        )
+
+    @classmethod
+    async def open(cls, app: Mainspring) -> _OpenStore:
+        settings, world = app.settings, app.world
+        configure_logging(settings.log_format, settings.log_level)
+        database = open_database(settings, world)
+        await database.open()
+        try:
+            await _bring_up_to_date(database)
+        except BaseException:
+            await database.close()
+            raise
+        signals = Signals(world)
+        outward: Outward | None = None
+        if database.dialect_name == "postgresql":
+            dsn = settings.database_direct_url or settings.database_url
+            outward = NotifySignals(database, signals, dsn=dsn, world=world)
+        elif not world.simulated:
+            outward = DataVersionSignals(database, signals, world=world)
+        if outward is not None:
+            signals.carry(outward)
+        return cls(app, database, signals, outward)
+
+    async def register_definitions(self) -> None:
+        jobs = [job for job in self._app.registry]
+        environment = self._app.settings.environment
+        await self.database.tx(lambda connection: definitions.register(connection, environment, jobs))
+
+    async def close(self) -> None:
+        if self._outward is not None:
+            await self._outward.close()
+        await self.database.close()
+
+
+async def _bring_up_to_date(database: Database) -> None:
+    """Upgrade SQLite, which has nobody else to do it; insist that PostgreSQL has been upgraded."""
+    if database.dialect_name == "sqlite":
+        await schema.upgrade(database)
+        return
+    (await schema.check(database)).require_current()
+
+
+def _module_path(app: Mainspring) -> str | None:
+    for name, module in list(sys.modules.items()):
+        if name == "__main__":
+            continue
+        for attribute, value in list(vars(module).items() if module else ()):
+            if value is app:
+                return f"{name}:{attribute}"
+    return None

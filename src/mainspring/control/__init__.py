@@ -1,0 +1,1 @@
+"""Commands of people and programs: permission, change, audit and signal, in one transaction."""

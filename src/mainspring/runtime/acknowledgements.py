@@ -1,0 +1,114 @@
+"""Writes the ends of attempts, grouped without a timer: what ends while one write is under way is the next batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mainspring.errors import StoreError
+from mainspring.store import finishes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from mainspring.runtime.journal import Journal
+    from mainspring.store.database import Lane
+    from mainspring.store.finishes import Finish, Release
+    from mainspring.world import World
+
+_logger = logging.getLogger(__name__)
+_MOST_AT_ONCE: Final = 500
+_LONGEST_PAUSE: Final = 2.0
+
+
+class Acknowledgements:
+    """The ends on their way to the store.
+
+    Args:
+        lane: The connection that writes them, and nothing else.
+        journal: What the handlers said before they ended is written in the same transaction.
+        environment: The node's environment.
+        world: For waits between tries.
+        on_written: Called with the ids that were written and with those that were fenced off.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        journal: Journal,
+        *,
+        environment: str,
+        world: World,
+        on_written: Callable[[set[UUID], set[UUID]], None],
+    ) -> None:
+        self._lane = lane
+        self._journal = journal
+        self._environment = environment
+        self._world = world
+        self._on_written = on_written
+        self._ends: list[Finish | Release] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def add(self, end: Finish | Release) -> None:
+        """Write an end as soon as the write under way is done."""
+        self._ends.append(end)
+        if self._writer is None or self._writer.done():
+            self._writer = self._world.spawn(self._write_all(), name="mainspring-acknowledgements")
+
+    async def drain(self) -> None:
+        """Return when everything that was added is written."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.shield(self._writer)
+
+    def give_up(self) -> None:
+        """Forget what is not written: the node has lost its lease, so that another one runs it all again."""
+        self._ends.clear()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    async def _write_all(self) -> None:
+        while self._ends:
+            batch, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
+            written = await self._write_patiently(batch)
+            self._world.crash_point("after_finish_sent")
+            ids = {end.id for end in batch}
+            self._on_written(written, ids - written)
+
+    async def _write_patiently(self, batch: list[Finish | Release]) -> set[UUID]:
+        """Try until it is written: while the lease holds nobody else can write it, and afterwards it is fenced off.
+
+        A batch whose first try was cut after its commit finds its rows gone; they count as fenced, never as done twice.
+        """
+        said = self._journal.take()
+        pause = 0.05
+        while True:
+            self._world.crash_point("before_finish")
+            try:
+                return await self._lane.tx(
+                    lambda connection: self._write(connection, batch, said.write if said else None)
+                )
+            except StoreError as error:
+                _logger.warning("%d ends could not be written (%s); trying again", len(batch), error)
+            await self._world.sleep(pause * (0.5 + self._world.random()))
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _write(
+        self,
+        connection: sa.Connection,
+        batch: list[Finish | Release],
+        write_said: Callable[[sa.Connection], None] | None,
+    ) -> set[UUID]:
+        if write_said is not None:
+            write_said(connection)
+        final = [end for end in batch if isinstance(end, finishes.Finish)]
+        going_on = [end for end in batch if isinstance(end, finishes.Release)]
+        written: set[UUID] = set()
+        if final:
+            written |= finishes.finish(connection, self._environment, final)
+        if going_on:
+            written |= finishes.release(connection, self._environment, going_on)
+        return written

@@ -1,0 +1,265 @@
+"""One try at an execution, from the claimed row to the end that is written: context, executor, harness, outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from mainspring.domain.execution import Ending, Outcome, Status, decide
+from mainspring.domain.failure import ErrorClass, Failure, failure_of
+from mainspring.domain.job import OnLost, Retry
+from mainspring.domain.result import JobResult
+from mainspring.domain.write_door import clean_text, json_text, result_text
+from mainspring.errors import JobTimeoutError, MainspringError
+from mainspring.jobs.context import JobContext
+from mainspring.jobs.harness import JobStatus
+from mainspring.jobs.job_run import Harness, JobRun
+from mainspring.observability.run_identity import RunIdentity
+from mainspring.runtime.local_executor import executor_for
+from mainspring.store.finishes import Finish, Release
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mainspring.domain.job import ExecutorKind
+    from mainspring.jobs.context import ContextSink
+    from mainspring.jobs.registry import RegisteredJob
+    from mainspring.runtime.local_executor import Executor
+    from mainspring.store.claims import ClaimedExecution
+
+_logger = logging.getLogger(__name__)
+_MAX_MESSAGE: Final = 2_000
+
+
+class StopReason(StrEnum):
+    """Why a running attempt is told to stop."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    INTERRUPT = "interrupt"
+    LEASE_LOST = "lease_lost"
+
+
+_OUTCOMES: Final = {
+    StopReason.TIMEOUT: Outcome.TIMED_OUT,
+    StopReason.CANCEL: Outcome.CANCELLED,
+    StopReason.INTERRUPT: Outcome.INTERRUPTED,
+    StopReason.LEASE_LOST: Outcome.LOST,
+}
+
+
+class ReportedFailureError(MainspringError):
+    """A handler returned `JobResult(success=False)`: the same as raising, with a code of its own."""
+
+    code = "JOB_EXECUTION_ERROR"
+
+    def __init__(self, result: JobResult) -> None:
+        """Take the code and message from the result."""
+        error = result.error or {"code": result.message_code or "JOB_EXECUTION_ERROR", "message": result.summary or ""}
+        super().__init__(error["message"] or "the handler returned a result that is no success")
+        self.result = result
+        self.reported_code = error["code"]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A claimed execution on its way through this node.
+
+    Attributes:
+        claimed: The row as it was claimed.
+        job: The job, or None if this node does not know it any more.
+        context: The handler's view.
+        stop_reason: Why it was told to stop, if it was.
+        task: The task that carries it out.
+        ended: Whether its end has been handed over; a handler that goes on afterwards changes nothing.
+    """
+
+    claimed: ClaimedExecution
+    job: RegisteredJob
+    context: JobContext[Any]
+    identity: RunIdentity
+    stop_reason: StopReason | None = None
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    ended: bool = False
+
+    def stop(self, reason: StopReason) -> None:
+        """Tell the handler to stop, for the first reason that was given."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+        self.context.stop()
+        if self.task is not None:
+            self.task.cancel()
+
+
+def prepare(claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink, node: str) -> Attempt:
+    """Return the attempt for a claimed row; its payload is the stored JSON until the executor reads it."""
+    context: JobContext[Any] = JobContext(
+        execution_id=claimed.id,
+        job_name=claimed.job_name,
+        attempt=claimed.attempt,
+        fence=claimed.fence,
+        trigger=claimed.trigger,
+        node=node,
+        payload=None if claimed.payload is None else orjson.loads(claimed.payload),
+        sink=sink,
+        scheduled_for=claimed.scheduled_for,
+        config=job.definition.config,
+        last_checkpoint=None if claimed.checkpoint is None else orjson.loads(claimed.checkpoint),
+        organization_id=claimed.organization_id,
+        user_id=claimed.user_id,
+    )
+    identity = RunIdentity(
+        claimed.job_name, str(claimed.id), claimed.attempt, claimed.trigger.value, node, claimed.trace_context
+    )
+    return Attempt(claimed, job, context, identity)
+
+
+async def carry_out(
+    attempt: Attempt, executors: Mapping[ExecutorKind, Executor], harness: Harness, *, chance: float
+) -> Finish | Release:
+    """Run the handler in the harness and return what is to be written of its end.
+
+    Args:
+        attempt: What to run; its start line has been written.
+        executors: The ways to run it that this node has.
+        harness: Times, logs and traces it.
+        chance: A random number in [0, 1), for the jitter of a retry.
+    """
+    run: JobRun[object] = JobRun(attempt.identity, announced=True)
+
+    async def handler() -> object:
+        executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)
+        returned = await executor.execute(attempt.job, attempt.context)
+        if isinstance(returned, JobResult) and not returned.success:
+            raise ReportedFailureError(returned)
+        return returned
+
+    try:
+        await harness.carry_out(run, handler)
+    except asyncio.CancelledError:
+        if attempt.stop_reason is None:
+            raise
+        # The harness has recorded it; the node asked for it, so that it ends here and not in the node's task.
+    except BaseException as error:  # noqa: BLE001 - a handler's SystemExit is its failure, not the node's end
+        _logger.warning("job %r raised %s, which fails the attempt", run.name, type(error).__name__)
+    return ending_of(attempt, run, chance=chance)
+
+
+def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish | Release:
+    """Return what is to be written of a run that has ended, or that is given up although it goes on."""
+    outcome = _outcome(attempt, run)
+    failure = _failure(attempt, run, outcome)
+    duration = run.timing.duration or timedelta(0)
+    claimed, definition = attempt.claimed, attempt.job.definition
+    age = (run.timing.completed_at or run.timing.started_at or claimed.created_at) - claimed.created_at
+    ending = decide(
+        outcome,
+        failure=failure,
+        attempt=claimed.attempt,
+        retry_count=claimed.retry_count,
+        lost_count=claimed.lost_count,
+        max_retries=claimed.max_retries,
+        retry=definition.retry or DEFAULT_WAITS,
+        age=age,
+        chance=chance,
+    )
+    if outcome is Outcome.CRASHED and definition.on_lost is OnLost.FAIL:
+        ending = Ending(Status.FAILED, adds_lost=True)
+    if not ending.status.is_final:
+        return _release(attempt, outcome, ending, failure)
+    return _finish(attempt, run, outcome, ending, failure, int(duration.total_seconds() * 1000))
+
+
+DEFAULT_WAITS: Final = Retry()
+"""The waits of a job that declares none, whose request may still grant retries: contract §1's defaults."""
+
+
+def _outcome(attempt: Attempt, run: JobRun[object]) -> Outcome:
+    if run.status is JobStatus.SUCCESS:
+        return Outcome.SKIPPED if run.skip_reason is not None else Outcome.SUCCEEDED
+    # A handler that answers a stop with an exception of its own has stopped because of it all the same.
+    if attempt.stop_reason is not None:
+        return _OUTCOMES[attempt.stop_reason]
+    if run.failure is not None and run.failure.error_class is ErrorClass.CRASH:
+        return Outcome.CRASHED
+    return Outcome.FAILED
+
+
+def _failure(attempt: Attempt, run: JobRun[object], outcome: Outcome) -> Failure | None:
+    if outcome is Outcome.TIMED_OUT:
+        timeout = attempt.job.definition.timeout
+        return failure_of(JobTimeoutError(f"job {run.name!r} ran longer than its timeout of {timeout}"))
+    return run.failure
+
+
+def _release(attempt: Attempt, outcome: Outcome, ending: Ending, failure: Failure | None) -> Release:
+    claimed = attempt.claimed
+    return Release(
+        id=claimed.id,
+        fence=claimed.fence,
+        outcome=outcome,
+        wait_seconds=ending.retry_in or 0.0,
+        retrying=ending.status is Status.RETRYING,
+        adds_retry=ending.adds_retry,
+        adds_lost=ending.adds_lost,
+        isolate=ending.isolate,
+        error=_error_text(failure) if outcome is not Outcome.INTERRUPTED else None,
+        error_message=_message(failure) if outcome is not Outcome.INTERRUPTED else None,
+        limit_key=claimed.limit_key,
+    )
+
+
+def _finish(  # noqa: PLR0917 - the parts of one end
+    attempt: Attempt, run: JobRun[object], outcome: Outcome, ending: Ending, failure: Failure | None, duration_ms: int
+) -> Finish:
+    said = run.result if isinstance(run.result, JobResult) else None
+    if isinstance(run.error, ReportedFailureError):
+        said = run.error.result
+    if said is not None:
+        _count_items(attempt, said)
+    failed = ending.status is Status.FAILED
+    code = ending.failure_code or (failure.code if failed and failure else None)
+    return Finish(
+        id=attempt.claimed.id,
+        fence=attempt.claimed.fence,
+        status=ending.status,
+        outcome=outcome,
+        duration_ms=duration_ms,
+        result=result_text(said.as_json() if said is not None else run.result),
+        error=_error_text(failure, code) if failed else None,
+        error_message=_message(failure) if failed else None,
+        error_class=failure.error_class.value if failed and failure else None,
+        error_fingerprint=failure.fingerprint if failed and failure else None,
+        skip_reason=clean_text(run.skip_reason, _MAX_MESSAGE) if run.skip_reason is not None else None,
+        message_code=said.message_code if said is not None and said.message_code else code,
+        summary=clean_text(said.summary, _MAX_MESSAGE) if said is not None and said.summary else None,
+        limit_key=attempt.claimed.limit_key,
+        adds_lost=ending.adds_lost,
+    )
+
+
+def _count_items(attempt: Attempt, said: JobResult) -> None:
+    """Let the counts of the result stand for items that the handler did not count on its way."""
+    reported = attempt.context.reported
+    if said.items_processed or said.items_succeeded or said.items_failed:
+        reported.items_processed = said.items_processed
+        reported.items_succeeded = said.items_succeeded
+        reported.items_failed = said.items_failed
+        attempt.context.sink.progressed(attempt.context)
+
+
+def _message(failure: Failure | None) -> str | None:
+    return clean_text(failure.message or failure.type, _MAX_MESSAGE) if failure is not None else None
+
+
+def _error_text(failure: Failure | None, code: str | None = None) -> str | None:
+    if failure is None:
+        return None
+    return json_text(failure.as_json() | ({"code": code} if code else {}))

@@ -1,0 +1,129 @@
+"""What the handlers of one node say, collected in memory and written in batches, at most once a second each."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mainspring.domain.write_door import json_text
+from mainspring.errors import LeaseLostError
+from mainspring.runtime.loop import Turn
+from mainspring.store import journal
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from mainspring.jobs.context import JobContext, LogLine
+    from mainspring.store.database import Database
+    from mainspring.world import World
+
+_MOST_LINES = 2000
+_LINES_PER_ATTEMPT = 10_000
+
+
+class Journal:
+    """The sink of all contexts of a node. Its plain methods return at once and may be called from any thread.
+
+    Args:
+        database: Where it is written.
+        world: For the instants of log lines.
+    """
+
+    def __init__(self, database: Database, world: World) -> None:
+        self._database = database
+        self._world = world
+        # Single operations on dicts and deques are atomic, so that threads of handlers need no lock.
+        self._progressed: dict[UUID, JobContext[Any]] = {}
+        self._beats: dict[UUID, int] = {}
+        self._lines: deque[journal.WrittenLine] = deque()
+        self._line_counts: dict[UUID, int] = {}
+
+    def log(self, context: JobContext[Any], line: LogLine) -> None:
+        """Keep a log line, up to 10,000 of an attempt."""
+        count = self._line_counts.get(context.execution_id, 0) + 1
+        self._line_counts[context.execution_id] = count
+        if count > _LINES_PER_ATTEMPT:
+            return
+        message = line.message
+        if count == _LINES_PER_ATTEMPT:
+            message = f"{message} (the last line that is kept: this attempt has written {count:,})"
+        self._lines.append(
+            journal.WrittenLine(
+                execution_id=context.execution_id,
+                fence=context.fence,
+                attempt=context.attempt,
+                at=self._world.now(),
+                level=line.level,
+                message=message,
+                fields=json_text(line.fields) if line.fields else None,
+            )
+        )
+
+    def progressed(self, context: JobContext[Any]) -> None:
+        """Notice that a context reports more."""
+        self._progressed[context.execution_id] = context
+
+    def beat(self, context: JobContext[Any]) -> None:
+        """Notice that a handler is alive."""
+        self._beats[context.execution_id] = context.fence
+
+    async def save_checkpoint(self, context: JobContext[Any], value: object) -> None:
+        """Store a checkpoint durably."""
+        held = await self._database.tx(
+            lambda connection: journal.save_checkpoint(connection, context.execution_id, context.fence, value)
+        )
+        if not held:
+            raise LeaseLostError(
+                f"job {context.job_name!r}, execution {context.execution_id}: the checkpoint was refused, because "
+                f"attempt {context.attempt} no longer holds it"
+            )
+
+    async def run_once(self) -> Turn:
+        """Write what was said since the last turn."""
+        said = self.take()
+        if said is None:
+            return Turn()
+        try:
+            await self._database.tx(said.write)
+        except BaseException:
+            self.put_back(said)
+            raise
+        return Turn(did=1, again_in=0.0 if self._lines else None)
+
+    def take(self) -> Said | None:
+        """Return what was said since the last call, or None; whoever takes it writes it or puts it back."""
+        said = Said()
+        with suppress(KeyError):
+            while True:
+                _, context = self._progressed.popitem()
+                said.reports.append(journal.Report(context.execution_id, context.fence, context.reported))
+        with suppress(KeyError):
+            while True:
+                said.beats.append(self._beats.popitem())
+        while self._lines and len(said.lines) < _MOST_LINES:
+            said.lines.append(self._lines.popleft())
+        return said if said.reports or said.beats or said.lines else None
+
+    def put_back(self, said: Said) -> None:
+        """Keep for the next turn what could not be written: log lines; progress is said again by the handler."""
+        self._lines.extendleft(reversed(said.lines))
+
+    def forget(self, execution_id: UUID) -> None:
+        """Drop what is counted of an attempt that has ended."""
+        self._line_counts.pop(execution_id, None)
+
+
+@dataclass(slots=True)
+class Said:
+    """A batch on its way to the store."""
+
+    reports: list[journal.Report] = field(default_factory=list[journal.Report])
+    beats: list[tuple[UUID, int]] = field(default_factory=list["tuple[UUID, int]"])
+    lines: list[journal.WrittenLine] = field(default_factory=list[journal.WrittenLine])
+
+    def write(self, connection: sa.Connection) -> None:
+        """Write it in the caller's transaction."""
+        journal.write(connection, reports=self.reports, beats=self.beats, lines=self.lines)

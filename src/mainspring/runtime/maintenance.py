@@ -1,0 +1,55 @@
+"""What any node does for all: bury the dead, rescue what they ran, prune what is old."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mainspring.runtime.loop import Turn
+from mainspring.store import cluster, partitions, retention
+from mainspring.store.signals import WORK
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from mainspring.store.database import Database
+    from mainspring.store.signals import Signals
+
+_logger = logging.getLogger(__name__)
+HOUSEKEEPING_SECONDS: Final = 60.0
+
+
+class Maintenance:
+    """The chores of the cluster; every node does them, and row locks keep two from doing the same one.
+
+    Args:
+        database: The store.
+        signals: To wake workers for what was rescued.
+        retention_age: How old an ended execution may get.
+    """
+
+    def __init__(self, database: Database, signals: Signals, *, retention_age: timedelta) -> None:
+        self._database = database
+        self._signals = signals
+        self._retention_age = retention_age
+
+    async def rescue(self) -> Turn:
+        """Bury nodes whose lease is over and take back what they ran."""
+        dead = await self._database.tx(cluster.bury)
+        for name in dead:
+            _logger.warning("node %s has stopped answering: what it ran starts again elsewhere", name)
+        rescued = await self._database.tx(cluster.rescue)
+        for execution in rescued:
+            _logger.warning(
+                "job %r, execution %s: node %s was lost with it; it is %s now",
+                execution.job_name, execution.id, execution.node_name, execution.status,
+            )  # fmt: skip
+        if rescued:
+            self._signals.send(WORK)
+        return Turn(did=len(dead) + len(rescued), again_in=0.0 if rescued else None)
+
+    async def clean(self) -> Turn:
+        """Make partitions ahead and prune what is older than the retention."""
+        await self._database.tx(partitions.ensure_ahead)
+        pruned = await self._database.tx(lambda connection: retention.prune(connection, older_than=self._retention_age))
+        return Turn(did=pruned.total, again_in=0.0 if pruned.more else None)

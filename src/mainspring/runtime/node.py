@@ -1,0 +1,258 @@
+"""One node: its entry in the store, its heartbeat and its loops, started in order and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from mainspring import __version__
+from mainspring.domain.job import ExecutorKind
+from mainspring.errors import IntegrityError, StoreError
+from mainspring.runtime.acknowledgements import Acknowledgements
+from mainspring.runtime.child_process import ChildProcessExecutor
+from mainspring.runtime.heartbeat import Heartbeat
+from mainspring.runtime.journal import Journal
+from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
+from mainspring.runtime.loop import Loop
+from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
+from mainspring.runtime.worker import Worker
+from mainspring.store import cluster
+from mainspring.store.signals import WORK
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from uuid import UUID
+
+    from mainspring.jobs.job_run import Harness
+    from mainspring.jobs.registry import JobRegistry
+    from mainspring.runtime.loop import Turn
+    from mainspring.settings import Settings
+    from mainspring.store.database import Database, Lane
+    from mainspring.store.signals import Signals, Wakeup
+    from mainspring.world import World
+
+_logger = logging.getLogger(__name__)
+
+ROLES: Final = ("api", "worker", "scheduler", "monitor")
+JOURNAL_SECONDS: Final = 0.25
+CANCEL_SECONDS: Final = 0.5
+
+
+class Node:
+    """One process of the cluster, or one of several in a test.
+
+    Args:
+        settings: Sizes and intervals.
+        database: The store, open and of the right version.
+        registry: The jobs that this program can run.
+        signals: What wakes the loops of this process.
+        harness: What wraps every run.
+        world: Time, chance, threads and tasks.
+        roles: What it does: any of `ROLES`. The chores of the cluster are everybody's.
+        app_path: Where a child process finds the application, `package.module:attribute`.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        registry: JobRegistry,
+        signals: Signals,
+        harness: Harness,
+        world: World,
+        roles: Sequence[str] = ROLES,
+        app_path: str | None = None,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._registry = registry
+        self._signals = signals
+        self._harness = harness
+        self._world = world
+        self._roles = tuple(roles)
+        self._id: UUID = world.new_id()
+        self._heartbeat: Heartbeat | None = None
+        self._loops: list[Loop] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lanes: list[Lane] = []
+        self._worker: Worker | None = None
+        self._threads = ThreadExecutor(world, size=settings.threads)
+        self._executors: dict[ExecutorKind, Executor] = {
+            ExecutorKind.ASYNC: AsyncExecutor(),
+            ExecutorKind.THREAD: self._threads,
+        }
+        if app_path is not None:
+            self._executors[ExecutorKind.PROCESS] = ChildProcessExecutor(world, app_path)
+
+    @property
+    def id(self) -> UUID:
+        """The id of its present entry; a node that lost its lease goes on under a new one."""
+        return self._id
+
+    @property
+    def loops(self) -> Sequence[Loop]:
+        """Its loops, for health and tests."""
+        return tuple(self._loops)
+
+    @property
+    def running(self) -> int:
+        """How many attempts are under way."""
+        return self._worker.running if self._worker else 0
+
+    async def start(self) -> None:
+        """Enter the node, begin to beat, and start the loops.
+
+        Raises:
+            IntegrityError: The SQLite file is in use by another host.
+        """
+        await self._enter()
+        if "worker" in self._roles and len(self._registry):
+            self._worker = await self._make_worker()
+            self._worker.begin(self._id)
+        maintenance = Maintenance(self._database, self._signals, retention_age=self._settings.retention)
+        self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
+        self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
+
+    async def stop(self, grace: float) -> None:
+        """Stop in order: no new claims, running work gets `grace` seconds, the rest goes back, the heartbeat last.
+
+        Args:
+            grace: Seconds; 0 hands back at once.
+        """
+        if self._worker is not None:
+            await self._worker.stop(grace)
+        for loop in self._loops:
+            loop.stop()
+        await self._end_tasks()
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        try:
+            await self._database.tx(lambda connection: cluster.leave(connection, self._id))
+        except StoreError as error:
+            _logger.warning("the store did not hear that this node has stopped (%s); its lease will end", error)
+        for lane in self._lanes:
+            await lane.close()
+        self._threads.close()
+
+    async def _enter(self) -> None:
+        entry = cluster.NodeEntry(
+            id=self._id,
+            environment=self._settings.environment,
+            name=self._settings.node,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            roles=self._roles,
+            version=__version__,
+            slots=self._settings.concurrency,
+        )
+        lease = self._settings.lease
+        if self._database.dialect_name == "sqlite":
+            await self._refuse_other_host(entry.host)
+        await self._database.tx(
+            lambda connection: cluster.register(connection, entry, lease_seconds=lease.total_seconds())
+        )
+        self._heartbeat = Heartbeat(
+            self._database,
+            self._id,
+            lease=lease,
+            interval=self._settings.heartbeat,
+            world=self._world,
+            on_lost=self._lose_lease,
+        )
+        self._heartbeat.start()
+
+    async def _refuse_other_host(self, host: str) -> None:
+        other = await self._database.read(lambda connection: cluster.other_host(connection, host))
+        if other is not None:
+            raise IntegrityError(
+                f"the SQLite file of {self._settings.database_url} is in use by host {other!r}: SQLite serves processes "
+                "of one host only. Stop that node, or move to PostgreSQL with `mainspring db copy`"
+            )
+
+    async def _make_worker(self) -> Worker:
+        settings = self._settings
+        journal = Journal(self._database, self._world)
+        acknowledgements = Acknowledgements(
+            await self._lane("finish"),
+            journal,
+            environment=settings.environment,
+            world=self._world,
+            on_written=self._written,
+        )
+        wakeup = self._signals.wakeup(WORK)
+        cores = os.cpu_count() or 1
+        worker = Worker(
+            database=self._database,
+            lane=await self._lane("claim"),
+            registry=self._registry,
+            executors=self._executors,
+            capacity={
+                ExecutorKind.ASYNC: settings.concurrency,
+                ExecutorKind.THREAD: settings.threads,
+                ExecutorKind.PROCESS: cores,
+            },
+            queues=settings.queues or sorted({job.definition.queue for job in self._registry}),
+            acknowledgements=acknowledgements,
+            journal=journal,
+            harness=self._harness,
+            wakeup=wakeup,
+            environment=settings.environment,
+            node_name=settings.node,
+            organization_limit=settings.org_concurrency,
+            world=self._world,
+        )
+        self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
+        self._add_loop("journal", journal.run_once, interval=JOURNAL_SECONDS)
+        self._add_loop("cancellations", worker.watch_cancels, interval=CANCEL_SECONDS)
+        return worker
+
+    async def _lane(self, purpose: str) -> Lane:
+        lane = await self._database.lane(purpose)
+        self._lanes.append(lane)
+        return lane
+
+    def _add_loop(
+        self, name: str, run_once: Callable[[], Awaitable[Turn]], *, interval: float, wakeup: Wakeup | None = None
+    ) -> None:
+        loop = Loop(name, run_once, interval=interval, world=self._world, wakeup=wakeup)
+        self._loops.append(loop)
+        self._tasks.append(self._world.spawn(loop.run(), name=f"mainspring-{name}"))
+
+    def _written(self, written: Iterable[UUID], fenced: Iterable[UUID]) -> None:
+        for execution_id in written:
+            self._signals.ended(execution_id)
+        for execution_id in fenced:
+            _logger.warning("execution %s: the end was refused, because another attempt holds it now", execution_id)
+
+    def _lose_lease(self) -> None:
+        if self._worker is not None:
+            self._worker.lose_lease()
+        self._tasks.append(self._world.spawn(self._enter_anew(), name="mainspring-enter-anew"))
+
+    async def _enter_anew(self) -> None:
+        """Go on as a new node: the store rescues what the old one ran, and nothing of it is written here."""
+        pause = 0.2
+        while True:
+            self._id = self._world.new_id()
+            try:
+                await self._enter()
+            except StoreError as error:
+                _logger.warning("the node cannot enter the store anew (%s); trying again", error)
+                await self._world.sleep(pause)
+                pause = min(5.0, pause * 2)
+            else:
+                break
+        if self._worker is not None:
+            self._worker.begin(self._id)
+            self._signals.arrived(WORK)
+
+    async def _end_tasks(self) -> None:
+        _, pending = await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else (set(), set())
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending)

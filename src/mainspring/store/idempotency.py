@@ -1,0 +1,63 @@
+"""Asking twice with one key gives one execution."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mainspring.errors import IdempotencyConflictError
+from mainspring.store import enqueues
+from mainspring.store.dialect import store_now
+from mainspring.store.tables import idempotency_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from mainspring.store.enqueues import NewExecution
+
+_keys = idempotency_keys.c
+
+
+def insert_once(connection: sa.Connection, actor: str, key: str, new: Sequence[NewExecution]) -> list[UUID]:
+    """Accept executions under an idempotency key, or return the ones that were accepted under it before.
+
+    Args:
+        connection: Where to run, in a transaction.
+        actor: Whose key it is: two actors may use the same one.
+        key: The key.
+        new: The executions; each has its place under the key.
+
+    Raises:
+        IdempotencyConflictError: The key was used for another request.
+    """
+    return [_insert_one(connection, actor, key if place == 0 else f"{key}#{place}", item) for place, item in enumerate(new)]
+
+
+def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecution) -> UUID:
+    fingerprint = hashlib.sha256(f"{item.job_name}|{item.payload}".encode()).hexdigest()
+    entry = {"environment": item.environment, "actor": actor, "key": key}
+    # The insert waits for a concurrent one of the same key, so that two requests at once get one execution.
+    inserted = connection.execute(
+        _insert_ignoring(connection).values(
+            **entry, fingerprint=fingerprint, execution_id=item.id, created_at=store_now()
+        )
+    ).rowcount
+    if inserted:
+        return enqueues.insert(connection, [item])[0]
+    before = connection.execute(
+        sa.select(idempotency_keys).where(*(_keys[name] == value for name, value in entry.items()))
+    ).one()
+    if before.fingerprint != fingerprint:
+        raise IdempotencyConflictError(
+            f"the idempotency key {key!r} was used for another request (execution {before.execution_id}); take a new key"
+        )
+    return before.execution_id
+
+
+def _insert_ignoring(connection: sa.Connection) -> sa.Insert:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(idempotency_keys).on_conflict_do_nothing()

@@ -1,0 +1,222 @@
+"""Signals: hints that there may be something to do. Never the truth: every loop also polls.
+
+Within a process a signal sets an event. Between processes PostgreSQL carries it by NOTIFY, at most one per topic every
+50 ms; SQLite shows by its data version that another process has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+import sqlalchemy as sa
+
+from mainspring.errors import StoreError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from mainspring.store.database import Database
+    from mainspring.world import World
+
+COALESCE_SECONDS: Final = 0.05
+WORK: Final = "work"
+"""The topic of executions that became ready."""
+
+
+class Wakeup:
+    """An event that a loop sleeps on."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Wake whoever sleeps, or the next one who wants to."""
+        self._event.set()
+
+    async def sleep(self, seconds: float) -> bool:
+        """Sleep for `seconds`, or less if woken; return whether it was."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+class Signals:
+    """The signals of one process, on one event loop."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wakeups: dict[str, list[Wakeup]] = defaultdict(list)
+        self._ends: dict[UUID, list[asyncio.Future[None]]] = {}
+        self._outward: list[Outward] = []
+
+    def wakeup(self, topic: str) -> Wakeup:
+        """Return a new event that signals of `topic` set."""
+        wakeup = Wakeup()
+        self._wakeups[topic].append(wakeup)
+        return wakeup
+
+    def carry(self, outward: Outward) -> None:
+        """Let `outward` carry signals to other processes from now on."""
+        self._outward.append(outward)
+
+    def send(self, topic: str) -> None:
+        """Wake the loops of this process, and soon those of others."""
+        self.arrived(topic)
+        for outward in self._outward:
+            outward.send(topic)
+
+    def arrived(self, topic: str) -> None:
+        """Wake the loops of this process alone."""
+        for wakeup in self._wakeups[topic]:
+            wakeup.set()
+
+    def ended(self, execution_id: UUID) -> None:
+        """Tell whoever in this process waits for an execution that it may have ended."""
+        for future in self._ends.pop(execution_id, ()):
+            if not future.done():
+                future.set_result(None)
+
+    async def end_of(self, execution_id: UUID, seconds: float) -> None:
+        """Sleep for `seconds`, or until `ended` is called for the execution."""
+        future = asyncio.get_running_loop().create_future()
+        waiting = self._ends.setdefault(execution_id, [])
+        waiting.append(future)
+        try:
+            async with asyncio.timeout(seconds):
+                await future
+        except TimeoutError:
+            with suppress(ValueError):
+                waiting.remove(future)
+            if not waiting:
+                self._ends.pop(execution_id, None)
+
+
+class Outward(Protocol):
+    """Carries signals between processes."""
+
+    def send(self, topic: str) -> None:
+        """Tell the other processes, soon."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class NotifySignals:
+    """PostgreSQL's LISTEN and NOTIFY, on a connection of its own that tests itself and comes back after a cut.
+
+    Args:
+        database: Where to notify.
+        signals: Whom to wake.
+        dsn: Where to listen: a direct connection, since a pooler in transaction mode would lose the LISTEN.
+        world: For tasks and waits.
+    """
+
+    def __init__(self, database: Database, signals: Signals, *, dsn: str, world: World) -> None:
+        self._database = database
+        self._signals = signals
+        self._dsn = dsn
+        self._world = world
+        self._channel = f"{database.schema}_signals"
+        self._pending: set[str] = set()
+        self._task = world.spawn(self._listen_for_life(), name="mainspring-listen")
+        self._sender: asyncio.Task[None] | None = None
+
+    def send(self, topic: str) -> None:
+        """Notify within 50 ms, once for all that is said until then."""
+        self._pending.add(topic)
+        if self._sender is None or self._sender.done():
+            self._sender = self._world.spawn(self._notify(), name="mainspring-notify")
+
+    async def _notify(self) -> None:
+        # The first signal goes at once, so that an idle system answers at once; what follows within 50 ms is one.
+        while self._pending:
+            topics, self._pending = sorted(self._pending), set()
+            # A lost hint costs one poll interval, and the loops report the trouble of the database themselves.
+            with suppress(StoreError):
+                await self._database.tx(lambda connection, topics=topics: self._say(connection, topics))
+            await self._world.sleep(COALESCE_SECONDS)
+
+    def _say(self, connection: sa.Connection, topics: list[str]) -> None:
+        statement = sa.text("select pg_notify(:channel, topic) from unnest(cast(:topics as text[])) topic")
+        connection.execute(statement, {"channel": self._channel, "topics": topics})
+
+    async def _listen_for_life(self) -> None:
+        pause = 0.1
+        while True:
+            # Without its listener a node still polls; it is tried again for as long as the process lives.
+            with suppress(OSError, TimeoutError, StoreError, *_driver_errors()):
+                await self._listen()
+                pause = 0.1
+            await self._world.sleep(pause * (0.5 + self._world.random()))
+            pause = min(5.0, pause * 2)
+
+    async def _listen(self) -> None:
+        import asyncpg
+
+        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=5)
+        try:
+            await connection.add_listener(self._channel, lambda _c, _pid, _channel, topic: self._signals.arrived(topic))
+            while not connection.is_closed():
+                await self._world.sleep(5)
+                await connection.fetchval("select count(*) from pg_listening_channels()")
+        finally:
+            with suppress(OSError, TimeoutError, *_driver_errors()):
+                await connection.close(timeout=1)
+
+    async def close(self) -> None:
+        """Stop listening and notifying."""
+        for task in (self._task, self._sender):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    import asyncpg
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class DataVersionSignals:
+    """SQLite: looks whether another process has committed, often while there is work and seldom when quiet."""
+
+    def __init__(self, database: Database, signals: Signals, *, world: World, busy: float = 0.02, quiet: float = 0.1) -> None:
+        self._database = database
+        self._signals = signals
+        self._world = world
+        self._busy = busy
+        self._quiet = quiet
+        self._task = world.spawn(self._watch_for_life(), name="mainspring-data-version")
+
+    def send(self, topic: str) -> None:
+        """Do nothing: the commit itself is the signal."""
+
+    async def _watch_for_life(self) -> None:
+        seen = await self._version()
+        pause = self._quiet
+        while True:
+            await self._world.sleep(pause)
+            version = await self._version()
+            pause = self._busy if version != seen else min(self._quiet, pause * 1.2)
+            if version != seen:
+                seen = version
+                self._signals.arrived(WORK)
+
+    async def _version(self) -> int:
+        return await self._database.read(lambda connection: connection.exec_driver_sql("pragma data_version").scalar_one())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task

@@ -1,0 +1,538 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from mainspring.domain.execution import Progress, Trigger
+from mainspring.domain.failure import ErrorClass
+from mainspring.domain.job import JobDefinition
+from mainspring.domain.result import JobResult
+from mainspring.errors import JobCrashedError, LeaseLostError, SkipExecution, TransientError
+from mainspring.jobs.context import JobContext, LogLine
+from mainspring.jobs.registry import JobRegistry
+from mainspring.runtime.child_process import ChildProcessExecutor, how_it_ended
+from mainspring.runtime.child_protocol import RemoteFailureError, encode_log
+from mainspring.world import RealWorld
+
+Context = JobContext[Any]
+HERE = Path(__file__).parent
+PATIENT = 60.0
+"""A grace that no test waits for: what ends in time ends by itself."""
+
+
+class RecordingSink:
+    """Keeps what the handler says, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.lines: list[LogLine] = []
+        self.progress: list[Progress] = []
+        self.beats = 0
+        self.saved: list[object] = []
+        self.refusal: Exception | None = None
+        self._news = asyncio.Event()
+
+    def log(self, context: Context, line: LogLine) -> None:
+        self.lines.append(line)
+        self._news.set()
+
+    def progressed(self, context: Context) -> None:
+        self.progress.append(context.reported)
+        self._news.set()
+
+    def beat(self, context: Context) -> None:
+        self.beats += 1
+        self._news.set()
+
+    async def save_checkpoint(self, context: Context, value: object) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.saved.append(value)
+
+    async def until(self, said: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not said():
+                self._news.clear()
+                await self._news.wait()
+
+    async def line(self, message: str) -> LogLine:
+        await self.until(lambda: any(line.message == message for line in self.lines))
+        return next(line for line in self.lines if line.message == message)
+
+    def printed(self, stream: str) -> list[str]:
+        return [line.message for line in self.lines if line.fields.get("stream") == stream]
+
+
+class Attempt:
+    """One attempt at a job of `child_jobs`, in a child process."""
+
+    def __init__(
+        self,
+        registry: JobRegistry,
+        name: str,
+        payload: object = None,
+        *,
+        app: str = "child_jobs:app",
+        grace: float = PATIENT,
+    ) -> None:
+        self.sink = RecordingSink()
+        self.job = registry.get(name)
+        self.context: Context = JobContext(UUID(int=1), name, 1, 1, Trigger.API, "node-1", payload, self.sink)
+        self.executor = ChildProcessExecutor(RealWorld(), app, grace=grace)
+        self.task = asyncio.create_task(self.executor.execute(self.job, self.context))  # noqa: TID251 - real processes
+
+    async def result(self) -> Any:
+        return await self.task
+
+    async def cancelled_at(self, message: str) -> LogLine:
+        """Cancel the attempt when the handler has said `message`, and wait until it has ended."""
+        line = await self.sink.line(message)
+        self.context.stop()
+        self.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+        return line
+
+
+Start = Callable[..., Attempt]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    monkeypatch.syspath_prepend(HERE)
+    registry: JobRegistry = importlib.import_module("child_jobs").app.registry
+    return lambda name, payload=None, **options: Attempt(registry, name, payload, **options)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, waited for without polling; it need not be a child of ours."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], 10)[0])
+    finally:
+        os.close(handle)
+
+
+# ---- what goes in and comes out ------------------------------------------------------------------------------------
+
+
+async def test_a_handler_runs_in_a_process_of_its_own_and_its_value_comes_back(start: Start) -> None:
+    result = await start("greets", {"recipient": "bob", "copies": 2}).result()
+    assert result == {"to": "bob", "copies": 2, "own process": True}
+
+
+async def test_a_payload_that_does_not_fit_fails_for_good(start: Start) -> None:
+    with pytest.raises(RemoteFailureError, match=r"InvalidPayloadError.*'greets'.*recipient") as raised:
+        await start("greets", {"copies": 2}).result()
+    assert raised.value.failure.error_class is ErrorClass.PERMANENT
+
+
+async def test_the_context_of_a_child_says_what_that_of_its_node_says(start: Start) -> None:
+    attempt = start("tells-its-facts", {"any": "thing"})
+    context = attempt.context
+    context.attempt, context.fence, context.trigger = 3, 41, Trigger.CRON
+    context.scheduled_for = datetime(2027, 3, 28, 1, 0, tzinfo=UTC)
+    context.deadline = datetime(2027, 3, 28, 2, 0, 0, 250_000, tzinfo=UTC)
+    context.config = {"retention": 30}
+    context.last_checkpoint = {"row": 12}
+    context.organization_id, context.user_id = "acme", "u-1"
+    context.reported = Progress(percent=40, current_step=2, total_steps=5, message="so far", items_processed=9)
+    facts = await attempt.result()
+    assert facts.pop("pid") != os.getpid()
+    assert facts == {
+        "id": str(UUID(int=1)),
+        "name": "tells-its-facts",
+        "attempt": 3,
+        "fence": 41,
+        "trigger": "cron",
+        "node": "node-1",
+        "scheduled_for": "2027-03-28T01:00:00+00:00",
+        "deadline": "2027-03-28T02:00:00.250000+00:00",
+        "config": {"retention": 30},
+        "last_checkpoint": {"row": 12},
+        "organization_id": "acme",
+        "user_id": "u-1",
+        "reported": {
+            "percent": 40,
+            "current_step": 2,
+            "total_steps": 5,
+            "message": "so far",
+            "items_processed": 9,
+            "items_succeeded": 0,
+            "items_failed": 0,
+        },
+        "payload": {"any": "thing"},
+    }
+
+
+async def test_a_job_result_stays_one(start: Start) -> None:
+    expected = JobResult(
+        success=False, items_processed=3, summary="2 of 3", error={"code": "ONE_BAD", "message": "no 2"}
+    )
+    assert await start("returns-a-job-result").result() == expected
+
+
+async def test_a_coroutine_that_a_plain_function_returns_is_awaited(start: Start) -> None:
+    assert await start("partial-coroutine").result() == "awaited"
+
+
+async def test_dependencies_are_made_and_closed_in_the_child(start: Start) -> None:
+    attempt = start("uses-a-dependency")
+    assert await attempt.result() == "the mailer"
+    assert attempt.sink.printed("stdout") == ["mailer opened", "mailer closed"]
+
+
+async def test_50_megabytes_come_back_as_a_note_with_their_size(start: Start) -> None:
+    result = await start("returns-50-megabytes").result()
+    assert (result["truncated"], result["bytes"]) == (True, 50_000_002)
+
+
+async def test_a_huge_job_result_keeps_its_counts(start: Start) -> None:
+    result = await start("returns-a-huge-job-result").result()
+    assert result.items_processed == 1
+    assert result.metadata["truncated"] is True
+    assert len(result.summary) <= 8_000
+
+
+async def test_what_is_not_json_comes_back_in_words(start: Start) -> None:
+    result = await start("returns-what-is-not-json").result()
+    assert result["bad"] is None
+    assert "\x00" not in result["text"]
+    assert "object object" in result["self"]["repr"]
+
+
+# ---- while it works ------------------------------------------------------------------------------------------------
+
+
+async def test_progress_log_lines_and_beats_arrive_while_the_handler_works(start: Start) -> None:
+    attempt = start("reports-progress", grace=PATIENT)
+    sink = attempt.sink
+    await sink.until(lambda: bool(sink.progress and sink.beats and sink.lines))
+    expected = Progress(50, current_step=2, total_steps=4, message="half", items_processed=7, items_failed=1)
+    assert attempt.context.reported == expected
+    assert sink.lines == [LogLine("warning", "half way", {"rows": 7})]
+    attempt.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt.task
+
+
+async def test_a_storm_of_progress_is_thinned_and_its_end_is_kept(start: Start) -> None:
+    attempt = start("reports-in-a-storm")
+    await attempt.result()
+    assert len(attempt.sink.progress) < 200
+    assert attempt.context.reported.message == "19999"
+
+
+async def test_a_checkpoint_returns_when_the_node_has_stored_it(start: Start) -> None:
+    attempt = start("saves-a-checkpoint")
+    assert await attempt.result() == "saved"
+    assert attempt.sink.saved == [{"row": 12, "seen": [1]}]
+
+
+async def test_a_checkpoint_that_the_node_refuses_raises_in_the_handler(start: Start) -> None:
+    attempt = start("saves-a-checkpoint")
+    attempt.sink.refusal = LeaseLostError("fence 1 is not the newest")
+    assert await attempt.result() == "refused: fence 1 is not the newest"
+
+
+async def test_a_checkpoint_beyond_256_kb_is_refused_with_its_size(start: Start) -> None:
+    attempt = start("saves-a-huge-checkpoint")
+    with pytest.raises(RemoteFailureError, match="300,002 bytes"):
+        await attempt.result()
+    assert attempt.sink.saved == []
+
+
+def test_a_log_line_of_any_size_fits_a_message() -> None:
+    line = LogLine("info", "rows", {f"row {number}": "x" * 250_000 for number in range(20)})
+    message = encode_log(line)
+    assert len(message) < 1_000
+    assert b"truncated" in message
+
+
+async def test_odd_text_can_be_printed(start: Start) -> None:
+    attempt = start("prints-odd-text")
+    assert await attempt.result() == "done"
+    replaced = "\N{REPLACEMENT CHARACTER}"
+    assert attempt.sink.printed("stdout") == [
+        rf"NUL {replaced} and surrogate \ud800",
+        f"bytes {replaced}{replaced} without an end",
+    ]
+    assert attempt.sink.printed("stderr") == ["to the error stream"]
+
+
+async def test_a_flood_is_cut_in_the_middle_and_says_so(start: Start) -> None:
+    attempt = start("floods")
+    await attempt.result()
+    lines = attempt.sink.printed("stdout")
+    assert lines[:2] == ["line 0", "line 1"]
+    assert lines[-1] == "the end"
+    assert len(lines) == 1_000 + 1 + 50
+    assert "29,0" in lines[1_000]
+    assert "lines cut" in lines[1_000]
+    assert sum(map(len, lines)) < 500_000
+
+
+# ---- what it raises ------------------------------------------------------------------------------------------------
+
+
+async def test_errors_come_back_with_their_class_code_and_trace(start: Start) -> None:
+    attempts = {
+        word: start("raises", {"error": word})
+        for word in ("permanent", "transient", "connection", "timeout", "unknown", "exit")
+    }
+    errors = await asyncio.gather(*(attempt.task for attempt in attempts.values()), return_exceptions=True)
+    failures = {
+        word: error.failure
+        for word, error in zip(attempts, errors, strict=True)
+        if isinstance(error, RemoteFailureError)
+    }
+    assert {word: (failure.error_class, failure.type, failure.code) for word, failure in failures.items()} == {
+        "permanent": (ErrorClass.PERMANENT, "PermanentError", "PERMANENT_ERROR"),
+        "transient": (ErrorClass.TRANSIENT, "TransientError", "TRANSIENT_ERROR"),
+        "connection": (ErrorClass.TRANSIENT, "ConnectionResetError", "JOB_EXECUTION_ERROR"),
+        "timeout": (ErrorClass.TRANSIENT, "TimeoutError", "JOB_EXECUTION_ERROR"),
+        "unknown": (ErrorClass.UNKNOWN, "ValueError", "JOB_EXECUTION_ERROR"),
+        "exit": (ErrorClass.UNKNOWN, "SystemExit", "JOB_EXECUTION_ERROR"),
+    }
+    assert failures["permanent"].message == "customer 42 does not exist"
+    assert failures["transient"].retry_after == 90.0
+    assert "child_jobs.py" in failures["unknown"].trace
+
+
+async def test_an_error_with_odd_text_comes_back(start: Start) -> None:
+    with pytest.raises(RemoteFailureError) as raised:
+        await start("raises", {"error": "nul"}).result()
+    assert raised.value.failure.message.startswith("a\N{REPLACEMENT CHARACTER}b")
+
+
+async def test_a_handler_may_skip_its_run(start: Start) -> None:
+    with pytest.raises(SkipExecution, match="nothing to send"):
+        await start("raises", {"error": "skip"}).result()
+
+
+# ---- how it dies ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_child_that_dies_without_an_answer_crashed_and_says_how(start: Start) -> None:
+    ways = {
+        "exits": "'exits', execution 0000.*exit code 7",
+        "kills-itself": "killed by SIGKILL",
+        "burns-the-processor": "SIGXCPU.*CPU limit of 0.5 s",
+        "eats-memory": "memory limit of 2,000,000,000 bytes",
+        "breaks-the-pipe": "the pipe on which the runtime speaks: b'not a message'",
+    }
+    attempts = [start(name) for name in ways]
+    await asyncio.wait([attempt.task for attempt in attempts])
+    for attempt, said in zip(attempts, ways.values(), strict=True):
+        with pytest.raises(JobCrashedError, match=said):
+            await attempt.result()
+
+
+async def test_a_crash_in_native_code_leaves_its_last_words_and_its_place(start: Start) -> None:
+    attempt = start("aborts")
+    with pytest.raises(JobCrashedError, match="SIGABRT"):
+        await attempt.result()
+    assert attempt.sink.lines[0].message == "last words"
+    assert any("in aborts" in line for line in attempt.sink.printed("stderr"))
+
+
+async def test_the_place_where_memory_ran_out_is_in_the_log(start: Start) -> None:
+    attempt = start("eats-memory")
+    with pytest.raises(JobCrashedError):
+        await attempt.result()
+    assert "in eats_memory" in attempt.sink.lines[0].message
+
+
+async def test_a_memory_limit_below_the_bare_process_is_a_mistake_that_is_named(start: Start) -> None:
+    with pytest.raises(RemoteFailureError, match="memory_limit is 1,000,000 bytes.*set it higher"):
+        await start("has-no-room").result()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(3, "exit code 3"), (-signal.SIGTERM, "killed by SIGTERM$"), (-60, "signal 60"), (-signal.SIGXCPU, "SIGXCPU$")],
+)
+def test_every_way_to_end_has_words(code: int, said: str) -> None:
+    assert re.search(said, how_it_ended(code, JobDefinition("resize")))
+
+
+# ---- how it is stopped ---------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_coroutine_is_cancelled_in_the_child(start: Start) -> None:
+    attempt = start("waits")
+    await attempt.cancelled_at("ready")
+    assert attempt.sink.lines[-1] == LogLine("info", "told to stop", {"seen": True})
+
+
+async def test_a_cancelled_function_sees_it(start: Start) -> None:
+    attempt = start("works-until-cancelled")
+    await attempt.cancelled_at("ready")
+    assert attempt.sink.lines[-1].message == "saw it"
+
+
+@pytest.mark.parametrize("name", ["swallows-cancellation", "ignores-everything"])
+async def test_what_will_not_stop_is_killed_after_the_grace(start: Start, name: str) -> None:
+    attempt = start(name, grace=0.05)
+    line = await attempt.cancelled_at("ready")
+    assert gone(line.fields["pid"])
+    assert attempt.sink.lines[-1].message == "the process had not ended after 0.05 s and was killed"
+
+
+async def test_a_second_cancellation_kills_at_once(start: Start) -> None:
+    attempt = start("ignores-everything")
+    line = await attempt.sink.line("ready")
+    attempt.task.cancel()
+    await asyncio.wait({attempt.task}, timeout=0)
+    attempt.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt.task
+    assert gone(line.fields["pid"])
+
+
+async def test_an_attempt_cancelled_while_it_starts_leaves_nothing(start: Start) -> None:
+    attempt = start("waits")
+    await asyncio.wait({attempt.task}, timeout=0)
+    attempt.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt.task
+    gc.collect()  # an open pipe would warn, and warnings are errors
+    assert attempt.sink.lines == []
+
+
+@pytest.mark.parametrize("payload", [None, "and returns"])
+async def test_what_a_job_has_started_ends_with_it(start: Start, payload: str | None) -> None:
+    attempt = start("starts-others", payload, grace=0.05 if payload is None else PATIENT)
+    if payload is None:
+        line = await attempt.cancelled_at("ready")
+    else:
+        await attempt.result()
+        line = await attempt.sink.line("ready")
+    assert [gone(pid) for pid in line.fields["pids"]] == [True, True]
+
+
+async def test_a_command_that_a_job_waits_for_is_told_to_end_at_once(start: Start) -> None:
+    await start("waits-for-a-command").cancelled_at("ready")
+
+
+async def test_what_has_left_the_group_of_a_job_does_not_hold_it_up(start: Start) -> None:
+    attempt = start("leaves-a-daemon")
+    assert await attempt.result() == "answered"
+    (daemon,) = (await attempt.sink.line("ready")).fields["pids"]
+    os.kill(daemon, signal.SIGKILL)
+
+
+async def test_what_a_job_starts_inherits_no_pipe_of_the_runtime(start: Start) -> None:
+    assert await start("lists-the-files-of-a-command").result() == ["0", "1", "2", "3"]
+
+
+async def test_a_service_manager_that_stops_everything_does_not_cut_running_work_short(start: Start) -> None:
+    assert await start("survives-sigterm").result() == "still here"
+
+
+async def test_an_answer_counts_although_its_process_does_not_end(start: Start) -> None:
+    attempt = start("leaves-a-thread-behind", grace=0.2)
+    assert await attempt.result() == "answered"
+    assert attempt.sink.lines[-1].message == "the process had not ended after 0.2 s and was killed"
+
+
+NODE = """
+import asyncio, importlib, sys
+from uuid import UUID
+from mainspring.domain.execution import Trigger
+from mainspring.jobs.context import JobContext
+from mainspring.runtime.child_process import ChildProcessExecutor
+from mainspring.world import RealWorld
+
+class Sink:
+    def log(self, context, line):
+        print(*line.fields["pids"], flush=True)
+
+async def main():
+    sys.path.insert(0, sys.argv[1])
+    job = importlib.import_module("child_jobs").app.registry.get("holds-the-interpreter")
+    context = JobContext(UUID(int=1), job.definition.name, 1, 1, Trigger.API, "node", None, Sink())
+    await ChildProcessExecutor(RealWorld(), "child_jobs:app").execute(job, context)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child that holds the interpreter's lock goes on")
+def test_a_node_that_is_killed_takes_its_children_and_theirs_with_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", NODE, str(HERE)], stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdout is not None
+        pids = [int(word) for word in node.stdout.readline().split()]
+        assert len(pids) == 2
+        node.kill()
+        assert [gone(pid) for pid in pids] == [True, True]
+
+
+def test_without_the_help_of_the_kernel_a_child_ends_with_the_pipe_of_its_node() -> None:
+    program = (
+        "import signal, sys; from mainspring.runtime.child_link import NodeLink; from mainspring.world import RealWorld;"
+        "NodeLink(RealWorld(), 0, 1).read_start(); signal.pause()"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True) as child:
+        assert child.stdin is not None
+        child.stdin.write(b'{"word": "start"}\n')
+        child.stdin.close()
+        assert child.wait(10) == -signal.SIGKILL
+
+
+# ---- how it cannot start -------------------------------------------------------------------------------------------
+
+
+async def test_an_application_that_a_child_cannot_find_is_named(start: Start) -> None:
+    ways = {
+        "no_such_module:app": "'no_such_module:app': ModuleNotFoundError",
+        "child_jobs:nothing": "'child_jobs:nothing': AttributeError",
+        "child_jobs:NotAnApplication": "what is not an application",
+    }
+    attempts = [start("exits", app=app) for app in ways]
+    await asyncio.wait([attempt.task for attempt in attempts])
+    for attempt, said in zip(attempts, ways.values(), strict=True):
+        with pytest.raises(RemoteFailureError, match=said) as raised:
+            await attempt.result()
+        assert raised.value.failure.code == "JOB_DEFINITION"
+
+
+async def test_an_attempt_cancelled_while_its_application_is_imported_ends_at_once(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import threading; print('importing'); threading.Event().wait()")
+    monkeypatch.syspath_prepend(tmp_path)
+    await start("waits", app="slow_to_import:app").cancelled_at("importing")
+
+
+async def test_a_job_that_the_import_does_not_register_is_named(start: Start) -> None:
+    attempt = start("exits")
+    attempt.context.job_name = "exit"
+    with pytest.raises(RemoteFailureError, match=r"'exit'; did you mean.*import the module of the job from there"):
+        await attempt.result()
+
+
+async def test_a_machine_that_starts_no_process_is_a_trouble_that_passes(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(TransientError, match="'exits': its process could not be started"):
+        await start("exits").result()
+    gc.collect()
