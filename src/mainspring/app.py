@@ -5,45 +5,41 @@ from __future__ import annotations
 import sys
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import fields
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
+from mainspring import __version__
+from mainspring.control.decorator import JobDecorator
 from mainspring.control.executions import ExecutionCommands
-from mainspring.control.handles import ExecutionHandle, JobHandle
+from mainspring.control.handles import ExecutionHandle
+from mainspring.control.manager import CronJobManager
 from mainspring.domain.access import Actor
-from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT, ExecutorKind, JobDefinition, Misfire, OnLost, Overlap
+from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT
 from mainspring.errors import NotRunningError
 from mainspring.jobs.job_run import Harness
-from mainspring.jobs.registry import JobRegistry, first_paragraph
+from mainspring.jobs.registry import JobRegistry
 from mainspring.observability.logs import configure_logging
 from mainspring.reports.source import Report, ReportRegistry
 from mainspring.runtime.node import ROLES, Node
 from mainspring.settings import Settings, load_settings
-from mainspring.store import definitions, schema
-from mainspring.store.database import open_database
-from mainspring.store.signals import DataVersionSignals, NotifySignals, Signals
+from mainspring.store import definitions
+from mainspring.store.open_store import OpenStore
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.job import Retry, Schedule, Thresholds
-    from mainspring.jobs.context import JobContext
-    from mainspring.jobs.registry import RegisteredJob
-    from mainspring.store.database import Database
-    from mainspring.store.signals import Outward
+    from mainspring.reports.source import ReportRows
     from mainspring.world import World
 
-Payload = TypeVar("Payload")
-Result = TypeVar("Result")
-Registered = TypeVar("Registered", bound=object)
+Registered = TypeVar("Registered")
+RowSource = TypeVar("RowSource", bound="ReportRows")
 
 running_app: ContextVar[Mainspring | None] = ContextVar("mainspring_running_app", default=None)
 """The application whose store is open in this context: how `@distributed_lock` finds its backend."""
-_NOT_OPTIONS: Final = frozenset({"name"})
 
 
 class Mainspring:
@@ -60,12 +56,13 @@ class Mainspring:
         ...     return "hello"
     """
 
-    def __init__(self, *, world: World | None = None, **settings: Any) -> None:
+    def __init__(self, *, world: World | None = None, **settings: Any) -> None:  # noqa: ANN401 - checked by the settings
         self._overrides = settings
         self._world = world
         self.registry = JobRegistry()
         self.reports = ReportRegistry()
-        self._open: _OpenStore | None = None
+        self._store: OpenStore | None = None
+        self._commands: ExecutionCommands | None = None
         self._path: str | None = None
 
     @cached_property
@@ -99,18 +96,18 @@ class Mainspring:
         retry: Retry | None = None,
         timeout: timedelta = DEFAULT_TIMEOUT,
         thresholds: Thresholds | None = None,
-        executor: str = ExecutorKind.AUTO,
+        executor: Literal["auto", "async", "thread", "process", "dask"] = "auto",
         max_running: int | None = None,
         concurrency_key: str | None = None,
         rate_limit: str | None = None,
-        overlap: str = Overlap.SKIP,
-        misfire: str = Misfire.FIRE_ONCE,
+        overlap: Literal["skip", "queue", "cancel_running", "allow"] = "skip",
+        misfire: Literal["skip", "fire_once", "fire_all"] = "fire_once",
         catch_up: timedelta = timedelta(hours=24),
         jitter: timedelta = timedelta(0),
         enabled: bool = True,
         on_demand: bool = False,
         depends_on: Sequence[str] = (),
-        on_lost: str = OnLost.RETRY,
+        on_lost: Literal["retry", "fail"] = "retry",
         sensitive: Sequence[str] = (),
         searchable: Sequence[str] = (),
         allow_money: Sequence[str] = (),
@@ -152,11 +149,9 @@ class Mainspring:
         Raises:
             DefinitionError: The name is taken or cannot be used, or an option is out of its range.
         """
-        options = {item: value for item, value in locals().items() if item not in {"self", "description", "thresholds"}}
-        options |= {"thresholds": thresholds} if thresholds is not None else {}
-        for tuple_option in ("depends_on", "sensitive", "searchable", "allow_money"):
-            options[tuple_option] = tuple(options[tuple_option])
-        return JobDecorator(self, options, description)
+        options = dict(locals())
+        del options["self"]
+        return JobDecorator(self.registry, self.commands_and_actor, options)
 
     def register(self, job: Registered) -> Registered:
         """Register an object with `config` and `execute`, or with the attributes of the scheduler document.
@@ -205,24 +200,36 @@ class Mainspring:
         return [ExecutionHandle(execution_id, job, commands, actor) for execution_id in ids]
 
     def commands_and_actor(self) -> tuple[ExecutionCommands, Actor]:
-        """Return the commands on executions, and the application as their actor."""
-        return self.opened.commands, Actor.application(self.settings.environment)
+        """Return the commands on executions, and the application as their actor.
+
+        Raises:
+            NotRunningError: The application is neither connected nor running.
+        """
+        if self._commands is None:
+            self.opened  # noqa: B018 - raises, with the way out
+            raise AssertionError("an open store has its commands")
+        return self._commands, Actor.application(self.settings.environment)
+
+    @cached_property
+    def manager(self) -> CronJobManager:
+        """The interface of the cron-tracking document: register, execute, history, status, trigger, heartbeat."""
+        return CronJobManager(self.registry, self.commands_and_actor, lambda: self.opened.database)
 
     # Running --------------------------------------------------------------------------------------------------------
 
     @property
-    def opened(self) -> _OpenStore:
+    def opened(self) -> OpenStore:
         """The open store.
 
         Raises:
             NotRunningError: The application is neither connected nor running.
         """
-        if self._open is None:
+        if self._store is None:
             raise NotRunningError(
                 "the application has no open store: wrap this in `async with app.running():` to run jobs here, or in "
                 "`async with app.connected():` only to ask for them, or start `mainspring serve`"
             )
-        return self._open
+        return self._store
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[Mainspring]:
@@ -234,24 +241,30 @@ class Mainspring:
             DatabaseUnreachableError: The database does not answer.
             SchemaMismatchError: PostgreSQL holds another version of the schema.
         """
-        if self._open is not None:
+        if self._store is not None:
             yield self
             return
-        opened = await _OpenStore.open(self)
-        self._open = opened
-        token = running_app.set(self)
+        settings = self.settings
+        configure_logging(settings.log_format, settings.log_level)
+        store = self._store = await OpenStore.open(settings, self.world)
+        self._commands = ExecutionCommands(
+            database=store.database,
+            registry=self.registry,
+            signals=store.signals,
+            world=self.world,
+            environment=settings.environment,
+        )
+        before = running_app.get()
+        running_app.set(self)
         try:
             yield self
         finally:
-            running_app.set(None)
-            del token
-            self._open = None
-            await opened.close()
+            running_app.set(before)
+            self._store = self._commands = None
+            await store.close()
 
     @asynccontextmanager
-    async def running(
-        self, *, roles: Sequence[str] = ROLES, grace: timedelta | None = None
-    ) -> AsyncGenerator[Node]:
+    async def running(self, *, roles: Sequence[str] = ROLES, grace: timedelta | None = None) -> AsyncGenerator[Node]:
         """Run this application's jobs inside any asyncio program for as long as the block lasts.
 
         Args:
@@ -264,8 +277,10 @@ class Mainspring:
             ...         await (await greet.enqueue()).wait()
         """
         async with self.connected():
-            opened = self.opened
-            await opened.register_definitions()
+            opened, environment = self.opened, self.settings.environment
+            await opened.database.tx(
+                lambda connection: definitions.register(connection, environment, self.registry, version=__version__)
+            )
             node = Node(
                 settings=self.settings,
                 database=opened.database,
@@ -290,127 +305,11 @@ class Mainspring:
         return self._path
 
 
-RowSource = TypeVar("RowSource", bound="Callable[[Mapping[str, Any]], AsyncIterator[Mapping[str, Any]]]")
-
-
-class JobDecorator:
-    """What `@app.job(...)` is before it meets its function."""
-
-    def __init__(self, app: Mainspring, options: dict[str, Any], description: str | None) -> None:
-        self._app = app
-        self._options = options
-        self._description = description
-
-    @overload
-    def __call__(self, function: Callable[[JobContext[Any]], Awaitable[Result]]) -> JobHandle[None, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[], Awaitable[Result]]) -> JobHandle[None, Result]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[JobContext[Any], Payload], Awaitable[Result]]
-    ) -> JobHandle[Payload, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[Payload], Awaitable[Result]]) -> JobHandle[Payload, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[JobContext[Any]], Result]) -> JobHandle[None, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[], Result]) -> JobHandle[None, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[JobContext[Any], Payload], Result]) -> JobHandle[Payload, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[Payload], Result]) -> JobHandle[Payload, Result]: ...
-    def __call__(self, function: Callable[..., Any]) -> JobHandle[Any, Any]:
-        """Register the function and return its typed handle."""
-        known = {item.name for item in fields(JobDefinition)}
-        options = {name: value for name, value in self._options.items() if name in known}
-        described = self._description if self._description is not None else first_paragraph(function.__doc__)
-        enums: dict[str, Any] = {
-            "executor": ExecutorKind, "overlap": Overlap, "misfire": Misfire, "on_lost": OnLost
-        }  # fmt: skip
-        for option, enum in enums.items():
-            options[option] = definition_word(self._options["name"], option, options[option], enum)
-        definition = JobDefinition(**options, description=described)
-        registered = self._app.registry.add(definition, function)
-        return JobHandle(registered, function, self._app.commands_and_actor)
-
-
-def definition_word(job_name: str, option: str, word: str, words: type[Any]) -> Any:
-    """Return a word of an enumeration.
-
-    Raises:
-        DefinitionError: It is none of them.
-    """
-    from mainspring.errors import DefinitionError
-
-    try:
-        return words(word)
-    except ValueError:
-        known = ", ".join(words)
-        raise DefinitionError(f"job {job_name!r}: {option} is {word!r}: it must be one of {known}") from None
-
-
-class _OpenStore:
-    """An open store and what is built on it."""
-
-    def __init__(self, app: Mainspring, database: Database, signals: Signals, outward: Outward | None) -> None:
-        self._app = app
-        self.database = database
-        self.signals = signals
-        self._outward = outward
-        self.commands = ExecutionCommands(
-            database=database,
-            registry=app.registry,
-            signals=signals,
-            world=app.world,
-            environment=app.settings.environment,
-        )
-
-    @classmethod
-    async def open(cls, app: Mainspring) -> _OpenStore:
-        settings, world = app.settings, app.world
-        configure_logging(settings.log_format, settings.log_level)
-        database = open_database(settings, world)
-        await database.open()
-        try:
-            await _bring_up_to_date(database)
-        except BaseException:
-            await database.close()
-            raise
-        signals = Signals(world)
-        outward: Outward | None = None
-        if database.dialect_name == "postgresql":
-            dsn = settings.database_direct_url or settings.database_url
-            outward = NotifySignals(database, signals, dsn=dsn, world=world)
-        elif not world.simulated:
-            outward = DataVersionSignals(database, signals, world=world)
-        if outward is not None:
-            signals.carry(outward)
-        return cls(app, database, signals, outward)
-
-    async def register_definitions(self) -> None:
-        jobs = [job for job in self._app.registry]
-        environment = self._app.settings.environment
-        await self.database.tx(lambda connection: definitions.register(connection, environment, jobs))
-
-    async def close(self) -> None:
-        if self._outward is not None:
-            await self._outward.close()
-        await self.database.close()
-
-
-async def _bring_up_to_date(database: Database) -> None:
-    """Upgrade SQLite, which has nobody else to do it; insist that PostgreSQL has been upgraded."""
-    if database.dialect_name == "sqlite":
-        await schema.upgrade(database)
-        return
-    (await schema.check(database)).require_current()
-
-
 def _module_path(app: Mainspring) -> str | None:
     for name, module in list(sys.modules.items()):
         if name == "__main__":
             continue
-        for attribute, value in list(vars(module).items() if module else ()):
+        for attribute, value in list(vars(module).items()):
             if value is app:
                 return f"{name}:{attribute}"
     return None

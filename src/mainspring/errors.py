@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -15,7 +15,7 @@ class MainspringError(Exception):
         code: A stable word in capitals that programs may match on; it never changes with the wording.
     """
 
-    code: ClassVar[str] = "MAINSPRING_ERROR"
+    code: str = "MAINSPRING_ERROR"
 
 
 # What a job's author raises ------------------------------------------------------------------------------------------
@@ -109,6 +109,12 @@ class ExecutionFailedError(MainspringError):
         """Keep the message and the final status."""
         super().__init__(message)
         self.status = status
+
+
+class ResultMismatchError(MainspringError):
+    """The stored result does not fit the type that the handler declares: it was too large, or no JSON."""
+
+    code = "RESULT_MISMATCH"
 
 
 class WaitTimeoutError(MainspringError, TimeoutError):

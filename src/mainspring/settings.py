@@ -1,4 +1,4 @@
-"""Every setting and its default, from `MAINSPRING_*`, `mainspring.toml` and keywords, in this order of weight reversed."""
+"""Every setting and its default: keywords win over `MAINSPRING_*`, and these over `mainspring.toml`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import difflib
 import os
 import re
 import socket
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from mainspring.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PREFIX: Final = "MAINSPRING_"
 _SET_BY_ORCHESTRATORS: Final = re.compile(r"MAINSPRING_(PORT|PORT_.*|SERVICE_.*)")
@@ -209,7 +211,7 @@ def _refuse_unknown_names() -> None:
 
 def _shift_from(path: Path) -> Callable[[], float]:
     """Return a function that reads the seconds in `path`, at most ten times a second."""
-    from time import monotonic  # noqa: PLC0415, TID251 - a test seam that must not depend on the clock it shifts
+    from time import monotonic  # noqa: TID251 - a test seam that must not depend on the clock it shifts
 
     state = {"read_at": -1.0, "shift": 0.0}
 

@@ -1,6 +1,6 @@
-"""An application of jobs, well and badly behaved, that child processes import; the names of the jobs are its functions'.
+"""An application of jobs, well and badly behaved, that child processes import.
 
-Jobs that have to say who or where they are do it in log lines of one word, `ready` by convention.
+A job has the name of its function, with hyphens. Where a test has to act while it runs, it logs the word `ready`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,7 +36,7 @@ class Application:
     def __init__(self) -> None:
         self.registry = JobRegistry()
 
-    def job(self, **options: Any) -> Callable[[Function], Function]:
+    def job(self, **options: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - those of JobDefinition
         def register(function: Function) -> Function:
             name = function.__name__.replace("_", "-")
             self.registry.add(JobDefinition(name, executor=ExecutorKind.PROCESS, **options), function)
@@ -107,7 +107,7 @@ app.registry.add(
 
 
 @asynccontextmanager
-async def open_mailer() -> AsyncIterator[str]:
+async def open_mailer() -> AsyncGenerator[str]:
     print("mailer opened")  # noqa: T201 - what a job prints is part of what is tested
     yield "the mailer"
     print("mailer closed")  # noqa: T201

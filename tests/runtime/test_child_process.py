@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import importlib
 import os
@@ -9,10 +10,9 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import pytest
@@ -23,10 +23,14 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.result import JobResult
 from mainspring.errors import JobCrashedError, LeaseLostError, SkipExecution, TransientError
 from mainspring.jobs.context import JobContext, LogLine
-from mainspring.jobs.registry import JobRegistry
 from mainspring.runtime.child_process import ChildProcessExecutor, how_it_ended
 from mainspring.runtime.child_protocol import RemoteFailureError, encode_log
 from mainspring.world import RealWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mainspring.jobs.registry import JobRegistry
 
 Context = JobContext[Any]
 HERE = Path(__file__).parent
@@ -94,7 +98,7 @@ class Attempt:
         self.executor = ChildProcessExecutor(RealWorld(), app, grace=grace)
         self.task = asyncio.create_task(self.executor.execute(self.job, self.context))  # noqa: TID251 - real processes
 
-    async def result(self) -> Any:
+    async def result(self) -> Any:  # noqa: ANN401 - whatever the handler returned
         return await self.task
 
     async def cancelled_at(self, message: str) -> LogLine:
@@ -107,14 +111,14 @@ class Attempt:
         return line
 
 
-Start = Callable[..., Attempt]
+class Start(Protocol):
+    def __call__(self, name: str, payload: object = None, *, app: str = ..., grace: float = ...) -> Attempt: ...
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.syspath_prepend(HERE)
-    registry: JobRegistry = importlib.import_module("child_jobs").app.registry
-    return lambda name, payload=None, **options: Attempt(registry, name, payload, **options)
+    monkeypatch.setattr(sys, "path", [str(HERE), *sys.path])
+    return functools.partial(Attempt, importlib.import_module("child_jobs").app.registry)
 
 
 def gone(pid: int) -> bool:
@@ -360,7 +364,7 @@ async def test_the_place_where_memory_ran_out_is_in_the_log(start: Start) -> Non
 
 
 async def test_a_memory_limit_below_the_bare_process_is_a_mistake_that_is_named(start: Start) -> None:
-    with pytest.raises(RemoteFailureError, match="memory_limit is 1,000,000 bytes.*set it higher"):
+    with pytest.raises(RemoteFailureError, match=r"memory_limit is 1,000,000 bytes.*set it higher"):
         await start("has-no-room").result()
 
 
@@ -486,7 +490,7 @@ def test_a_node_that_is_killed_takes_its_children_and_theirs_with_it() -> None:
 
 def test_without_the_help_of_the_kernel_a_child_ends_with_the_pipe_of_its_node() -> None:
     program = (
-        "import signal, sys; from mainspring.runtime.child_link import NodeLink; from mainspring.world import RealWorld;"
+        "import signal; from mainspring.runtime.child_link import NodeLink; from mainspring.world import RealWorld; "
         "NodeLink(RealWorld(), 0, 1).read_start(); signal.pause()"
     )
     command = [sys.executable, "-c", program]
@@ -518,7 +522,7 @@ async def test_an_attempt_cancelled_while_its_application_is_imported_ends_at_on
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow_to_import.py").write_text("import threading; print('importing'); threading.Event().wait()")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     await start("waits", app="slow_to_import:app").cancelled_at("importing")
 
 

@@ -8,10 +8,9 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import pytest
@@ -24,6 +23,9 @@ from mainspring.jobs.dependency import provided
 from mainspring.jobs.registry import JobRegistry, RegisteredJob
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor, ends_within, executor_for
 from mainspring.world import RealWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 Context = JobContext[Any]
 
@@ -43,14 +45,14 @@ class HeldWorld(RealWorld):
         self.sleeps: list[float] = []
         self.asleep = asyncio.Event()
         self.time_is_over = asyncio.Event()
-        self.threads: list[threading.Thread] = []
+        self.threads: list[threading.Thread] = []  # noqa: TID251 - only a type
 
     async def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.asleep.set()
         await self.time_is_over.wait()
 
-    def start_thread(self, target: Callable[[], None], *, name: str) -> threading.Thread:
+    def start_thread(self, target: Callable[[], None], *, name: str) -> threading.Thread:  # noqa: TID251 - only a type
         thread = super().start_thread(target, name=name)
         self.threads.append(thread)
         return thread
@@ -77,7 +79,7 @@ async def world() -> HeldWorld:
 
 
 @pytest.fixture
-async def threads(world: HeldWorld) -> AsyncIterator[ThreadExecutor]:
+async def threads(world: HeldWorld) -> AsyncGenerator[ThreadExecutor]:
     executor = ThreadExecutor(world, size=1)
     yield executor
     executor.close()
@@ -103,7 +105,7 @@ async def test_a_payload_that_does_not_fit_is_refused_by_field(executor: Executo
     def handler(payload: Digest) -> NoReturn:
         pytest.fail("the handler was called")
 
-    with pytest.raises(InvalidPayloadError, match="'digest'.*copies"):
+    with pytest.raises(InvalidPayloadError, match=r"'digest'.*copies"):
         await executor.execute(job(handler), context({"recipient": "bob", "copies": "many"}))
 
 
@@ -145,13 +147,13 @@ async def test_dependencies_are_made_for_each_attempt_and_closed_after_it(execut
     story: list[str] = []
 
     @contextmanager
-    def connection() -> Iterator[str]:
+    def connection() -> Generator[str]:
         story.append("connect")
         yield "connection"
         story.append("disconnect")
 
     @asynccontextmanager
-    async def session() -> AsyncIterator[str]:
+    async def session() -> AsyncGenerator[str]:
         story.append("open")
         try:
             yield "session"
@@ -168,7 +170,7 @@ async def test_dependencies_are_made_for_each_attempt_and_closed_after_it(execut
     assert await executor.execute(job(handler), context()) == "connection, session"
     assert story == ["connect", "open", "work", "close", "disconnect"]
     story.clear()
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         await executor.execute(job(failing), context())
     assert story == ["open", "close"]
 
@@ -439,7 +441,7 @@ def plain() -> None: ...
     ],
 )
 def test_the_handler_and_its_history_choose_the_executor(
-    function: Callable[..., object], declared: ExecutorKind, isolated: bool, chosen: ExecutorKind
+    function: Callable[..., object], declared: ExecutorKind, *, isolated: bool, chosen: ExecutorKind
 ) -> None:
     executors: dict[ExecutorKind, Executor] = {kind: AsyncExecutor() for kind in ExecutorKind}
     assert executor_for(job(function, declared), executors, isolated=isolated) is executors[chosen]

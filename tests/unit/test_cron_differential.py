@@ -46,7 +46,7 @@ FIXED = [
     *("30 2 */2 * SUN", "30 2 28 * 1", "0 0 * * MON", "30 2 L * *", "30 2 * * 7#1"),
 ]
 OFF_THE_HOUR = ("Australia/Lord_Howe", "Pacific/Chatham")
-BASES = [timedelta(minutes=minutes) for minutes in (-1500, -421, -61, -30, -1, 0, 1, 29, 60, 181, 400)]
+BASES = [timedelta(minutes=minutes) for minutes in (-1500, -61, -1, 0, 29, 60, 400)]
 
 
 def of_mainspring(expression: str, tz: str, base: datetime) -> list[datetime]:
@@ -102,7 +102,7 @@ def test_cronsim_agrees_where_clocks_change(tz: str, change: datetime) -> None:
 def test_croniter_agrees_where_clocks_change(tz: str, season: str, change: datetime) -> None:
     cases = [
         (expression, change + offset)
-        for expression, offset in product(WILDCARDS + FIXED, BASES)
+        for expression, offset in product(WILDCARDS + FIXED, BASES[::2])
         if not is_known_fault_of_croniter(expression, season)
     ]
     ours = {case: of_mainspring(case[0], tz, case[1]) for case in cases}

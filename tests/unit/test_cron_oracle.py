@@ -112,10 +112,10 @@ def jumps(zone: ZoneInfo, start: datetime, step: timedelta, count: int) -> list[
 
 @cache
 def kinds_of_change() -> list[Change]:
-    """The changes of 2026 to 2028, one of each kind: a kind is how far clocks move, and at what time of the day."""
+    """The changes of 2027, one of each kind: a kind is how far clocks move, and at what time of the day."""
     kinds: dict[tuple[time, timedelta], Change] = {}
     for name in sorted(available_timezones() - {"localtime", "Factory"}):
-        for change in changes(name, date(2026, 1, 1), 3 * 52):
+        for change in changes(name, date(2027, 1, 1), 52):
             kinds.setdefault((change.shown.time(), change.shown - change.expected), change)
     return list(kinds.values())
 

@@ -24,7 +24,8 @@ async def numbers(filters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         yield {"number": number}
 
 
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+ENDLESS_ROWS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+ENDLESS_WAIT = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ class TestSqliteRows:
         assert [row["id"] async for row in by_name] == expected
 
     async def test_streams_even_a_query_without_end(self, database: Path) -> None:
-        rows = sqlite_rows(database, ENDLESS + "SELECT i FROM n", world=RealWorld(), chunk=10)
+        rows = sqlite_rows(database, ENDLESS_ROWS, world=RealWorld(), chunk=10)
         assert [(await anext(rows))["i"] for _ in range(25)] == list(range(1, 26))
         await rows.aclose()
 
@@ -145,7 +146,7 @@ class TestSqliteRows:
         world = RealWorld()
 
         async def read() -> None:
-            async for _ in sqlite_rows(database, ENDLESS + "SELECT max(i) FROM n", world=world):
+            async for _ in sqlite_rows(database, ENDLESS_WAIT, world=world):
                 pass
 
         task = world.spawn(read(), name="reader")

@@ -94,8 +94,9 @@ class TestWriting:
 
 class TestEarlierAttempts:
     def test_what_they_left_half_written_is_removed_when_the_next_one_begins(self, storage: ExportStorage) -> None:
-        for fence in (3, 12):
-            begun(storage, fence=fence).file.close()
+        for fence in (3, 12, 20):
+            storage.prepare(EXECUTION, 0)
+            storage.begin(EXECUTION, fence).file.close()
         storage.prepare(EXECUTION, 20)
         assert list(storage.folder.iterdir()) == []
 

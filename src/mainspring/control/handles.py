@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
-from mainspring.domain.access import Actor
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from mainspring.control.executions import ExecutionCommands
     from mainspring.control.options import EnqueueOptions
+    from mainspring.domain.access import Actor
     from mainspring.domain.execution import Execution
     from mainspring.domain.job import JobDefinition
     from mainspring.jobs.registry import RegisteredJob
@@ -58,6 +58,7 @@ class ExecutionHandle(Generic[Result_co]):
         Raises:
             ExecutionFailedError: It failed or was cancelled.
             WaitTimeoutError: It has not ended in time.
+            ResultMismatchError: The result was too large, or no JSON, and does not fit its type.
 
         Example:
             >>> file = await execution.wait(timeout=timedelta(seconds=30))  # doctest: +SKIP
@@ -69,7 +70,7 @@ class ExecutionHandle(Generic[Result_co]):
                 f"job {execution.job_name!r}, execution {self._id}, is {execution.status}: {why}",
                 status=execution.status.value,
             )
-        return cast("Result_co", self._job.handler.read_result(execution.result))
+        return cast("Result_co", self._job.handler.read_result(execution.result, execution.job_name))
 
     async def cancel(self) -> None:
         """Cancel it: at once where it waits, within ten seconds where it runs.
@@ -92,7 +93,10 @@ class JobHandle(Generic[Payload, Result_co]):
     """
 
     def __init__(
-        self, job: RegisteredJob, function: Callable[..., object], commands: Callable[[], tuple[ExecutionCommands, Actor]]
+        self,
+        job: RegisteredJob,
+        function: Callable[..., object],
+        commands: Callable[[], tuple[ExecutionCommands, Actor]],
     ) -> None:
         self._job = job
         self._commands = commands

@@ -1,9 +1,72 @@
-"""Who acts, and whose rows they see."""
+"""Who acts, what they may do, and whose rows they see."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Permission(StrEnum):
+    """What an actor may do, in the spellings of the seeds (contract §6)."""
+
+    CREATE_JOBS = "jobs.create_jobs"
+    VIEW_JOBS = "jobs.view_jobs"
+    CANCEL_JOBS = "jobs.cancel_jobs"
+    RETRY_JOBS = "jobs.retry_jobs"
+    EXPORT_REPORTS = "reports.export_reports"
+    READ_ADMIN_SETTINGS = "ADMIN_SETTINGS_READ"
+    WRITE_ADMIN_SETTINGS = "ADMIN_SETTINGS_WRITE"
+    EDIT_SCHEDULES = "schedules.edit_schedules"
+    MANAGE_ACCESS = "access.manage_access"
+    VIEW_AUDIT = "audit.view_audit"
+    REGISTER_JOBS = "jobs.register_jobs"
+
+
+class Role(StrEnum):
+    """A name for a set of permissions."""
+
+    MEMBER = "member"
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What the role may do (contract §6)."""
+        return _PERMISSIONS[self]
+
+    @property
+    def sees_organization(self) -> bool:
+        """Whether it sees all rows of its organization, not only its own."""
+        return self in {Role.VIEWER, Role.OPERATOR, Role.ADMIN}
+
+
+_MEMBER: Final = frozenset(
+    {
+        Permission.CREATE_JOBS,
+        Permission.VIEW_JOBS,
+        Permission.CANCEL_JOBS,
+        Permission.RETRY_JOBS,
+        Permission.EXPORT_REPORTS,
+    }
+)
+_VIEWER: Final = frozenset({Permission.VIEW_JOBS, Permission.READ_ADMIN_SETTINGS})
+_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
+    Role.MEMBER: _MEMBER,
+    Role.VIEWER: _VIEWER,
+    Role.OPERATOR: _VIEWER | _MEMBER | {Permission.WRITE_ADMIN_SETTINGS},
+    # Admins change when a job runs, never what it is: definitions come from code and from services.
+    Role.ADMIN: frozenset(Permission) - {Permission.REGISTER_JOBS},
+    Role.SERVICE: frozenset({Permission.REGISTER_JOBS}),
+}
+
+NEEDED_TO_CREATE: Final[Mapping[str, Permission]] = {"export_report": Permission.EXPORT_REPORTS}
+"""Built-in jobs whose creation needs a permission besides `jobs.create_jobs`."""
 
 
 class ActorKind(StrEnum):
@@ -30,6 +93,19 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The request through which an actor acts, for the audit.
+
+    Attributes:
+        request_id: The id that the answer carries in `X-Request-Id`.
+        address: The network address it came from.
+    """
+
+    request_id: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who acts.
 
@@ -38,16 +114,23 @@ class Actor:
         kind: What kind of principal it is.
         environment: The environment it acts in.
         organization_id: Its organization; None: platform staff or the application itself.
-        permissions: What it may do, in the seeds' spellings.
+        permissions: What it may do.
         sees_organization: Whether it sees all rows of its organization, not only its own.
+        origin: Where its request came from.
     """
 
     subject: str
     kind: ActorKind
     environment: str
     organization_id: str | None = None
-    permissions: frozenset[str] = frozenset()
+    permissions: frozenset[Permission] = frozenset()
     sees_organization: bool = False
+    origin: Origin = field(default=Origin(), compare=False)
+
+    @property
+    def is_application(self) -> bool:
+        """Whether it is the application itself: it may do everything, and is not audited."""
+        return self.kind is ActorKind.SYSTEM
 
     @property
     def scope(self) -> Scope:
@@ -56,7 +139,11 @@ class Actor:
             return Scope(self.environment)
         return Scope(self.environment, self.organization_id, None if self.sees_organization else self.subject)
 
+    def may(self, permission: Permission) -> bool:
+        """Whether it holds a permission."""
+        return self.is_application or permission in self.permissions
+
     @classmethod
     def application(cls, environment: str) -> Actor:
-        """Return the application itself: may do everything, and is not audited."""
+        """Return the application itself."""
         return cls("SYSTEM", ActorKind.SYSTEM, environment)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 from mainspring.domain.cron_days import MonthShape, matching_days
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 SECOND: Final = timedelta(seconds=1)
 DAY: Final = timedelta(days=1)
-_CALENDAR_CYCLE_YEARS: Final = 400
+# A month of one length that begins on one weekday comes again within 40 years: the longest wait is for a 29 February
+# across a year like 2100. The rules of zones depend on nothing else, so what has not fired in two such waits never will.
+_LONGEST_SEARCH_YEARS: Final = 80
 _FIRST_YEAR: Final = 2
 _LAST_YEAR: Final = 9998
 # In all of the tz database no zone has moved its clocks by more than 24 hours, nor twice within a week:
@@ -60,12 +62,12 @@ def next_instant(fields: CronFields, zone: ZoneInfo, after: datetime) -> datetim
         after: An aware datetime.
 
     Returns:
-        None when there is none within 400 years, after which the calendar repeats, and outside the years 2 to 9998.
+        None when it never fires again, and outside the years 2 to 9998.
     """
     if not _FIRST_YEAR <= after.year <= _LAST_YEAR:
         return None
     after = after.astimezone(UTC).replace(microsecond=0)
-    last_year = min(after.year + _CALENDAR_CYCLE_YEARS, _LAST_YEAR)
+    last_year = min(after.year + _LONGEST_SEARCH_YEARS, _LAST_YEAR)
     search = _next_in_real_time if fields.follows_real_time else _next_wall_time_once
     return search(fields, zone, after, last_year)
 
@@ -102,24 +104,33 @@ def clock_change_at(fields: CronFields, zone: ZoneInfo, instant: datetime) -> Cl
 
 def first_wall_time(fields: CronFields, start: datetime, last_year: int) -> datetime | None:
     """Return the first wall time at or after another that matches, in whole seconds, or None beyond a year."""
-    year, month, day = start.year, start.month, start.day
-    if month in fields.months and day in _days_of(fields, year, month):
-        clock = _first_time_of_day(fields, start.hour, start.minute, start.second)
+    year, month = start.year, start.month
+    if month in fields.months:
+        days = _days_of(fields, year, month)
+        clock = _first_time_of_day(fields, start) if start.day in days else None
         if clock is not None:
-            return datetime(year, month, day, *clock)  # noqa: DTZ001 - wall times are naive
-    for next_year, next_month in _months_from(fields, year, month, last_year):
-        days = _days_of(fields, next_year, next_month)
-        index = bisect_right(days, day) if (next_year, next_month) == (year, month) else 0
+            return datetime(year, month, start.day, *clock)  # noqa: DTZ001 - wall times are naive
+        index = bisect_right(days, start.day)
         if index < len(days):
-            first = (fields.hours[0], fields.minutes[0], fields.seconds[0])
-            return datetime(next_year, next_month, days[index], *first)  # noqa: DTZ001 - wall times are naive
+            return _start_of_day(fields, year, month, days[index])
+    for later_year, later_month in _months_after(fields, year, month, last_year):
+        days = _days_of(fields, later_year, later_month)
+        if days:
+            return _start_of_day(fields, later_year, later_month, days[0])
     return None
 
 
-def _first_time_of_day(fields: CronFields, hour: int, minute: int, second: int) -> tuple[int, int, int] | None:
+def _start_of_day(fields: CronFields, year: int, month: int, day: int) -> datetime:
+    clock = fields.hours[0], fields.minutes[0], fields.seconds[0]
+    return datetime(year, month, day, *clock)  # noqa: DTZ001 - wall times are naive
+
+
+def _first_time_of_day(fields: CronFields, start: datetime) -> tuple[int, int, int] | None:
+    """Return the first hour, minute and second of the same day at or after a wall time."""
+    hour, minute = start.hour, start.minute
     if hour in fields.hours:
         if minute in fields.minutes:
-            index = bisect_left(fields.seconds, second)
+            index = bisect_left(fields.seconds, start.second)
             if index < len(fields.seconds):
                 return hour, minute, fields.seconds[index]
         index = bisect_right(fields.minutes, minute)
@@ -131,10 +142,10 @@ def _first_time_of_day(fields: CronFields, hour: int, minute: int, second: int) 
     return None
 
 
-def _months_from(fields: CronFields, year: int, month: int, last_year: int) -> Iterator[tuple[int, int]]:
-    index = bisect_left(fields.months, month)
+def _months_after(fields: CronFields, year: int, month: int, last_year: int) -> Iterator[tuple[int, int]]:
+    index = bisect_right(fields.months, month)
     yield from zip(repeat(year), fields.months[index:])
-    yield from chain.from_iterable(zip(repeat(later), fields.months) for later in range(year + 1, last_year + 1))
+    yield from product(range(year + 1, last_year + 1), fields.months)
 
 
 def _days_of(fields: CronFields, year: int, month: int) -> tuple[int, ...]:

@@ -108,7 +108,7 @@ class Stage(IntEnum):
 
 
 def live_status(stage: Stage, *, retrying: bool) -> Status:
-    """Return the public status of a row that has not ended: what waits is `retrying` once the system granted a retry."""
+    """Return the public status of a row that has not ended; what waits is `retrying` once a retry was granted."""
     if stage is Stage.RUNNING:
         return Status.RUNNING
     return Status.RETRYING if retrying else Status.QUEUED
@@ -218,7 +218,6 @@ def decide(  # noqa: PLR0911 - one return per row of the table in contract §1
     outcome: Outcome,
     *,
     failure: Failure | None,
-    attempt: int,
     retry_count: int,
     lost_count: int,
     max_retries: int,
@@ -231,7 +230,6 @@ def decide(  # noqa: PLR0911 - one return per row of the table in contract §1
     Args:
         outcome: How the attempt ended.
         failure: What went wrong, if something did.
-        attempt: Claims so far, this one included.
         retry_count: Retries granted so far.
         lost_count: Attempts lost or crashed so far.
         max_retries: Retries that may be granted.

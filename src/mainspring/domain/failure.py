@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 MAX_ERROR_CHARACTERS: Final = 16_000
-_VARIABLE_PARTS = re.compile(
-    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}|'[^']*'|\"[^\"]*\"|\d+"
-)
+_VARIABLE_PARTS = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}|'[^']*'|\"[^\"]*\"|\d+")
 
 
 class ErrorClass(StrEnum):

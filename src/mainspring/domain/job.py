@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     Schedule = Cron | Every | OnStartup
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-RESERVED_NAMES: Final = frozenset({"register", "bulk", "status", "stats", "reports", "runs", "trigger", "executions", "ws"})
+RESERVED_NAMES: Final = frozenset(
+    {"register", "bulk", "status", "stats", "reports", "runs", "trigger", "executions", "ws"}
+)
 DEFAULT_TIMEOUT: Final = timedelta(hours=1)
 DEFAULT_QUEUE: Final = "default"
 

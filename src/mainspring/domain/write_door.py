@@ -35,7 +35,7 @@ def clean_text(text: str, limit: int) -> str:
     return head_and_tail(text, limit)
 
 
-def to_jsonable(value: object, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911 - JSON is whatever the job returned
+def to_jsonable(value: object, depth: int = 0) -> Any:  # noqa: ANN401, C901, PLR0911 - JSON is whatever the job returned
     """Return `value` in terms of JSON; what JSON cannot say becomes its `repr`, in at most 2,000 characters."""
     if depth > _MAX_DEPTH:
         return f"<more than {_MAX_DEPTH} levels deep>"

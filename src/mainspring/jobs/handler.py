@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mainspring.domain.job import ExecutorKind
 from mainspring.domain.result import JobResult
-from mainspring.errors import DefinitionError, InvalidPayloadError
+from mainspring.errors import DefinitionError, InvalidPayloadError, ResultMismatchError
 from mainspring.jobs.context import JobContext
 from mainspring.jobs.dependency import Provided
 
@@ -58,15 +58,28 @@ class Handler:
             self._payload_adapter = _adapter(self.payload_type)
         return _validated(self._payload_adapter, {} if payload is None else payload, job_name)
 
-    def read_result(self, result: object) -> object:
-        """Return a stored result as the type that the handler declares."""
+    def read_result(self, result: object, job_name: str) -> object:
+        """Return a stored result as the type that the handler declares.
+
+        Raises:
+            ResultMismatchError: It does not fit.
+        """
         if self.result_type is JobResult and isinstance(result, dict):
             return JobResult.from_json(cast("dict[str, Any]", result))
         if self.result_type in (None, JobResult):
             return result
         if self._result_adapter is None:
             self._result_adapter = _adapter(self.result_type)
-        return self._result_adapter.validate_python(result)
+        from pydantic import ValidationError
+
+        try:
+            return self._result_adapter.validate_python(result)
+        except ValidationError as error:
+            shown = repr(result)[:200]
+            raise ResultMismatchError(
+                f"the result of job {job_name!r} was stored as {shown}, which is no {self.result_type}: results are "
+                "JSON of at most 256 kB; return less, or a reference"
+            ) from error
 
     def arguments(self, context: JobContext[Any], payload: object) -> dict[str, object]:
         """Return the keyword arguments of a call, dependencies left out."""
@@ -125,7 +138,7 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
 
 def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
     target = inspect.unwrap(getattr(function, "__func__", function))
-    names = inspect.getclosurevars(target).nonlocals if hasattr(target, "__code__") else {}
+    names: dict[str, Any] = dict(inspect.getclosurevars(target).nonlocals) if hasattr(target, "__code__") else {}
     try:
         return typing.get_type_hints(target, localns={"JobContext": JobContext, "JobResult": JobResult, **names})
     except NameError as error:
@@ -148,13 +161,13 @@ def _is_plain_dict(annotation: Any) -> bool:  # noqa: ANN401 - an annotation may
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - an annotation may be anything
-    from pydantic import TypeAdapter  # noqa: PLC0415 - a worker whose jobs take plain dicts never loads it
+    from pydantic import TypeAdapter  # a worker whose jobs take plain dicts never loads it
 
     return TypeAdapter(annotation)
 
 
 def _validated(adapter: TypeAdapter[Any], payload: object, job_name: str) -> object:
-    from pydantic import ValidationError  # noqa: PLC0415 - loaded by _adapter already
+    from pydantic import ValidationError
 
     try:
         return adapter.validate_python(payload)

@@ -122,7 +122,6 @@ class Harness:
         """Carry out a run that belongs to no execution, of a synchronous `fn`, without an event loop."""
         run: JobRun[Result] = JobRun(RunIdentity(name))  # subscribing the class here would cost as much as a log line
         steps = self.carry_out(run, fn, may_await=False)
-        del run  # as in `carry_out`
         try:
             steps.send(None)  # it awaits nothing, so its first step is its last
         except StopIteration as done:

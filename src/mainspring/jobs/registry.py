@@ -53,7 +53,9 @@ class JobRegistry:
         """Whether a job of that name is registered."""
         return name in self._jobs
 
-    def add(self, definition: JobDefinition, function: Callable[..., object], *, is_object: bool = False) -> RegisteredJob:
+    def add(
+        self, definition: JobDefinition, function: Callable[..., object], *, is_object: bool = False
+    ) -> RegisteredJob:
         """Register a function under a definition.
 
         Raises:
@@ -138,7 +140,8 @@ def _definition_of(job: object) -> JobDefinition:
 
 
 def _attribute(job: object, name: str) -> object:
-    camel = name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:])
+    first, *others = name.split("_")
+    camel = first + "".join(part.title() for part in others)
     return cast("Any", getattr(job, name, None) or getattr(job, camel, None))
 
 

@@ -55,8 +55,8 @@ class ExportStorage:
     def prepare(self, execution_id: UUID, fence: int) -> None:
         """Make the folder, and remove what earlier attempts of this execution left half-written.
 
-        An earlier attempt that still writes without knowing that it lost its lease can then no longer publish; a newer
-        one is left alone.
+        An earlier attempt that does not know yet that it lost its lease can then no longer publish; a newer one is left
+        alone.
 
         Args:
             execution_id: The execution that is about to write.
@@ -68,7 +68,7 @@ class ExportStorage:
                 prefix, _, rest = entry.name.partition(f".{execution_id}.")
                 number, dot, suffix = rest.partition(".")
                 is_partial = not prefix and dot and suffix == "part" and number.isdecimal()
-                if is_partial and int(number) < fence:
+                if is_partial and int(number) <= fence:
                     Path(entry).unlink(missing_ok=True)
 
     def begin(self, execution_id: UUID, fence: int) -> PendingExport:

@@ -64,7 +64,7 @@ class ReportedFailureError(MainspringError):
         error = result.error or {"code": result.message_code or "JOB_EXECUTION_ERROR", "message": result.summary or ""}
         super().__init__(error["message"] or "the handler returned a result that is no success")
         self.result = result
-        self.reported_code = error["code"]
+        self.code = error["code"]
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +162,6 @@ def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish
     ending = decide(
         outcome,
         failure=failure,
-        attempt=claimed.attempt,
         retry_count=claimed.retry_count,
         lost_count=claimed.lost_count,
         max_retries=claimed.max_retries,

@@ -6,7 +6,6 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from mainspring.domain.write_door import json_text
 from mainspring.errors import LeaseLostError
@@ -14,6 +13,8 @@ from mainspring.runtime.loop import Turn
 from mainspring.store import journal
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import sqlalchemy as sa
 
     from mainspring.jobs.context import JobContext, LogLine
@@ -121,7 +122,7 @@ class Said:
     """A batch on its way to the store."""
 
     reports: list[journal.Report] = field(default_factory=list[journal.Report])
-    beats: list[tuple[UUID, int]] = field(default_factory=list["tuple[UUID, int]"])
+    beats: list[tuple[UUID, int]] = field(default_factory=list[tuple["UUID", int]])
     lines: list[journal.WrittenLine] = field(default_factory=list[journal.WrittenLine])
 
     def write(self, connection: sa.Connection) -> None:

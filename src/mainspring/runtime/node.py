@@ -251,7 +251,7 @@ class Node:
             self._signals.arrived(WORK)
 
     async def _end_tasks(self) -> None:
-        _, pending = await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else (set(), set())
+        _, pending = await asyncio.wait(self._tasks, timeout=1.0)
         for task in pending:
             task.cancel()
         if pending:

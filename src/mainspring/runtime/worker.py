@@ -204,7 +204,7 @@ class Worker:
     def _abandon(self, attempt: Attempt) -> None:
         if not attempt.ended:
             _logger.error(
-                "job %r, execution %s: told to stop (%s) and still running after %.0f s; it goes on without this attempt",
+                "job %r, execution %s: told to stop (%s), still running after %.0f s; it goes on without this attempt",
                 attempt.claimed.job_name, attempt.claimed.id, attempt.stop_reason, STOP_SECONDS,
             )  # fmt: skip
             self._give_up(attempt, asyncio.CancelledError("told to stop, and did not"))

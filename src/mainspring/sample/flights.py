@@ -39,12 +39,12 @@ CREATE TABLE flights (
     time_hour TEXT NOT NULL
 )
 """
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay", "carrier", "flight",
     "tailnum", "origin", "dest", "air_time", "distance", "time_hour",
 )  # fmt: skip
 
-_INSERT: Final = "INSERT INTO flights VALUES (?" + ", NULLIF(?, 'NA')" * len(_COLUMNS) + ")"  # noqa: S608 - placeholders only
+_INSERT: Final = "INSERT INTO flights VALUES (?" + ", NULLIF(?, 'NA')" * len(COLUMNS) + ")"  # noqa: S608 - placeholders only
 _INDEX: Final = "CREATE INDEX flights_by_date ON flights (date)"
 
 QUERY: Final = "SELECT * FROM flights WHERE date BETWEEN ? AND ? ORDER BY date, rowid"
@@ -126,7 +126,7 @@ def _flights(archive: Path, progress: FlightsProgress) -> Iterator[tuple[str, ..
             rows = csv.reader(io.TextIOWrapper(data, encoding="utf-8", newline=""))
             header = next(rows)
             day_of = itemgetter(*map(header.index, ("year", "month", "day")))
-            values_of = itemgetter(*map(header.index, _COLUMNS))
+            values_of = itemgetter(*map(header.index, COLUMNS))
             for number, row in enumerate(rows):
                 if number % _ROWS_PER_REPORT == 0:
                     progress(data.tell(), entry.file_size)

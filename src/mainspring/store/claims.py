@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage, Trigger
-from mainspring.store import claims_postgresql, claims_sqlite, limits
+from mainspring.store import claims_postgresql, claims_sqlite, dependents, limits
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import executions_live, queues
 
@@ -144,7 +144,7 @@ def _claimed(row: Any) -> ClaimedExecution:  # noqa: ANN401 - a row of either dr
 
 _DUE = (
     sa.select(_live.id)
-    .where(_live.stage == sa.literal_column("0"), _live.available_at <= store_now())
+    .where(_live.stage == sa.literal_column("0"), _live.available_at <= store_now(), _live.blockers <= 0)
     .order_by(_live.available_at)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -176,4 +176,6 @@ def promote_due(connection: sa.Connection, most: int = PROMOTED_AT_ONCE) -> floa
     if len(promoted) == most:
         return 0.0
     earliest, now = connection.execute(_NEXT_DUE).one()
+    if earliest is not None and earliest <= now:
+        dependents.tie(connection, most)
     return None if earliest is None else max(0.0, (earliest - now).total_seconds())

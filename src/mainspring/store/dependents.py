@@ -7,16 +7,122 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage, Status
+from mainspring.errors import ExecutionNotFoundError
 from mainspring.store import history, limits
 from mainspring.store.dialect import store_now
-from mainspring.store.tables import execution_dependencies, executions_live
+from mainspring.store.tables import execution_dependencies, executions, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from uuid import UUID
+
+    from mainspring.store.enqueues import NewExecution
 
 _live = executions_live.c
 _edge = execution_dependencies.c
+
+_LIVE_PARENTS = sa.select(_live.id).where(_live.id.in_(sa.bindparam("ids", expanding=True))).order_by(_live.id)
+_LOCK_PARENTS = _LIVE_PARENTS.with_for_update()
+_MARK_PARENTS = (
+    sa.update(executions_live).where(_live.id.in_(sa.bindparam("ids", expanding=True))).values(has_dependents=True)
+)
+_ENDED_PARENTS = sa.select(executions.c.id, executions.c.status).where(
+    executions.c.id.in_(sa.bindparam("ids", expanding=True))
+)
+
+
+def block(connection: sa.Connection, item: NewExecution) -> bool:
+    """Make a new execution wait for its live parents; return whether one of them has ended without success.
+
+    Raises:
+        ExecutionNotFoundError: There is no such parent.
+    """
+    # The lock keeps a parent from ending between this look and the edge that its end must find.
+    live, met = _parents(connection, item, _LOCK_PARENTS)
+    _add_edges(connection, item, live)
+    if live:
+        connection.execute(_MARK_PARENTS, {"ids": live})
+    return not met
+
+
+def block_unlocked(connection: sa.Connection, item: NewExecution) -> bool:
+    """Do as `block` without locking or marking the parents; until `tie` has, the execution has to stay waiting.
+
+    Raises:
+        ExecutionNotFoundError: There is no such parent.
+    """
+    live, met = _parents(connection, item, _LIVE_PARENTS)
+    _add_edges(connection, item, live)
+    return not met
+
+
+def _parents(connection: sa.Connection, item: NewExecution, look: sa.Select[tuple[UUID]]) -> tuple[list[UUID], bool]:
+    """Return the parents that live, and whether those that have ended succeeded."""
+    parents = sorted(set(item.depends_on))
+    live = list(connection.execute(look, {"ids": parents}).scalars())
+    ended = _ended(connection, parents)
+    missing = [str(parent) for parent in parents if parent not in ended and parent not in live]
+    if missing:
+        msg = f"job {item.job_name!r} cannot depend on {', '.join(missing)}: there is no such execution"
+        raise ExecutionNotFoundError(msg)
+    return live, all(status is Status.SUCCEEDED for status in ended.values())
+
+
+def _ended(connection: sa.Connection, parents: Collection[UUID]) -> dict[UUID, Status]:
+    rows = connection.execute(_ENDED_PARENTS, {"ids": list(parents)})
+    return {row.id: Status(row.status) for row in rows}
+
+
+def _add_edges(connection: sa.Connection, item: NewExecution, live: Sequence[UUID]) -> None:
+    item.blockers = len(live)
+    if live:
+        connection.execute(
+            sa.insert(execution_dependencies),
+            [{"execution_id": item.id, "depends_on_id": parent} for parent in live],
+        )
+
+
+_UNTIED = (
+    sa.select(_live.id)
+    .where(_live.stage == sa.literal_column("0"), _live.available_at <= store_now(), _live.blockers > 0)
+    .order_by(_live.available_at)
+    .limit(sa.bindparam("most"))
+)
+_PARENTS_OF = (
+    sa.select(_edge.depends_on_id).where(_edge.execution_id.in_(sa.bindparam("children", expanding=True))).distinct()
+)
+_BLOCK = (
+    sa.update(executions_live)
+    .where(
+        _live.id.in_(sa.bindparam("children", expanding=True)),
+        _live.stage == sa.literal_column("0"),
+        _live.blockers > 0,
+    )
+    .values(stage=int(Stage.BLOCKED))
+)
+
+
+def tie(connection: sa.Connection, most: int) -> None:
+    """Tie executions to their parents that were accepted without the locks of `block`, once they are due.
+
+    Parents are locked before children, as an end does it, so that the two cannot wait for each other.
+
+    Args:
+        connection: Where to run, in a short transaction.
+        most: How many children at once, at least 1.
+    """
+    children = list(connection.execute(_UNTIED, {"most": most}).scalars())
+    if not children:
+        return
+    parents = sorted(connection.execute(_PARENTS_OF, {"children": children}).scalars())
+    live = list(connection.execute(_LOCK_PARENTS, {"ids": parents}).scalars())
+    connection.execute(_MARK_PARENTS, {"ids": live})
+    connection.execute(_BLOCK, {"children": children})
+    gone = [parent for parent in parents if parent not in live]
+    ended = _ended(connection, gone)
+    # Of a parent that retention has taken meanwhile nobody knows that it succeeded.
+    settle(connection, [(parent, ended.get(parent, Status.CANCELLED)) for parent in gone])
+
 
 _CHILDREN = (
     sa.select(_edge.execution_id, sa.func.count().label("ended"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from mainspring.domain.execution import Stage, Status, Trigger
-from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import history, limits
+from mainspring.errors import StoreError
+from mainspring.store import dependents, history, limits
 from mainspring.store.dialect import clock_shift, store_now
-from mainspring.store.tables import execution_dependencies, executions, executions_live
+from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _live = executions_live.c
+_TRIES: Final = 5
 
 
 @dataclass(slots=True)
@@ -104,21 +105,45 @@ def insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]
     """
     if not new:
         return []
-    skipped = [item.id for item in new if item.depends_on and _block(connection, item)]
-    if connection.dialect.name == "postgresql":
-        accepted = set(connection.execute(_INSERT_MANY, _arrays(new)).scalars())
-        conflicts = [item for item in new if item.id not in accepted]
-    else:
-        before = connection.execute(_INSERT_EACH, [_row(item) for item in new])
-        conflicts = _refused(connection, new) if before.rowcount < len(new) else []
+    skipped = [item.id for item in new if item.depends_on and dependents.block(connection, item)]
+    kept = accept(connection, new)
     history.end_live(
         connection, skipped, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=history.NOT_STARTED
     )
     for environment in sorted({item.environment for item in new if item.limit_key}):
         keys = [item.limit_key for item in new if item.limit_key and item.environment == environment]
         limits.admit(connection, environment, keys)
-    kept = {item.id: _holder(connection, item) for item in conflicts}
-    return [kept.get(item.id, item.id) for item in new]
+    return kept
+
+
+def accept(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]:
+    """Insert the rows, and return the id under which each is kept; parents and limits are the caller's to look at.
+
+    Raises:
+        StoreError: Again and again the holder of a unique key ended between the insert and the look for it.
+    """
+    kept: dict[UUID, UUID] = {}
+    pending = list(new)
+    for _ in range(_TRIES):
+        refused = _insert(connection, pending)
+        holders = {item.id: _holder(connection, item) for item in refused}
+        kept |= {item_id: holder for item_id, holder in holders.items() if holder is not None}
+        # A holder that has ended meanwhile stands in nobody's way any more.
+        pending = [item for item in refused if holders[item.id] is None]
+        if not pending:
+            return [kept.get(item.id, item.id) for item in new]
+    keys = ", ".join(repr(item.unique_key) for item in pending)
+    msg = f"executions with the unique keys {keys} were neither accepted nor found; ask again"
+    raise StoreError(msg)
+
+
+def _insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[NewExecution]:
+    """Insert the rows, and return those that a unique key refused."""
+    if connection.dialect.name == "postgresql":
+        accepted = set(connection.execute(_INSERT_MANY, _arrays(new)).scalars())
+        return [item for item in new if item.id not in accepted]
+    inserted = connection.execute(_INSERT_EACH, [_row(item) for item in new]).rowcount
+    return _refused(connection, new) if inserted < len(new) else []
 
 
 def _row(item: NewExecution) -> dict[str, Any]:
@@ -149,37 +174,7 @@ _HOLDER = sa.select(_live.id).where(
 )
 
 
-def _holder(connection: sa.Connection, item: NewExecution) -> UUID:
+def _holder(connection: sa.Connection, item: NewExecution) -> UUID | None:
     """Return the id of the live execution that holds the unique key of `item`."""
     names = {"environment": item.environment, "job_name": item.job_name, "unique_key": item.unique_key}
-    return connection.execute(_HOLDER, names).scalar() or item.id
-
-
-_LOCK_PARENTS = sa.select(_live.id).where(_live.id.in_(sa.bindparam("ids", expanding=True))).order_by(_live.id)
-_LOCK_PARENTS = _LOCK_PARENTS.with_for_update()
-_MARK_PARENTS = (
-    sa.update(executions_live).where(_live.id.in_(sa.bindparam("ids", expanding=True))).values(has_dependents=True)
-)
-_ENDED_PARENTS = sa.select(executions.c.id, executions.c.status).where(
-    executions.c.id.in_(sa.bindparam("ids", expanding=True))
-)
-
-
-def _block(connection: sa.Connection, item: NewExecution) -> bool:
-    """Make `item` wait for its live parents; return whether one of its parents has ended without success."""
-    parents = sorted(set(item.depends_on))
-    # The lock keeps a parent from ending between this look and the edge that its end must find.
-    live = list(connection.execute(_LOCK_PARENTS, {"ids": parents}).scalars())
-    ended = {row.id: row.status for row in connection.execute(_ENDED_PARENTS, {"ids": parents})}
-    missing = [str(parent) for parent in parents if parent not in ended and parent not in set(live)]
-    if missing:
-        msg = f"job {item.job_name!r} cannot depend on {', '.join(missing)}: there is no such execution"
-        raise ExecutionNotFoundError(msg)
-    item.blockers = len(live)
-    if live:
-        connection.execute(
-            sa.insert(execution_dependencies),
-            [{"execution_id": item.id, "depends_on_id": parent} for parent in live],
-        )
-        connection.execute(_MARK_PARENTS, {"ids": live})
-    return any(status != Status.SUCCEEDED for status in ended.values())
+    return connection.execute(_HOLDER, names).scalar()

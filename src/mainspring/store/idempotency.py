@@ -34,7 +34,9 @@ def insert_once(connection: sa.Connection, actor: str, key: str, new: Sequence[N
     Raises:
         IdempotencyConflictError: The key was used for another request.
     """
-    return [_insert_one(connection, actor, key if place == 0 else f"{key}#{place}", item) for place, item in enumerate(new)]
+    return [
+        _insert_one(connection, actor, key if place == 0 else f"{key}#{place}", item) for place, item in enumerate(new)
+    ]
 
 
 def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecution) -> UUID:

@@ -14,13 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from mainspring.store.dialect import store_now
-from mainspring.store.tables import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WEEKS_AHEAD: Final = 8
-_WEEK: Final = timedelta(weeks=1)
+WEEK: Final = timedelta(weeks=1)
 _CHECK_VIOLATION: Final = "23514"
 
 
@@ -33,7 +32,7 @@ class Week:
     @property
     def end(self) -> datetime:
         """Return the beginning of the next week."""
-        return self.start + _WEEK
+        return self.start + WEEK
 
 
 def is_partitioned(connection: sa.Connection) -> bool:
@@ -84,7 +83,7 @@ def is_missing_partition(error: BaseException) -> bool:
 
 _CHILDREN = sa.text(
     "select child.relname from pg_inherits join pg_class child on child.oid = inhrelid "
-    f"where inhparent = cast('{SCHEMA}.executions' as regclass) order by child.relname"  # noqa: S608 - a constant
+    "where inhparent = cast('mainspring.executions' as regclass) order by child.relname"
 )
 
 

@@ -212,7 +212,8 @@ def _state(connection: sa.Connection, schema: str) -> SchemaState:
         status = SchemaStatus.CURRENT
     else:
         status = SchemaStatus.OLDER if found < VERSION else SchemaStatus.NEWER
-    where = f"the schema {schema!r}" if connection.dialect.name == "postgresql" else f"the SQLite database (tables {schema}_…)"
+    on_postgresql = connection.dialect.name == "postgresql"
+    where = f"the schema {schema!r}" if on_postgresql else f"the SQLite database (tables {schema}_…)"
     return SchemaState(where, found, VERSION, status)
 
 

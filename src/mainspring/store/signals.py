@@ -190,7 +190,9 @@ def _driver_errors() -> tuple[type[Exception], ...]:
 class DataVersionSignals:
     """SQLite: looks whether another process has committed, often while there is work and seldom when quiet."""
 
-    def __init__(self, database: Database, signals: Signals, *, world: World, busy: float = 0.02, quiet: float = 0.1) -> None:
+    def __init__(
+        self, database: Database, signals: Signals, *, world: World, busy: float = 0.02, quiet: float = 0.1
+    ) -> None:
         self._database = database
         self._signals = signals
         self._world = world
@@ -213,7 +215,9 @@ class DataVersionSignals:
                 self._signals.arrived(WORK)
 
     async def _version(self) -> int:
-        return await self._database.read(lambda connection: connection.exec_driver_sql("pragma data_version").scalar_one())
+        return await self._database.read(
+            lambda connection: connection.exec_driver_sql("pragma data_version").scalar_one()
+        )
 
     async def close(self) -> None:
         """Stop looking."""

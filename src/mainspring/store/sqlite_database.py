@@ -135,9 +135,11 @@ class SqliteDatabase:
                 while len(group) < _GROUP:
                     group.append(waiting.get_nowait())
             items = [item for item in group if item is not None]
-            connection.together(items)
-            if items[-1].last:
-                connection.close()
+            connection.together([item for item in items if not item.last])
+            ended = next((item for item in items if item.last), None)
+            if ended is not None:
+                connection.close()  # before the answer: whoever opens the file next finds it free
+                ended.succeed(None)
                 return
 
     def now(self) -> int:
@@ -209,7 +211,7 @@ class _Connection:
     def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
         connection.create_function(SQLITE_NOW, 0, self._database.now)
         for pragma in ("synchronous=full", "temp_store=memory", "cache_size=-16000", "mmap_size=268435456"):
-            connection.execute(f"pragma {pragma}")
+            self._patiently(lambda pragma=pragma: connection.execute(f"pragma {pragma}"))
         if self._read_only:
             connection.execute("pragma query_only=1")
         else:
@@ -243,6 +245,8 @@ class _Connection:
     def together(self, items: list[_Work]) -> None:
         """Run functions in one transaction, each behind a savepoint, and answer once it is durable."""
         try:
+            if not items:
+                return
             if len(items) == 1:
                 items[0].succeed(self.alone(items[0].function))
                 return

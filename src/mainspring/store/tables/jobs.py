@@ -55,6 +55,7 @@ schedules = sa.Table(
     sa.Column("paused_reason", sa.Text),
     sa.Column("starts_at", Instant),
     sa.Column("ends_at", Instant),
+    sa.Column("retired_at", Instant),
     sa.Column("next_run_at", Instant),
     sa.Column("watermark", Instant),
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
@@ -62,7 +63,11 @@ schedules = sa.Table(
     sa.Column("updated_at", Instant, nullable=False),
     sa.CheckConstraint("kind in ('cron', 'interval', 'startup')", name="schedules_kind"),
 )
-"""`watermark` is the last instant that has a tick; no retention touches it, so nothing fires twice."""
+"""`watermark` is the last instant that has a tick; no retention touches it, so nothing fires twice.
+
+A schedule that code no longer declares is retired and kept, with its watermark and its override: an older version of
+the application may still run beside the newer one, or come back.
+"""
 sa.Index(
     "schedules_due",
     schedules.c.environment,

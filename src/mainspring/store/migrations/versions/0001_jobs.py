@@ -69,6 +69,7 @@ def _create_schedules() -> None:
         sa.Column("paused_reason", sa.Text),
         sa.Column("starts_at", Instant),
         sa.Column("ends_at", Instant),
+        sa.Column("retired_at", Instant),
         sa.Column("next_run_at", Instant),
         sa.Column("watermark", Instant),
         sa.Column("version", sa.Integer, nullable=False, server_default="1"),

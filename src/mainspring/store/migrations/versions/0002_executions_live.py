@@ -34,9 +34,7 @@ def upgrade() -> None:
         sa.Column("depends_on_id", Identifier, primary_key=True),
         schema=SCHEMA,
     )
-    op.create_index(
-        "execution_dependencies_depends_on", "execution_dependencies", ["depends_on_id"], schema=SCHEMA
-    )
+    op.create_index("execution_dependencies_depends_on", "execution_dependencies", ["depends_on_id"], schema=SCHEMA)
     _create_fences()
 
 

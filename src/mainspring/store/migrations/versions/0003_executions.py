@@ -13,7 +13,8 @@ down_revision = "0002"
 
 # The functions run with the rights of whoever owns the tables, so that a node whose role may not create or drop tables
 # can still make the weeks ahead and drop the weeks that retention is done with. A week is made beside the table and
-# then attached, because that, unlike `partition of`, keeps nobody from reading or writing.
+# then attached, because that, unlike `partition of`, keeps nobody from reading or writing. Dropping one does, so it
+# waits a quarter of a second for its turn and no longer: whoever comes after has to wait behind it.
 _MAKE_WEEK = """
 create function mainspring.make_week(instant timestamptz) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -40,7 +41,7 @@ $$
 """
 _DROP_WEEK = """
 create function mainspring.drop_week(instant timestamptz) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '250ms'
 as $$
 declare
     monday constant timestamp := date_trunc('week', instant at time zone 'UTC');

@@ -90,9 +90,7 @@ def _create_audit() -> None:
         sa.Column("mac", sa.Text, nullable=False),
         schema=SCHEMA,
     )
-    op.create_index(
-        "audit_entries_target", "audit_entries", ["environment", "target_kind", "target_id"], schema=SCHEMA
-    )
+    op.create_index("audit_entries_target", "audit_entries", ["environment", "target_kind", "target_id"], schema=SCHEMA)
     op.create_index("audit_entries_at", "audit_entries", ["environment", sa.text("at DESC")], schema=SCHEMA)
     op.create_table(
         "audit_seals",

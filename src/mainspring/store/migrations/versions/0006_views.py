@@ -3,6 +3,7 @@
 Statuses, triggers and codes are in the words of each document's own door (contract §1). Instants are `timestamptz` on
 PostgreSQL and ISO 8601 text on SQLite; JSON is `jsonb`, and text on SQLite.
 """
+# ruff: noqa: S608 - only constants of this file are put in
 
 from __future__ import annotations
 
@@ -40,10 +41,7 @@ def _instant(column: str) -> str:
     """Return an instant as people read it; milliseconds are cut, not rounded, as in the API."""
     if _on_postgresql():
         return column
-    return (
-        f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch')"
-        f" || printf('.%03dZ', {column} / 1000 % 1000)"
-    )
+    return f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch') || printf('.%03dZ', {column} / 1000 % 1000)"
 
 
 def _json(column: str) -> str:
@@ -56,7 +54,7 @@ def _json_or_empty(column: str) -> str:
 
 def _member(column: str, key: str) -> str:
     """Return a member of a JSON object as JSON, or null where there is none."""
-    return f"{column}::jsonb -> '{key}'" if _on_postgresql() else f"{column} -> '$.{key}'"
+    return f"{column}::jsonb -> '{key}'" if _on_postgresql() else f"json_extract({column}, '$.{key}')"
 
 
 def _word(column: str, key: str) -> str:
@@ -144,7 +142,7 @@ def _job_schedules() -> str:
             case when {overridden} then coalesce(s.override_expression, s.code_expression) else s.code_expression end
                 as cron_expression,
             d.job_type,
-            case when d.retired_at is not null or {paused} then {no}
+            case when d.retired_at is not null or s.retired_at is not null or {paused} then {no}
                 when {overridden} then coalesce(s.override_enabled, s.code_enabled, {yes})
                 else s.code_enabled end as enabled,
             {_json_or_empty("d.config")} as config, {_instant("d.created_at")} as created_at,
@@ -169,7 +167,8 @@ def _job_executions() -> str:
 
 def _cron_runs() -> str:
     """Tracking of cron jobs: a running one lives as long as its node does."""
-    heartbeat = f"case e.status when 'running' then {_later('e.last_heartbeat', 'n.last_heartbeat')} else e.last_heartbeat end"
+    later = _later("e.last_heartbeat", "n.last_heartbeat")
+    heartbeat = f"case e.status when 'running' then {later} else e.last_heartbeat end"
     return f"""
         select e.id, e.job_name, d.job_group,
             case e.status when 'queued' then 'pending' when 'retrying' then 'pending' when 'succeeded' then 'completed'
