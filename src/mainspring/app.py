@@ -295,7 +295,7 @@ class Mainspring:
             try:
                 yield node
             finally:
-                await node.stop((grace or self.settings.shutdown_grace).total_seconds())
+                await node.stop((self.settings.shutdown_grace if grace is None else grace).total_seconds())
 
     @property
     def path(self) -> str | None:

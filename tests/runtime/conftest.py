@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,23 @@ from mainspring import Mainspring
 MakeApp = Callable[..., Mainspring]
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store of the present version, to copy: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "store.db"
+
+    async def migrate() -> None:
+        async with Mainspring(database_url=f"sqlite:///{path}").connected():
+            pass
+
+    asyncio.run(migrate())
+    return path
+
+
 @pytest.fixture
-def make_app(tmp_path: Path) -> Iterator[MakeApp]:
+def make_app(tmp_path: Path, migrated_file: Path) -> MakeApp:
     """Make applications that share one SQLite file; further settings by keyword."""
+    shutil.copy(migrated_file, tmp_path / "store.db")
 
     def make(**settings: Any) -> Mainspring:
         given = {
@@ -29,12 +44,5 @@ def make_app(tmp_path: Path) -> Iterator[MakeApp]:
         }
         return Mainspring(**(given | settings))
 
-    yield make
+    return make
 
-
-async def eventually(look: Callable[[], Awaitable[bool]], *, what: str, seconds: float = 10.0) -> None:
-    """Return as soon as `look` says yes."""
-    async with asyncio.timeout(seconds):
-        while not await look():
-            await asyncio.sleep(0)
-    assert what

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -56,7 +56,7 @@ def block_unlocked(connection: sa.Connection, item: NewExecution) -> bool:
     return not met
 
 
-def _parents(connection: sa.Connection, item: NewExecution, look: sa.Select[tuple[UUID]]) -> tuple[list[UUID], bool]:
+def _parents(connection: sa.Connection, item: NewExecution, look: sa.Select[Any]) -> tuple[list[UUID], bool]:
     """Return the parents that live, and whether those that have ended succeeded."""
     parents = sorted(set(item.depends_on))
     live = list(connection.execute(look, {"ids": parents}).scalars())
@@ -132,7 +132,7 @@ _CHILDREN = (
 )
 _COUNT_DOWN = (
     sa.update(executions_live)
-    .where(_live.id == sa.bindparam("child"), _live.stage == sa.literal_column("4"))
+    .where(_live.id == sa.bindparam("child"), _live.blockers > 0)
     .values(blockers=_live.blockers - sa.bindparam("ended", type_=sa.Integer()), updated_at=store_now())
 )
 _UNBLOCK = (
@@ -152,8 +152,11 @@ _UNBLOCK = (
     .returning(_live.environment, _live.limit_key)
 )
 _FORGET = sa.delete(execution_dependencies).where(
-    _edge.depends_on_id.in_(sa.bindparam("parents", expanding=True))
+    _edge.depends_on_id.in_(sa.bindparam("parents", expanding=True)),
+    _edge.execution_id.in_(sa.bindparam("children", expanding=True)),
 )
+_WAITING_FOR_PARENTS = (Stage.BLOCKED, Stage.WAITING)
+"""A child that waits for an instant has edges only while it is not tied to its parents."""
 
 
 def settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]]) -> None:
@@ -163,25 +166,41 @@ def settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]]) -> N
     wait for it, with the reason `dependency_not_met`.
     """
     succeeded = [parent for parent, status in ended if status is Status.SUCCEEDED]
-    if succeeded:
-        children = connection.execute(_CHILDREN, {"parents": succeeded}).all()
-        for child in children:
-            connection.execute(_COUNT_DOWN, {"child": child.execution_id, "ended": child.ended})
-        if children:
-            _unblock(connection, [child.execution_id for child in children])
+    counted = _children(connection, succeeded)
+    for child, ended_parents in counted.items():
+        connection.execute(_COUNT_DOWN, {"child": child, "ended": ended_parents})
+    if counted:
+        _unblock(connection, list(counted))
+        _forget(connection, succeeded, counted)
     not_met = [parent for parent, status in ended if status is not Status.SUCCEEDED]
-    while not_met:
-        children = [child.execution_id for child in connection.execute(_CHILDREN, {"parents": not_met})]
-        not_met = history.end_live(
-            connection, children, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=(Stage.BLOCKED,)
+    while children := _children(connection, not_met):
+        skipped = history.end_live(
+            connection,
+            list(children),
+            status=Status.SKIPPED,
+            skip_reason="dependency_not_met",
+            stages=_WAITING_FOR_PARENTS,
         )
-    if ended:
-        connection.execute(_FORGET, {"parents": [parent for parent, _ in ended]})
+        _forget(connection, not_met, children)
+        not_met = skipped
+
+
+def _children(connection: sa.Connection, parents: Sequence[UUID]) -> dict[UUID, int]:
+    """Return the executions that wait for `parents`, each with the number of these that it waits for."""
+    rows = connection.execute(_CHILDREN, {"parents": list(parents)}).all() if parents else ()
+    return {row.execution_id: row.ended for row in rows}
+
+
+def _forget(connection: sa.Connection, parents: Sequence[UUID], children: Collection[UUID]) -> None:
+    # Only edges that were seen: one that another transaction has committed since is for `tie` to settle.
+    connection.execute(_FORGET, {"parents": list(parents), "children": list(children)})
 
 
 def _unblock(connection: sa.Connection, children: Sequence[UUID]) -> None:
     ready = connection.execute(_UNBLOCK, {"children": children}).all()
     for environment in sorted({row.environment for row in ready if row.limit_key is not None}):
         limits.admit(
-            connection, environment, [row.limit_key for row in ready if row.environment == environment and row.limit_key]
+            connection,
+            environment,
+            [row.limit_key for row in ready if row.environment == environment and row.limit_key],
         )

@@ -83,7 +83,7 @@ _INSERT_EACH = (
         **{name: sa.bindparam(name, type_=_live[name].type) for name in (*_COLUMNS, "search_terms")},
         stage=sa.case(
             (sa.bindparam("blockers", type_=sa.Integer()) > 0, int(Stage.BLOCKED)),
-            (_NEW_RUN_AT > store_now(), int(Stage.WAITING)),
+            (store_now() < _NEW_RUN_AT, int(Stage.WAITING)),
             (sa.bindparam("limit_key", type_=sa.Text()).is_not(None), int(Stage.PARKED)),
             else_=int(Stage.READY),
         ),
@@ -151,7 +151,7 @@ def _row(item: NewExecution) -> dict[str, Any]:
 
 
 def _arrays(new: Sequence[NewExecution]) -> dict[str, Any]:
-    from mainspring.domain.write_door import json_text  # noqa: PLC0415 - only where terms are given
+    from mainspring.domain.write_door import json_text
 
     arrays: dict[str, Any] = {
         name: [getattr(item, "run_at" if name == "scheduled_at" else name) for item in new] for name in _COLUMNS

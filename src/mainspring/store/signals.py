@@ -110,6 +110,11 @@ class Outward(Protocol):
         ...
 
 
+def channel_of(schema: str) -> str:
+    """Return the PostgreSQL channel that signals travel on between the nodes of one installation."""
+    return f"{schema}_signals"
+
+
 class NotifySignals:
     """PostgreSQL's LISTEN and NOTIFY, on a connection of its own that tests itself and comes back after a cut.
 
@@ -125,7 +130,7 @@ class NotifySignals:
         self._signals = signals
         self._dsn = dsn
         self._world = world
-        self._channel = f"{database.schema}_signals"
+        self._channel = channel_of(database.schema)
         self._pending: set[str] = set()
         self._task = world.spawn(self._listen_for_life(), name="mainspring-listen")
         self._sender: asyncio.Task[None] | None = None

@@ -1,0 +1,119 @@
+"""Permissions, and the audit of what actors did with them or were denied (design 16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mainspring.domain.write_door import clean_text, json_text
+from mainspring.errors import PermissionDeniedError
+from mainspring.store import access
+from mainspring.store.access import AuditEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import sqlalchemy as sa
+
+    from mainspring.domain.access import Actor, Permission
+    from mainspring.store.database import Database
+    from mainspring.world import World
+
+_MAX_REASON = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an action is done to.
+
+    Attributes:
+        kind: What kind of thing, for instance `execution` or `job`.
+        id: Which one.
+    """
+
+    kind: str
+    id: str
+
+
+class Audit:
+    """Writes what actors do, in the transaction of what they do; and what they were denied, in one of its own.
+
+    The application itself is not audited: it acts thousands of times a second, and its log lines tell.
+
+    Args:
+        database: Where denials are written.
+        world: Ids.
+        key: The audit key, derived from the secret key.
+    """
+
+    def __init__(self, database: Database, world: World, key: bytes) -> None:
+        self._database = database
+        self._world = world
+        self._key = key
+
+    def record(
+        self,
+        connection: sa.Connection,
+        actor: Actor,
+        action: str,
+        target: Target,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        allowed: bool = True,
+    ) -> None:
+        """Write one entry in the transaction of `connection`: it stands if the change stands.
+
+        Args:
+            connection: In the transaction of the change.
+            actor: Who acts.
+            action: What it does, `noun.verb`, for instance `execution.cancel`.
+            target: What it is done to.
+            before: The facts that change, as they were; never a payload.
+            after: The same, as they become.
+            reason: What the actor gave as the reason, or why it was denied.
+            allowed: False for a denial.
+        """
+        entry = AuditEntry(
+            id=self._world.new_id(),
+            environment=actor.environment,
+            at=access.present_instant(connection),
+            actor=actor.subject,
+            actor_kind=actor.kind.value,
+            organization_id=actor.organization_id,
+            action=action,
+            target_kind=target.kind,
+            target_id=target.id,
+            allowed=allowed,
+            reason=None if reason is None else clean_text(reason, _MAX_REASON),
+            before=None if before is None else json_text(before),
+            after=None if after is None else json_text(after),
+            request_id=actor.origin.request_id,
+            address=actor.origin.address,
+        )
+        access.insert_audit_entry(connection, entry, self._key)
+
+    async def require(self, actor: Actor, permission: Permission, action: str, target: Target) -> None:
+        """Return if the actor holds a permission.
+
+        Raises:
+            PermissionDeniedError: It does not; the denial has been written.
+        """
+        if not actor.may(permission):
+            await self.deny(
+                actor,
+                action,
+                target,
+                PermissionDeniedError(
+                    f"{actor.subject!r} may not do this: the permission {permission.value} is missing"
+                ),
+            )
+
+    async def deny(self, actor: Actor, action: str, target: Target, refusal: PermissionDeniedError) -> None:
+        """Write that an actor was denied something, and raise the refusal."""
+        reason = str(refusal)
+        await self._database.tx(
+            lambda connection: self.record(connection, actor, action, target, reason=reason, allowed=False)
+        )
+        raise refusal
