@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from mainspring import __version__
+from mainspring.builtin.export import export_report
 from mainspring.control.decorator import JobDecorator
 from mainspring.control.executions import ExecutionCommands
 from mainspring.control.handles import ExecutionHandle
@@ -19,8 +20,10 @@ from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT
 from mainspring.errors import NotRunningError
 from mainspring.jobs.job_run import Harness
 from mainspring.jobs.registry import JobRegistry
+from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.logs import configure_logging
 from mainspring.reports.source import Report, ReportRegistry
+from mainspring.reports.storage import ExportStorage
 from mainspring.runtime.node import ROLES, Node
 from mainspring.settings import Settings, load_settings
 from mainspring.store import definitions
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.jobs.context import JobContext
     from mainspring.reports.source import ReportRows
     from mainspring.world import World
 
@@ -64,6 +68,7 @@ class Mainspring:
         self._store: OpenStore | None = None
         self._commands: ExecutionCommands | None = None
         self._path: str | None = None
+        self._declare_built_in_jobs()
 
     @cached_property
     def settings(self) -> Settings:
@@ -79,6 +84,11 @@ class Mainspring:
         """Time, chance, threads and tasks."""
         settings = self.settings
         return self._world or RealWorld(clock_shift=settings.clock_shift(), crash_at=settings.test_crash_at)
+
+    @cached_property
+    def exports(self) -> ExportStorage:
+        """Where the files of `export_report` lie."""
+        return ExportStorage(self.settings.export_dir)
 
     # Declaring jobs -------------------------------------------------------------------------------------------------
 
@@ -182,6 +192,13 @@ class Mainspring:
 
         return decorate
 
+    def _declare_built_in_jobs(self) -> None:
+        @self.job("export_report", job_type="export", on_demand=True)
+        async def export(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - registered
+            """Write the rows of a report to a file that can be downloaded."""
+            handler = export_report(reports=self.reports, storage=self.exports, world=self.world)
+            return await handler(ctx, payload)
+
     # Asking for executions ------------------------------------------------------------------------------------------
 
     async def enqueue(
@@ -281,12 +298,13 @@ class Mainspring:
             await opened.database.tx(
                 lambda connection: definitions.register(connection, environment, self.registry, version=__version__)
             )
+            log_writer = LogWriter(log_format=self.settings.log_format)
             node = Node(
                 settings=self.settings,
                 database=opened.database,
                 registry=self.registry,
                 signals=opened.signals,
-                harness=Harness(world=self.world),
+                harness=Harness(world=self.world, log_writer=log_writer),
                 world=self.world,
                 roles=roles,
                 app_path=self.path,
@@ -296,6 +314,7 @@ class Mainspring:
                 yield node
             finally:
                 await node.stop((self.settings.shutdown_grace if grace is None else grace).total_seconds())
+                log_writer.flush()
 
     @property
     def path(self) -> str | None:

@@ -4,178 +4,241 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.errors import SchemaMismatchError, StoreError
 from mainspring.store import claims, enqueues, finishes, partitions, schema
 from mainspring.store.dialect import name_prefix
 from mainspring.store.grants import grants_for
+from mainspring.store.postgresql_database import PostgresqlDatabase
 from mainspring.store.schema import SchemaStatus
-from mainspring.store.tables import executions, executions_live, fences, metadata
+from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.tables import executions_live, fences, metadata
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
     from uuid import UUID
 
     from mainspring.store.database import Database
-
-OpenStore = Callable[..., Awaitable["Database"]]
+    from tests.store.conftest import StoreClock
 
 VERSIONS = Path(schema.__file__).parent / "migrations" / "versions"
+REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 
 
-async def run(store: Database, *statements: str) -> list[Any]:
-    """Execute statements and return the first column of the last one."""
+class Open(Protocol):
+    """Opens a database of the kind under test; `where` is a role on PostgreSQL and a file on SQLite."""
 
-    def work(connection: sa.Connection) -> list[Any]:
+    async def __call__(self, name: str = ..., *, migrated: bool = ..., where: str = ...) -> Database: ...
+
+
+@pytest.fixture
+async def open_postgresql(migrated_postgresql_url: str, clock: StoreClock) -> AsyncIterator[Open]:
+    opened: list[Database] = []
+
+    async def open_database(name: str = "fresh", *, migrated: bool = True, where: str = "postgres") -> Database:
+        url = migrated_postgresql_url.replace("postgres:@", f"{where}:@")
+        database = PostgresqlDatabase(url, schema=name, world=RealWorld(), clock_shift=clock)
+        await database.open()
+        opened.append(database)
+        if migrated:
+            await schema.upgrade(database)
+        return database
+
+    yield open_database
+    for database in opened:
+        await database.close()
+    owner = await open_database("mainspring", migrated=False)
+    await run(owner, *(f"drop schema if exists {name} cascade" for name in ("fresh", "other_mainspring")))
+    await run(owner, "drop table if exists public.jobs")
+    await owner.close()
+
+
+@pytest.fixture
+async def open_sqlite(tmp_path: Path, clock: StoreClock) -> AsyncIterator[Open]:
+    opened: list[Database] = []
+
+    async def open_database(name: str = "fresh", *, migrated: bool = True, where: str = "store") -> Database:
+        database = SqliteDatabase(f"sqlite:///{tmp_path}/{where}.db", schema=name, world=RealWorld(), clock_shift=clock)
+        await database.open()
+        opened.append(database)
+        if migrated:
+            await schema.upgrade(database)
+        return database
+
+    yield open_database
+    for database in opened:
+        await database.close()
+
+
+@pytest.fixture(params=["open_sqlite", "open_postgresql"])
+def open_database(request: pytest.FixtureRequest) -> Open:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def role(open_postgresql: Open) -> AsyncIterator[str]:
+    """A role that may do nothing yet; roles belong to the whole server, so each has a name of its own."""
+    name = f"runner_{RealWorld().new_id().hex}"
+    owner = await open_postgresql()
+    await run(owner, f"create role {name} login")
+    yield name
+    await run(owner, f"drop owned by {name}", f"drop role {name}")
+
+
+async def run(database: Database, *statements: str) -> Sequence[Any]:
+    """Execute statements in one transaction and return the first column of the last one."""
+
+    def work(connection: sa.Connection) -> Sequence[Any]:
         result = [connection.execute(sa.text(statement)) for statement in statements][-1]
-        return list(result.scalars()) if result.returns_rows else []
+        return result.scalars().all() if result.returns_rows else ()
 
-    return await store.tx(work)
+    return await database.tx(work)
 
 
-async def names_in(store: Database) -> set[str]:
-    """Return the names of all tables, views, sequences and functions of an installation."""
-    if store.dialect_name == "sqlite":
-        return set(await run(store, f"select name from sqlite_master where name like '{store.schema}_%'"))
+async def names_in(database: Database) -> set[str]:
+    """Return the names of all that an installation has in its database."""
+    if database.dialect_name == "sqlite":
+        return set(await run(database, f"select name from sqlite_master where name like '{database.schema}_%'"))
     return set(
         await run(
-            store,
-            f"select relname from pg_class where relnamespace = to_regnamespace('{store.schema}') "
-            f"union all select proname from pg_proc where pronamespace = to_regnamespace('{store.schema}')",
+            database,
+            f"select relname from pg_class where relnamespace = to_regnamespace('{database.schema}') "
+            f"union all select proname from pg_proc where pronamespace = to_regnamespace('{database.schema}')",
         )
     )
 
 
-async def enqueue(store: Database) -> UUID:
+async def enqueue(database: Database) -> UUID:
     new = enqueues.NewExecution(
         id=RealWorld().new_id(), environment="test", queue="default", job_name="job", trigger=Trigger.API
     )
-    return (await store.tx(lambda connection: enqueues.insert(connection, [new])))[0]
+    return (await database.tx(lambda connection: enqueues.insert(connection, [new])))[0]
 
 
-async def count(store: Database, table: sa.Table) -> int:
-    return await store.read(lambda connection: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+async def count_live(database: Database) -> int:
+    statement = sa.select(sa.func.count()).select_from(executions_live)
+    return await database.read(lambda connection: connection.execute(statement).scalar_one())
+
+
+def version_table(database: Database) -> str:
+    return "fresh.mainspring_version" if database.dialect_name == "postgresql" else "fresh_version"
 
 
 def test_the_build_needs_the_newest_revision() -> None:
-    assert max(path.name[:4] for path in VERSIONS.glob("[0-9]*.py")) == schema.VERSION
+    assert REVISIONS[-1] == schema.VERSION
 
 
-async def test_an_empty_database_is_brought_to_the_version_of_the_build(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh", migrated=False)
-    before = await schema.check(store)
+async def test_an_empty_database_is_brought_to_the_version_of_the_build(open_database: Open) -> None:
+    database = await open_database(migrated=False)
+    before = await schema.check(database)
     assert before.status is SchemaStatus.MISSING
     assert before.database_version is None
-    await schema.upgrade(store)
-    after = await schema.check(store)
+    await schema.upgrade(database)
+    after = await schema.check(database)
     assert (after.status, after.database_version) == (SchemaStatus.CURRENT, schema.VERSION)
     after.require_current()
 
 
-async def test_an_upgrade_of_a_current_database_changes_nothing(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh")
-    before = await names_in(store)
-    await schema.upgrade(store)
-    assert await names_in(store) == before
+async def test_an_upgrade_of_a_current_database_changes_nothing(open_database: Open) -> None:
+    database = await open_database()
+    before = await names_in(database)
+    await schema.upgrade(database)
+    assert await names_in(database) == before
 
 
-async def test_every_revision_goes_back_and_forward_again(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh")
-    whole = await names_in(store)
-    revisions = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
-    for revision in reversed(revisions[:-1]):
-        await schema.downgrade(store, revision)
-        assert (await schema.check(store)).database_version == revision
-    await schema.downgrade(store, "base")
-    assert await names_in(store) == set()
-    await schema.upgrade(store)
-    assert await names_in(store) == whole
+async def test_every_revision_goes_back_and_forward_again(open_database: Open) -> None:
+    database = await open_database()
+    whole = await names_in(database)
+    for revision in reversed(REVISIONS[:-1]):
+        await schema.downgrade(database, revision)
+        assert (await schema.check(database)).database_version == revision
+    await schema.downgrade(database, "base")
+    assert await names_in(database) == set()
+    await schema.upgrade(database)
+    assert await names_in(database) == whole
 
 
-async def test_an_upgrade_that_fails_leaves_nothing(
-    store_url: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = await open_store(store_url, "fresh", migrated=False)
+async def test_an_upgrade_that_fails_leaves_nothing(open_database: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = await open_database(migrated=False)
 
     def fail(connection: sa.Connection) -> int:
         raise RuntimeError("the last step fails")
 
     monkeypatch.setattr(partitions, "ensure_ahead", fail)
     with pytest.raises(RuntimeError):
-        await schema.upgrade(store)
-    assert await names_in(store) == set()
+        await schema.upgrade(database)
+    assert await names_in(database) == set()
 
 
-async def test_two_nodes_may_upgrade_at_once(store_url: str, open_store: OpenStore) -> None:
-    one = await open_store(store_url, "fresh", migrated=False)
-    other = await open_store(store_url, "fresh", migrated=False)
+async def test_two_nodes_may_upgrade_at_once(open_database: Open) -> None:
+    one = await open_database(migrated=False)
+    other = await open_database(migrated=False)
     await asyncio.gather(schema.upgrade(one), schema.upgrade(other))
     assert (await schema.check(other)).status is SchemaStatus.CURRENT
 
 
-async def test_an_older_database_says_how_to_upgrade_it(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh")
-    await schema.downgrade(store, "0004")
-    state = await schema.check(store)
+async def test_an_older_database_says_how_to_upgrade_it(open_database: Open) -> None:
+    database = await open_database()
+    await schema.downgrade(database, "0004")
+    state = await schema.check(database)
     assert state.status is SchemaStatus.OLDER
-    with pytest.raises(SchemaMismatchError, match=r"0004 .* mainspring db upgrade"):
+    with pytest.raises(SchemaMismatchError, match="0004 and this build needs .* run `mainspring db upgrade`"):
         state.require_current()
 
 
-async def test_a_newer_database_is_neither_used_nor_changed(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh")
-    await run(store, f"update {version_table(store)} set version_num = '9999'")
+async def test_a_newer_database_is_neither_used_nor_changed(open_database: Open) -> None:
+    database = await open_database()
+    await run(database, f"update {version_table(database)} set version_num = '9999'")
     with pytest.raises(SchemaMismatchError, match="9999, which is newer"):
-        (await schema.check(store)).require_current()
+        (await schema.check(database)).require_current()
     with pytest.raises(SchemaMismatchError):
-        await schema.upgrade(store)
+        await schema.upgrade(database)
     with pytest.raises(SchemaMismatchError):
-        await schema.downgrade(store, "base")
+        await schema.downgrade(database, "base")
 
 
-def version_table(store: Database) -> str:
-    return "fresh.mainspring_version" if store.dialect_name == "postgresql" else "fresh_version"
+def version_table(database: Database) -> str:
+    return "fresh.mainspring_version" if database.dialect_name == "postgresql" else "fresh_version"
 
 
-async def test_tables_of_somebody_else_are_left_alone(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh", migrated=False)
-    if store.dialect_name == "postgresql":
-        await run(store, "create schema fresh")
-    await run(store, f"create table {name_prefix(store.dialect_name, 'fresh')}executions_live (mine text)")
-    assert (await schema.check(store)).status is SchemaStatus.FOREIGN
+async def test_tables_of_somebody_else_are_left_alone(open_database: Open) -> None:
+    database = await open_database(migrated=False)
+    if database.dialect_name == "postgresql":
+        await run(database, "create schema fresh")
+    await run(database, f"create table {name_prefix(database.dialect_name, 'fresh')}executions_live (mine text)")
+    assert (await schema.check(database)).status is SchemaStatus.FOREIGN
     with pytest.raises(SchemaMismatchError, match="MAINSPRING_DATABASE_SCHEMA"):
-        await schema.upgrade(store)
+        await schema.upgrade(database)
 
 
-async def test_a_version_of_another_program_is_not_taken_for_ours(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh")
-    await run(store, f"update {version_table(store)} set version_num = 'ae1027a6acf'")
-    assert (await schema.check(store)).status is SchemaStatus.FOREIGN
+async def test_a_version_of_another_program_is_not_taken_for_ours(open_database: Open) -> None:
+    database = await open_database()
+    await run(database, f"update {version_table(database)} set version_num = 'ae1027a6acf'")
+    assert (await schema.check(database)).status is SchemaStatus.FOREIGN
 
 
 @pytest.mark.parametrize("revision", ["0000", "0099", "head", "x"])
-async def test_a_revision_that_does_not_exist_is_refused(
-    store_url: str, open_store: OpenStore, revision: str
-) -> None:
-    store = await open_store(store_url, "fresh")
+async def test_a_revision_that_does_not_exist_is_refused(open_database: Open, revision: str) -> None:
+    database = await open_database()
     with pytest.raises(StoreError, match=re.escape(repr(revision))):
-        await schema.downgrade(store, revision)
+        await schema.downgrade(database, revision)
 
 
-async def test_a_downgrade_to_a_later_revision_is_refused(store_url: str, open_store: OpenStore) -> None:
-    store = await open_store(store_url, "fresh")
-    await schema.downgrade(store, "0003")
+async def test_a_downgrade_to_a_later_revision_is_refused(open_database: Open) -> None:
+    database = await open_database()
+    await schema.downgrade(database, "0003")
     with pytest.raises(StoreError, match="0003"):
-        await schema.downgrade(store, "0005")
-    assert (await schema.check(store)).database_version == "0003"
+        await schema.downgrade(database, "0005")
+    assert (await schema.check(database)).database_version == "0003"
 
 
 # What the migrations make is what `tables` says -------------------------------------------------------------------------
@@ -183,9 +246,9 @@ async def test_a_downgrade_to_a_later_revision_is_refused(store_url: str, open_s
 SQLITE_OBJECTS = "select type, name, sql from sqlite_master where name like 'fresh_%' and type in ('table', 'index')"
 
 
-async def test_the_migrated_sqlite_schema_is_that_of_the_tables(tmp_path: Path, open_store: OpenStore) -> None:
-    migrated = await open_store(f"sqlite:///{tmp_path}/migrated.db", "fresh")
-    created = await open_store(f"sqlite:///{tmp_path}/created.db", "fresh", migrated=False)
+async def test_the_migrated_sqlite_schema_is_that_of_the_tables(open_sqlite: Open) -> None:
+    migrated = await open_sqlite(where="migrated")
+    created = await open_sqlite(where="created", migrated=False)
     await created.tx(lambda connection: metadata.create_all(connection, checkfirst=False))
 
     def objects(connection: sa.Connection) -> dict[str, str]:
@@ -218,8 +281,8 @@ POSTGRESQL_OBJECTS = (
 )
 
 
-async def test_the_migrated_postgresql_schema_is_that_of_the_tables(postgresql_url: str, open_store: OpenStore) -> None:
-    store = await open_store(postgresql_url, "fresh")
+async def test_the_migrated_postgresql_schema_is_that_of_the_tables(open_postgresql: Open) -> None:
+    database = await open_postgresql()
 
     def objects(connection: sa.Connection) -> list[set[tuple[Any, ...]]]:
         return [
@@ -227,62 +290,30 @@ async def test_the_migrated_postgresql_schema_is_that_of_the_tables(postgresql_u
             for query in POSTGRESQL_OBJECTS
         ]
 
-    migrated = await store.read(objects)
-    await run(store, "drop schema fresh cascade", "create schema fresh")
+    migrated = await database.read(objects)
+    await run(database, "drop schema fresh cascade", "create schema fresh")
     tables = [table for table in metadata.sorted_tables if table is not fences]
-    await store.tx(lambda connection: metadata.create_all(connection, tables, checkfirst=False))
-    for of_migrations, of_tables in zip(migrated, await store.read(objects), strict=True):
+    await database.tx(lambda connection: metadata.create_all(connection, tables, checkfirst=False))
+    for of_migrations, of_tables in zip(migrated, await database.read(objects), strict=True):
         assert of_migrations == of_tables
 
 
 # A database that belongs to somebody else -------------------------------------------------------------------------------
 
 
-async def test_two_installations_and_a_table_of_the_host_live_side_by_side(
-    store_url: str, open_store: OpenStore
-) -> None:
-    one = await open_store(store_url, "mainspring")
+async def test_two_installations_and_a_table_of_the_host_live_side_by_side(open_database: Open) -> None:
+    one, other = await open_database("fresh"), await open_database("other_mainspring")
     host = "public.jobs" if one.dialect_name == "postgresql" else "jobs"
     await run(one, f"create table {host} (title text)", f"insert into {host} values ('of the host')")
-    other = await open_store(store_url, "other_mainspring")
     await enqueue(one)
-    assert (await count(one, executions_live), await count(other, executions_live)) == (1, 0)
+    assert (await count_live(one), await count_live(other)) == (1, 0)
     await schema.downgrade(other, "base")
     await enqueue(one)
-    assert await count(one, executions_live) == 2
+    assert await count_live(one) == 2
     assert await run(one, f"select title from {host}") == ["of the host"]
 
 
-async def test_a_role_without_ddl_rights_runs_executions_and_can_change_no_table(
-    postgresql_url: str, open_store: OpenStore
-) -> None:
-    owner = await open_store(postgresql_url, "fresh")
-    await run(owner, "drop role if exists runner", "create role runner login", *grants_for("runner", "fresh"))
-    try:
-        runner = await open_store(postgresql_url.replace("postgres:@", "runner:@"), "fresh", migrated=False)
-        (await schema.check(runner)).require_current()
-        execution_id = await enqueue(runner)
-        await claim_and_finish(runner)
-        assert await run(runner, "select id from mainspring.executions") == [execution_id]
-        for forbidden in (
-            "create table mainspring.mine (id int)",
-            "create table public.mine (id int)",
-            "drop table mainspring.ticks",
-            "alter table mainspring.ticks add column mine int",
-            "truncate mainspring.executions",
-            "update mainspring.audit_entries set actor = 'me'",
-            "delete from mainspring.audit_seals",
-            "update fresh.mainspring_version set version_num = '0001'",
-        ):
-            with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
-                await run(runner, forbidden)
-        with pytest.raises(StoreError, match="may not change the schema"):
-            await schema.downgrade(runner, "base")
-    finally:
-        await run(owner, "drop owned by runner", "drop role runner")
-
-
-async def claim_and_finish(store: Database) -> None:
+async def claim_and_finish(database: Database) -> None:
     request = claims.ClaimRequest(
         environment="test",
         node_id=RealWorld().new_id(),
@@ -290,61 +321,76 @@ async def claim_and_finish(store: Database) -> None:
         cursors=[claims.QueueCursor("default")],
         organization_limit=5,
     )
-    (claimed,) = await store.tx(lambda connection: claims.claim(connection, request, 1))
+    (claimed,) = await database.tx(lambda connection: claims.claim(connection, request, 1))
     end = finishes.Finish(claimed.id, claimed.fence, Status.SUCCEEDED, Outcome.SUCCEEDED, duration_ms=1)
-    assert await store.tx(lambda connection: finishes.finish(connection, "test", [end])) == {claimed.id}
+    assert await database.tx(lambda connection: finishes.finish(connection, "test", [end])) == {claimed.id}
 
 
-async def test_the_weeks_of_history_are_made_and_dropped_for_a_role_without_ddl_rights(
-    postgresql_url: str, open_store: OpenStore, shift: dict[str, float]
+FORBIDDEN = (
+    "create table mainspring.mine (id int)",
+    "create table public.mine (id int)",
+    "drop table mainspring.ticks",
+    "alter table mainspring.ticks add column mine int",
+    "truncate mainspring.executions",
+    "update mainspring.audit_entries set actor = 'me'",
+    "delete from mainspring.audit_seals",
+    "update fresh.mainspring_version set version_num = '0001'",
+)
+
+
+async def test_a_role_without_ddl_rights_runs_executions_and_changes_no_table(open_postgresql: Open, role: str) -> None:
+    owner = await open_postgresql()
+    await run(owner, *grants_for(role, "fresh"))
+    runner = await open_postgresql(migrated=False, where=role)
+    (await schema.check(runner)).require_current()
+    execution_id = await enqueue(runner)
+    await claim_and_finish(runner)
+    assert await run(runner, "select id from mainspring.executions") == [execution_id]
+    assert await run(runner, "select status from mainspring.jobs") == []
+    for statement in FORBIDDEN:
+        with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
+            await run(runner, statement)
+    with pytest.raises(StoreError, match="may not change the schema"):
+        await schema.downgrade(runner, "base")
+
+
+async def test_weeks_are_made_and_dropped_for_a_role_without_ddl_rights(
+    open_postgresql: Open, role: str, clock: StoreClock
 ) -> None:
-    owner = await open_store(postgresql_url, "fresh")
-    await run(owner, "drop role if exists keeper", "create role keeper login", *grants_for("keeper", "fresh"))
-    try:
-        keeper = await open_store(postgresql_url.replace("postgres:@", "keeper:@"), "fresh", migrated=False)
-        shift["seconds"] = 7 * 86400.0
-        assert await keeper.tx(partitions.ensure_ahead) == 1
-        oldest = (await keeper.read(partitions.weeks))[0]
-        assert await keeper.tx(lambda connection: partitions.drop(connection, oldest))
-    finally:
-        await run(owner, "drop owned by keeper", "drop role keeper")
+    owner = await open_postgresql()
+    await run(owner, *grants_for(role, "fresh"))
+    runner = await open_postgresql(migrated=False, where=role)
+    clock.advance(7 * 86400)
+    assert await runner.tx(partitions.ensure_ahead) == 1
+    oldest = (await runner.read(partitions.weeks))[0]
+    assert await runner.tx(lambda connection: partitions.drop(connection, oldest))
 
 
-async def test_a_role_without_any_right_is_told_what_it_lacks(postgresql_url: str, open_store: OpenStore) -> None:
-    owner = await open_store(postgresql_url, "fresh")
-    await run(owner, "drop role if exists stranger", "create role stranger login")
-    try:
-        stranger = await open_store(postgresql_url.replace("postgres:@", "stranger:@"), "fresh", migrated=False)
-        with pytest.raises(StoreError, match="may not read the schema 'fresh'"):
-            await schema.check(stranger)
-        elsewhere = await open_store(postgresql_url.replace("postgres:@", "stranger:@"), "another", migrated=False)
-        with pytest.raises(StoreError, match="may not change the schema 'another'"):
-            await schema.upgrade(elsewhere)
-    finally:
-        await run(owner, "drop role stranger")
+async def test_a_role_without_any_right_is_told_what_it_lacks(open_postgresql: Open, role: str) -> None:
+    stranger = await open_postgresql(migrated=False, where=role)
+    with pytest.raises(StoreError, match="may not read the schema 'fresh'"):
+        await schema.check(stranger)
+    elsewhere = await open_postgresql("other_mainspring", migrated=False, where=role)
+    with pytest.raises(StoreError, match="may not change the schema 'other_mainspring'"):
+        await schema.upgrade(elsewhere)
 
 
-async def test_a_migration_does_not_wait_for_a_long_transaction(
-    postgresql_url: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+async def test_a_migration_gives_way_to_a_long_transaction(
+    open_postgresql: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = await open_store(postgresql_url, "fresh")
-    other = await open_store(postgresql_url, "fresh")
+    database, other = await open_postgresql(), await open_postgresql()
     monkeypatch.setattr(schema, "_LOCK_TIMEOUT", "50ms")
-    lane = await other.lane("reader")
-    entered, leave = asyncio.Event(), asyncio.Event()
+    reading, done = asyncio.Event(), asyncio.Event()
 
     def read_for_long(connection: sa.Connection) -> None:
-        connection.execute(sa.select(executions.c.id))
-        entered.set()
-        sa.util.await_only(leave.wait())
+        connection.execute(sa.text("select id from mainspring.executions"))
+        reading.set()
+        await_only(done.wait())
 
-    reading = asyncio.ensure_future(lane.tx(read_for_long))  # noqa: TID251 - a test has no world
-    await entered.wait()
-    try:
-        with pytest.raises(StoreError, match="was not changed"):
-            await schema.downgrade(store, "base")
-    finally:
-        leave.set()
-        await reading
-        await lane.close()
-    assert (await schema.check(store)).status is SchemaStatus.CURRENT
+    reader = RealWorld().spawn(other.read(read_for_long), name="reader")
+    await reading.wait()
+    with pytest.raises(StoreError, match="was not changed"):
+        await schema.downgrade(database, "base")
+    done.set()
+    await reader
+    assert (await schema.check(database)).status is SchemaStatus.CURRENT

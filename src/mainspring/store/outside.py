@@ -19,11 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from mainspring.domain.execution import Stage, Status
 from mainspring.errors import StoreError
 from mainspring.store import dependents, enqueues, history
-from mainspring.store.dialect import SQLITE_NOW, clock_shift, name_prefix
+from mainspring.store.dialect import SQLITE_NOW, WRITTEN_PREFIX, clock_shift, name_prefix
 from mainspring.store.lent_connection import run_on
 from mainspring.store.signals import WORK, channel_of
 from mainspring.store.tables import executions_live
-from mainspring.store.tables.metadata import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -149,7 +148,7 @@ def _our_names(connection: sa.Connection, home: _Home) -> Generator[None]:
     def rewrite(
         _connection: sa.Connection, _cursor: object, statement: str, parameters: object, _context: object, _many: object
     ) -> tuple[str, object]:
-        return statement.replace(f"{SCHEMA}.", prefix).replace(f"{SQLITE_NOW}()", home.sqlite_now), parameters
+        return statement.replace(WRITTEN_PREFIX, prefix).replace(f"{SQLITE_NOW}()", home.sqlite_now), parameters
 
     event.listen(connection, "before_cursor_execute", rewrite, retval=True)
     try:

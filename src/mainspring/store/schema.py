@@ -182,8 +182,12 @@ def _downgrade(connection: sa.Connection, schema: str, revision: str) -> None:
         raise SchemaMismatchError(state.description)
     if state.database_version is None:
         return
-    configuration = _configuration(connection, schema)
-    command.downgrade(configuration, revision)
+    if revision != "base" and revision > state.database_version:
+        raise StoreError(
+            f"{state.database} holds schema version {state.database_version}, which is before {revision}: a downgrade "
+            "goes back; run `mainspring db upgrade` to go forward"
+        )
+    command.downgrade(_configuration(connection, schema), revision)
     if revision == "base":
         connection.execute(sa.schema.DropTable(_version_table(connection, schema)))
 

