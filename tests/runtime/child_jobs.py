@@ -129,8 +129,9 @@ async def reports_progress(ctx: Context) -> None:
 
 @app.job()
 def reports_in_a_storm(ctx: Context) -> None:
-    for number in range(20_000):
-        ctx.progress(number, of=20_000, message=str(number))
+    for number in range(2_000):
+        ctx.progress(number, of=2_000, message=str(number))
+        os.sched_yield()
 
 
 @app.job()

@@ -240,7 +240,7 @@ async def test_a_storm_of_progress_is_thinned_and_its_end_is_kept(start: Start) 
     attempt = start("reports-in-a-storm")
     await attempt.result()
     assert len(attempt.sink.progress) < 200
-    assert attempt.context.reported.message == "19999"
+    assert attempt.context.reported.message == "1999"
 
 
 async def test_a_checkpoint_returns_when_the_node_has_stored_it(start: Start) -> None:

@@ -1,4 +1,5 @@
 """The schema goes forward and back on both databases, says what `tables` says, and shares a database with others."""
+# ruff: noqa: S608 - statements are made of names that stand in this file
 
 from __future__ import annotations
 
@@ -191,7 +192,7 @@ async def test_an_older_database_says_how_to_upgrade_it(open_database: Open) -> 
     await schema.downgrade(database, "0004")
     state = await schema.check(database)
     assert state.status is SchemaStatus.OLDER
-    with pytest.raises(SchemaMismatchError, match="0004 and this build needs .* run `mainspring db upgrade`"):
+    with pytest.raises(SchemaMismatchError, match=r"0004 and this build needs .* run `mainspring db upgrade`"):
         state.require_current()
 
 
@@ -204,10 +205,6 @@ async def test_a_newer_database_is_neither_used_nor_changed(open_database: Open)
         await schema.upgrade(database)
     with pytest.raises(SchemaMismatchError):
         await schema.downgrade(database, "base")
-
-
-def version_table(database: Database) -> str:
-    return "fresh.mainspring_version" if database.dialect_name == "postgresql" else "fresh_version"
 
 
 async def test_tables_of_somebody_else_are_left_alone(open_database: Open) -> None:
@@ -241,7 +238,7 @@ async def test_a_downgrade_to_a_later_revision_is_refused(open_database: Open) -
     assert (await schema.check(database)).database_version == "0003"
 
 
-# What the migrations make is what `tables` says -------------------------------------------------------------------------
+# What the migrations make is what `tables` says -----------------------------------------------------------------------
 
 SQLITE_OBJECTS = "select type, name, sql from sqlite_master where name like 'fresh_%' and type in ('table', 'index')"
 
@@ -298,7 +295,7 @@ async def test_the_migrated_postgresql_schema_is_that_of_the_tables(open_postgre
         assert of_migrations == of_tables
 
 
-# A database that belongs to somebody else -------------------------------------------------------------------------------
+# A database that belongs to somebody else -----------------------------------------------------------------------------
 
 
 async def test_two_installations_and_a_table_of_the_host_live_side_by_side(open_database: Open) -> None:

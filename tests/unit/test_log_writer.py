@@ -172,6 +172,15 @@ def test_no_line_is_lost_or_torn_between_threads() -> None:
     assert {json.loads(line)["job"] for line in lines} == {"digest"}
 
 
+@pytest.fixture
+def _eager_threads() -> Generator[None]:  # pyright: ignore[reportUnusedFunction]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_eager_threads")
 def test_two_threads_never_write_at_once() -> None:
     class Watched(io.StringIO):
         inside = 0
@@ -180,17 +189,19 @@ def test_two_threads_never_write_at_once() -> None:
         def write(self, text: str, /) -> int:
             self.inside += 1
             self.most = max(self.most, self.inside)
-            written = super().write(text)
-            list(range(200))  # a while, for another thread to come in
+            for _ in range(200):  # a while, for another thread to come in
+                pass
             self.inside -= 1
-            return written
+            return len(text)
 
     stream = Watched()
     writer = json_writer(stream)
-    threads = [
-        RealWorld().start_thread(lambda: [writer.job_succeeded(RUN, NOW, 0.1) for _ in range(300)], name="writer")
-        for _ in range(4)
-    ]
+
+    def work() -> None:
+        for _ in range(300):
+            writer.job_succeeded(RUN, NOW, 0.1)
+
+    threads = [RealWorld().start_thread(work, name=f"writer-{number}") for number in range(4)]
     for thread in threads:
         thread.join()
 

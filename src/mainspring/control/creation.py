@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.access import NEEDED_TO_CREATE, Permission
 from mainspring.domain.money import refuse_money
-from mainspring.errors import ExecutionNotFoundError, MainspringError, PermissionDeniedError
+from mainspring.domain.write_door import json_text
+from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.store import executions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     import sqlalchemy as sa
 
@@ -34,6 +37,12 @@ class UnknownJobTypeError(MainspringError):
     """No job of that name may be created on demand."""
 
     code = "UNKNOWN_JOB_TYPE"
+
+
+class UnseenParentError(MainspringError):
+    """An execution is to wait for one that the actor does not see, or that does not exist."""
+
+    code = "UNKNOWN_DEPENDENCY"
 
 
 async def permit(
@@ -76,18 +85,29 @@ def owned_by(actor: Actor, options: EnqueueOptions) -> EnqueueOptions:
     owned: EnqueueOptions = {**options, "user_id": actor.subject}
     if actor.organization_id is not None:
         owned["organization_id"] = actor.organization_id
+    if "unique_key" in options:
+        # Keys are unique for each job: nobody must be answered with the execution of somebody else.
+        whole = json_text([actor.organization_id, actor.subject, options["unique_key"]])
+        owned["unique_key"] = hashlib.sha256(whole.encode()).hexdigest()
     return owned
 
 
-def confine(connection: sa.Connection, actor: Actor, new: NewExecution) -> None:
-    """Keep a request within what the actor sees: its parents, and the reach of its unique key.
+def refuse_unseen_parents(connection: sa.Connection, actor: Actor, parents: Sequence[UUID]) -> None:
+    """Refuse a request that waits for an execution which the actor does not see.
 
     Raises:
-        ExecutionNotFoundError: It depends on an execution that the actor does not see.
+        UnseenParentError: The same for one that does not exist.
     """
-    for parent in new.depends_on:
+    for parent in parents:
         if executions.get(connection, actor.scope, parent) is None:
-            raise ExecutionNotFoundError(f"there is no execution {parent} to depend on")
-    if new.unique_key is not None:
-        # Keys are unique for each job; without this, one tenant would be answered with the execution of another.
-        new.unique_key = f"{new.organization_id}\n{new.unique_key}"
+            raise UnseenParentError(f"there is no execution {parent} to depend on")
+
+
+def record(
+    audit: Audit, connection: sa.Connection, actor: Actor, new: Sequence[NewExecution], kept: Sequence[UUID]
+) -> None:
+    """Write an audit entry for each execution that was created, and none for what had been accepted before."""
+    for item, kept_id in zip(new, kept, strict=True):
+        if kept_id == item.id:
+            facts = {"jobName": item.job_name, "priority": item.priority, "queue": item.queue, "runAt": item.run_at}
+            audit.record(connection, actor, ACTION, Target("execution", str(item.id)), after=facts)

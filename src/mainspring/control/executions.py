@@ -1,4 +1,7 @@
-"""Commands on executions: enqueue, cancel, retry, and waiting for the end."""
+"""Commands on executions: enqueue, cancel, retry, and waiting for the end.
+
+Each goes the same way for an actor: permission, the change and its audit entry in one transaction, signal.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Unpack
 from uuid import UUID
 
+from mainspring.control import creation
+from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.job import OnLost, max_retries_for
-from mainspring.domain.write_door import clean_text, payload_text
+from mainspring.domain.write_door import clean_text, json_text, payload_text
 from mainspring.errors import (
     DefinitionError,
     ExecutionNotFoundError,
@@ -17,6 +22,7 @@ from mainspring.errors import (
     WaitTimeoutError,
 )
 from mainspring.observability.tracing import current_traceparent
+from mainspring.security.audit import Audit, Target
 from mainspring.store import dependents, enqueues, executions, history, idempotency, limits
 from mainspring.store.enqueues import NewExecution
 from mainspring.store.executions import read_json
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from mainspring.control.options import EnqueueOptions
-    from mainspring.domain.access import Actor, Scope
+    from mainspring.domain.access import Scope
     from mainspring.domain.execution import Execution
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.store.database import Database
@@ -42,6 +48,9 @@ MAX_KEY: Final = 200
 MAX_TAGS: Final = 20
 _FIRST_LOOK: Final = 0.02
 _LONGEST_LOOK: Final = 1.0
+_CANCEL: Final = "execution.cancel"
+_RETRY: Final = "execution.retry"
+_CANCELLING: Final = frozenset({Status.CANCELLED, Status.RUNNING})
 
 
 class ExecutionCommands:
@@ -53,16 +62,25 @@ class ExecutionCommands:
         signals: To wake workers.
         world: Ids and time.
         environment: The environment of this program.
+        audit: Where the doings of actors are written; without it, only the application itself may act.
     """
 
     def __init__(
-        self, *, database: Database, registry: JobRegistry, signals: Signals, world: World, environment: str
+        self,
+        *,
+        database: Database,
+        registry: JobRegistry,
+        signals: Signals,
+        world: World,
+        environment: str,
+        audit: Audit | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
         self._signals = signals
         self._world = world
         self._environment = environment
+        self._audit = audit or Audit(database, world)
         self._known_organizations: set[str] = set()
 
     async def enqueue(
@@ -70,6 +88,7 @@ class ExecutionCommands:
         job_name: str,
         payloads: Sequence[object],
         *,
+        actor: Actor | None = None,
         trigger: Trigger = Trigger.SYSTEM,
         **options: Unpack[EnqueueOptions],
     ) -> list[UUID]:
@@ -77,12 +96,27 @@ class ExecutionCommands:
 
         When it returns, the executions survive any crash.
 
+        Args:
+            job_name: Which job.
+            payloads: What each execution is to work on.
+            actor: Who asks; by default the application itself. Anybody else needs `jobs.create_jobs`, may create only
+                what is declared `on_demand`, and becomes the owner.
+            trigger: Why.
+            **options: See `EnqueueOptions`.
+
         Raises:
+            PermissionDeniedError: The actor may not.
+            UnknownJobTypeError: The actor may not create this job, or it does not exist.
+            MonetaryValueError: A payload of an actor holds an amount of money.
             JobNotFoundError: No job is called so.
             InvalidPayloadError: A payload does not fit the job's payload type.
             PayloadTooLargeError: A payload has more than 256 kB as JSON.
             DefinitionError: An option is out of its range.
         """
+        actor = actor or Actor.application(self._environment)
+        if not actor.is_application:
+            await creation.permit(self._audit, actor, self._registry, job_name, payloads)
+            options = creation.owned_by(actor, options)
         job = self._registry.get(job_name)
         template = self._request(job, trigger, options)
         new = [self._with_payload(template, job, payload) for payload in payloads]
@@ -92,12 +126,21 @@ class ExecutionCommands:
             from mainspring.store import outside  # only transactional callers pay for the drivers it knows
 
             return await outside.insert(self._database, tx, new)
-        key = options.get("idempotency_key")
-        if key is not None:
-            owner = options.get("user_id") or options.get("organization_id") or "SYSTEM"
-            ids = await self._database.tx(lambda connection: idempotency.insert_once(connection, owner, key, new))
-        else:
-            ids = await self._database.tx(lambda connection: enqueues.insert(connection, new))
+        key = _key(job, "idempotency_key", options.get("idempotency_key"))
+        owner = json_text([options.get("organization_id"), options.get("user_id")])
+
+        def accept(connection: sa.Connection) -> list[UUID]:
+            if not actor.is_application:
+                creation.refuse_unseen_parents(connection, actor, template.depends_on)
+            if key is None:
+                ids = enqueues.insert(connection, new)
+            else:
+                ids = idempotency.insert_once(connection, owner, key, new)
+            if not actor.is_application:
+                creation.record(self._audit, connection, actor, new, ids)
+            return ids
+
+        ids = await self._database.tx(accept)
         self._signals.send(WORK)
         return ids
 
@@ -128,7 +171,8 @@ class ExecutionCommands:
             left = pause if until is None else min(pause, until - self._world.monotonic())
             if left <= 0:
                 raise WaitTimeoutError(
-                    f"execution {execution_id} of job {execution.job_name!r} is still {execution.status} after {timeout}"
+                    f"execution {execution_id} of job {execution.job_name!r} is still {execution.status} "
+                    f"after {timeout}"
                 )
             await self._signals.end_of(execution_id, left)
             pause = min(_LONGEST_LOOK, pause * 1.5)
@@ -137,26 +181,35 @@ class ExecutionCommands:
         """Cancel an execution: at once in the queue, and within ten seconds where it runs.
 
         Raises:
+            PermissionDeniedError: The actor lacks `jobs.cancel_jobs`.
             ExecutionNotFoundError: The actor sees no execution of that id.
             NotCancellableError: It has ended.
         """
+        await self._audit.require(actor, Permission.CANCEL_JOBS, _CANCEL, _target(execution_id))
 
-        def change(connection: sa.Connection) -> Execution | None:
-            if executions.get(connection, actor.scope, execution_id) is None:
-                return None
+        def change(connection: sa.Connection) -> tuple[Execution | None, bool]:
+            before = executions.get(connection, actor.scope, execution_id)
+            if before is None:
+                return None, False
             if history.end_live(
                 connection, [execution_id], status=Status.CANCELLED, stages=history.NOT_STARTED
             ):
                 dependents.settle(connection, [(execution_id, Status.CANCELLED)])
             else:
                 executions.request_cancel(connection, execution_id)
-            return executions.get(connection, actor.scope, execution_id)
+            after = executions.get(connection, actor.scope, execution_id)
+            accepted = after is not None and not before.status.is_final and after.status in _CANCELLING
+            if after is not None and accepted:
+                self._audit.record(
+                    connection, actor, _CANCEL, _target(execution_id), before=_facts(before), after=_facts(after)
+                )
+            return after, accepted
 
-        execution = await self._database.tx(change)
+        execution, accepted = await self._database.tx(change)
         if execution is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
         self._signals.ended(execution_id)
-        if execution.status not in (Status.CANCELLED, Status.RUNNING):
+        if not accepted:
             raise NotCancellableError(
                 f"execution {execution_id} of job {execution.job_name!r} cannot be cancelled: it is {execution.status}"
             )
@@ -167,24 +220,31 @@ class ExecutionCommands:
         """Queue a failed execution again, under its id.
 
         Raises:
+            PermissionDeniedError: The actor lacks `jobs.retry_jobs`.
             ExecutionNotFoundError: The actor sees no execution of that id.
             NotRetryableError: It did not fail, or it has no retries left.
         """
+        await self._audit.require(actor, Permission.RETRY_JOBS, _RETRY, _target(execution_id))
 
         def change(connection: sa.Connection) -> tuple[Execution | None, bool]:
             execution = executions.get(connection, actor.scope, execution_id)
             if execution is None or not execution.can_retry:
                 return execution, False
             done = executions.retry(connection, execution)
-            return executions.get(connection, actor.scope, execution_id), done
+            after = executions.get(connection, actor.scope, execution_id)
+            if after is not None and done:
+                self._audit.record(
+                    connection, actor, _RETRY, _target(execution_id), before=_facts(execution), after=_facts(after)
+                )
+            return after, done
 
         execution, done = await self._database.tx(change)
         if execution is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
         if not done:
             raise NotRetryableError(
-                f"execution {execution_id} of job {execution.job_name!r} cannot be retried: it is {execution.status} and "
-                f"{execution.retry_count} of {execution.max_retries} retries are used"
+                f"execution {execution_id} of job {execution.job_name!r} cannot be retried: it is {execution.status} "
+                f"and {execution.retry_count} of {execution.max_retries} retries are used"
             )
         self._signals.send(WORK)
         return execution
@@ -268,3 +328,16 @@ def _terms(job: RegisteredJob, tags: Sequence[str]) -> list[str] | None:
     if len(tags) > MAX_TAGS:
         raise _refused(job, f"{len(tags)} tags are given: at most {MAX_TAGS} are kept")
     return [f"tag:{_key(job, 'a tag', tag)}" for tag in tags] or None
+
+
+def _target(execution_id: UUID) -> Target:
+    return Target("execution", str(execution_id))
+
+
+def _facts(execution: Execution) -> dict[str, object]:
+    """Return what the commands here change of an execution, for the audit."""
+    return {
+        "status": execution.status,
+        "cancelRequested": execution.cancel_requested,
+        "retryCount": execution.retry_count,
+    }

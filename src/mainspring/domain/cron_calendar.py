@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from mainspring.domain.cron_fields import CronFields
 
-SECOND: Final = timedelta(seconds=1)
-DAY: Final = timedelta(days=1)
+_SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
 # A month of one length that begins on one weekday comes again within 40 years: the longest wait is for a 29 February
-# across a year like 2100. The rules of zones depend on nothing else, so what has not fired in two such waits never will.
+# across a year like 2100. The rules of zones depend on nothing else: what has not fired in two such waits never will.
 _LONGEST_SEARCH_YEARS: Final = 80
 _FIRST_YEAR: Final = 2
 _LAST_YEAR: Final = 9998
@@ -90,11 +90,11 @@ def clock_change_at(fields: CronFields, zone: ZoneInfo, instant: datetime) -> Cl
     before, later = _offsets(wall, zone)
     if before > later:
         return ClockChange("second" if wall.fold else "first", wall)
-    last = _wall(instant - SECOND, zone)
-    if fields.follows_real_time or wall - last <= SECOND:
+    last = _wall(instant - _SECOND, zone)
+    if fields.follows_real_time or wall - last <= _SECOND:
         return None
-    match = first_wall_time(fields, last + SECOND, wall.year)
-    while match is not None and _is_skipped(match.date(), last + SECOND, wall):
+    match = first_wall_time(fields, last + _SECOND, wall.year)
+    while match is not None and _is_skipped(match.date(), last + _SECOND, wall):
         match = first_wall_time(fields, _midnight_after(match), wall.year)
     return ClockChange("skipped", match) if match is not None and match < wall else None
 
@@ -164,7 +164,7 @@ def _month_shape(year: int, month: int) -> MonthShape:
 
 def _next_in_real_time(fields: CronFields, zone: ZoneInfo, after: datetime, last_year: int) -> datetime | None:
     """Go through the stretches of time between transitions, in each of which the wall clock only goes forward."""
-    start = after + SECOND
+    start = after + _SECOND
     while (match := first_wall_time(fields, _wall(start, zone), last_year)) is not None:
         offset = _offset(start, zone)
         instant = _instant(match, offset)
@@ -185,7 +185,7 @@ def _next_in_real_time(fields: CronFields, zone: ZoneInfo, after: datetime, last
 def _next_wall_time_once(fields: CronFields, zone: ZoneInfo, after: datetime, last_year: int) -> datetime | None:
     """Go through the wall times that the clock has not shown yet, each of which stands for one instant."""
     wall = _wall(after, zone)
-    unseen = _end_of_overlap(wall, zone) if wall.fold else wall + SECOND
+    unseen = _end_of_overlap(wall, zone) if wall.fold else wall + _SECOND
     while (match := first_wall_time(fields, unseen, last_year)) is not None:
         before, later = _offsets(match, zone)
         if before >= later:
@@ -200,7 +200,7 @@ def _next_wall_time_once(fields: CronFields, zone: ZoneInfo, after: datetime, la
 def _end_of_overlap(wall: datetime, zone: ZoneInfo) -> datetime:
     """Return the wall time at which clocks go back, for a wall time that comes twice."""
     before, later = _offsets(wall, zone)
-    return _wall(_transition(zone, _instant(wall, before), _instant(wall, later)) - SECOND, zone) + SECOND
+    return _wall(_transition(zone, _instant(wall, before), _instant(wall, later)) - _SECOND, zone) + _SECOND
 
 
 def _gap(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -213,7 +213,7 @@ def _gap(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
 def _is_skipped(day: date, gap_start: datetime, gap_end: datetime) -> bool:
     """Whether nothing of a local day is left."""
     midnight = datetime.combine(day, time())
-    return gap_start <= midnight and midnight + DAY <= gap_end
+    return gap_start <= midnight and midnight + _DAY <= gap_end
 
 
 def _transition(zone: ZoneInfo, earlier: datetime, later: datetime) -> datetime:
@@ -254,4 +254,4 @@ def _offsets(wall: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
 
 
 def _midnight_after(wall: datetime) -> datetime:
-    return datetime.combine(wall.date() + DAY, time())
+    return datetime.combine(wall.date() + _DAY, time())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SUNDAY: Final = 0
-SATURDAY: Final = 6
+_SUNDAY: Final = 0
+_SATURDAY: Final = 6
 DAYS_IN_WEEK: Final = 7
 _SHORT_MONTHS: Final[dict[int, tuple[int, ...]]] = {2: (28, 29), 4: (30,), 6: (30,), 9: (30,), 11: (30,)}
 
@@ -59,9 +59,9 @@ class NearestWorkday:
         if self.day > month.length:
             return None
         weekday = month.weekday(self.day)
-        if weekday == SATURDAY:
+        if weekday == _SATURDAY:
             return self.day - 1 if self.day > 1 else self.day + 2
-        if weekday == SUNDAY:
+        if weekday == _SUNDAY:
             return self.day + 1 if self.day < month.length else self.day - 2
         return self.day
 

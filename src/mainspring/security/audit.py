@@ -38,15 +38,15 @@ class Target:
 class Audit:
     """Writes what actors do, in the transaction of what they do; and what they were denied, in one of its own.
 
-    The application itself is not audited: it acts thousands of times a second, and its log lines tell.
+    The application itself is not audited: it may act thousands of times a second, and its log lines tell.
 
     Args:
         database: Where denials are written.
         world: Ids.
-        key: The audit key, derived from the secret key.
+        key: The audit key, derived from the secret key; without one, nobody but the application may act.
     """
 
-    def __init__(self, database: Database, world: World, key: bytes) -> None:
+    def __init__(self, database: Database, world: World, key: bytes | None = None) -> None:
         self._database = database
         self._world = world
         self._key = key
@@ -75,6 +75,8 @@ class Audit:
             reason: What the actor gave as the reason, or why it was denied.
             allowed: False for a denial.
         """
+        if actor.is_application:
+            return
         entry = AuditEntry(
             id=self._world.new_id(),
             environment=actor.environment,
@@ -92,7 +94,7 @@ class Audit:
             request_id=actor.origin.request_id,
             address=actor.origin.address,
         )
-        access.insert_audit_entry(connection, entry, self._key)
+        access.insert_audit_entry(connection, entry, self._key_for(actor))
 
     async def require(self, actor: Actor, permission: Permission, action: str, target: Target) -> None:
         """Return if the actor holds a permission.
@@ -117,3 +119,10 @@ class Audit:
             lambda connection: self.record(connection, actor, action, target, reason=reason, allowed=False)
         )
         raise refusal
+
+    def _key_for(self, actor: Actor) -> bytes:
+        if self._key is None:
+            raise PermissionDeniedError(
+                f"{actor.subject!r} may not act here: this program keeps no audit, so that only the application may"
+            )
+        return self._key

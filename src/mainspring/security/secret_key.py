@@ -149,7 +149,7 @@ def _read(path: Path) -> bytes:
         )
     if len(key) < LEAST_BYTES:
         raise ConfigurationError(
-            f"the secret key in {path} has {len(key)} bytes and needs at least {LEAST_BYTES}: remove the file, and a new "
-            "one is made, which ends all tokens"
+            f"the secret key in {path} has {len(key)} bytes and needs at least {LEAST_BYTES}: remove the file, and a "
+            "new one is made, which ends all tokens"
         )
     return key

@@ -1,20 +1,23 @@
 """The hot path's first half: a node claims a batch of executions, each with a new fence.
 
-Design and evidence: claims are fair between organizations, exact in their limits on any number of nodes, and cost a
-fixed number of statements per batch, whatever the backlog.
+Claims are fair between organizations, exact in their limits on any number of nodes, and cost a fixed number of
+statements per batch, whatever the backlog. Within an organization, and among executions without one, the order is
+strictly priority, then age; between organizations it is a round, so that nobody gains by calling everything urgent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from mainspring.domain.execution import Stage, Trigger
+from mainspring.domain.execution import Stage
 from mainspring.store import claims_postgresql, claims_sqlite, dependents, limits
+from mainspring.store.claimed import ClaimedExecution
 from mainspring.store.dialect import store_now
-from mainspring.store.tables import executions_live, queues
+from mainspring.store.lists import chosen
+from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,34 +28,15 @@ _live = executions_live.c
 PROMOTED_AT_ONCE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedExecution:
-    """What an attempt needs to know of the row it has claimed."""
-
-    id: UUID
-    job_name: str
-    queue: str
-    organization_id: str | None
-    user_id: str | None
-    attempt: int
-    fence: int
-    retry_count: int
-    lost_count: int
-    max_retries: int
-    payload: str | None
-    priority: int
-    trigger: Trigger
-    created_at: datetime
-    scheduled_for: datetime | None
-    limit_key: str | None
-    isolate: bool
-    checkpoint: str | None
-    trace_context: str | None
-
-
 @dataclass(slots=True)
 class QueueCursor:
-    """Where a node stands in its round through the organizations of one queue."""
+    """Where a node stands in its round through the organizations of one queue.
+
+    Attributes:
+        queue: The queue.
+        after: The organization that was visited last.
+        system_rows_left: Whether executions without an organization may be waiting, so that some slots are theirs.
+    """
 
     queue: str
     after: str = ""
@@ -76,7 +60,6 @@ class ClaimRequest:
     names: Sequence[str]
     cursors: Sequence[QueueCursor]
     organization_limit: int
-    paused: frozenset[str] = field(default_factory=frozenset[str])
 
 
 def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[ClaimedExecution]:
@@ -86,60 +69,24 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
     the other, so that neither kind starves.
     """
     module = claims_postgresql if connection.dialect.name == "postgresql" else claims_sqlite
-    rows: list[Any] = []
-    paused = paused_queues(connection, request.environment)
+    claimed: list[ClaimedExecution] = []
     for cursor in request.cursors:
-        if cursor.queue in paused or len(rows) >= slots:
-            continue
-        free = slots - len(rows)
+        free = slots - len(claimed)
         share = (free + 1) // 2 if cursor.system_rows_left else free
-        for_organizations = module.claim_organizations(connection, request, cursor, share)
-        rows += for_organizations
-        free -= len(for_organizations)
-        without = module.claim_system(connection, request, cursor, free) if free else []
+        of_organizations = module.claim_organizations(connection, request, cursor, share)
+        free -= len(of_organizations)
+        without = module.claim_system(connection, request, cursor, free)
         cursor.system_rows_left = len(without) == free
-        rows += without
         free -= len(without)
-        if free and len(for_organizations) == share:
-            rows += module.claim_organizations(connection, request, cursor, free)
-    rows.sort(key=lambda row: (-row.priority, row.available_at))
-    return [_claimed(row) for row in rows]
+        claimed += of_organizations + without
+        if len(of_organizations) == share:
+            claimed += module.claim_organizations(connection, request, cursor, free)
+    claimed.sort(key=_urgency)
+    return claimed
 
 
-_PAUSED = sa.select(queues.c.name).where(
-    queues.c.environment == sa.bindparam("environment"),
-    queues.c.paused_at.is_not(None),
-    sa.or_(queues.c.paused_until.is_(None), queues.c.paused_until > store_now()),
-)
-
-
-def paused_queues(connection: sa.Connection, environment: str) -> frozenset[str]:
-    """Return the names of the queues that nobody may claim from now."""
-    return frozenset(connection.execute(_PAUSED, {"environment": environment}).scalars())
-
-
-def _claimed(row: Any) -> ClaimedExecution:  # noqa: ANN401 - a row of either driver
-    return ClaimedExecution(
-        id=row.id,
-        job_name=row.job_name,
-        queue=row.queue,
-        organization_id=row.organization_id,
-        user_id=row.user_id,
-        attempt=row.attempt,
-        fence=row.fence,
-        retry_count=row.retry_count,
-        lost_count=row.lost_count,
-        max_retries=row.max_retries,
-        payload=row.payload,
-        priority=row.priority,
-        trigger=Trigger(row.trigger),
-        created_at=row.created_at,
-        scheduled_for=row.scheduled_for,
-        limit_key=row.limit_key,
-        isolate=row.isolate,
-        checkpoint=row.checkpoint,
-        trace_context=row.trace_context,
-    )
+def _urgency(execution: ClaimedExecution) -> tuple[int, datetime]:
+    return -execution.priority, execution.available_at
 
 
 _DUE = (
@@ -148,11 +95,10 @@ _DUE = (
     .order_by(_live.available_at)
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
-    .cte("due")
 )
 _PROMOTE = (
     sa.update(executions_live)
-    .where(_live.id.in_(sa.select(_DUE.c.id)))
+    .where(chosen(_live.id, _DUE))
     .values(stage=sa.case((_live.limit_key.is_not(None), int(Stage.PARKED)), else_=int(Stage.READY)))
     .returning(_live.environment, _live.limit_key)
 )
@@ -170,9 +116,7 @@ def promote_due(connection: sa.Connection, most: int = PROMOTED_AT_ONCE) -> floa
         Seconds until the next one is due (0 if more are due now), or None if none waits.
     """
     promoted = connection.execute(_PROMOTE, {"most": most}).all()
-    keys = {(row.environment, row.limit_key) for row in promoted if row.limit_key is not None}
-    for environment in sorted({environment for environment, _ in keys}):
-        limits.admit(connection, environment, [key for of, key in keys if of == environment])
+    limits.admit_each(connection, ((row.environment, row.limit_key) for row in promoted))
     if len(promoted) == most:
         return 0.0
     earliest, now = connection.execute(_NEXT_DUE).one()

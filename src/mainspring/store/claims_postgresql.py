@@ -1,4 +1,8 @@
-"""The claim on PostgreSQL: rows are locked with SKIP LOCKED, organizations counted under a lock and a new snapshot."""
+"""The claim on PostgreSQL: rows are locked with SKIP LOCKED, organizations counted under a lock and a new snapshot.
+
+Lock and count cannot be one statement: its snapshot would be older than the lock it gets, and two nodes would give the
+same free slot away.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from mainspring.store.dialect import clock_shift
+from mainspring.store.claimed import COLUMNS, ClaimedExecution
+from mainspring.store.dialect import POSTGRESQL_NOW, clock_shift
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,34 +21,34 @@ if TYPE_CHECKING:
 _MOST_LANES: Final = 100
 _MOST_VISITS: Final = 500
 
-_NOW = "(statement_timestamp() + make_interval(secs => cast(:shift as double precision)))"
 _SET = f"""
-    stage = 3, attempt = e.attempt + 1, node_id = cast(:node as uuid), started_at = {_NOW}, updated_at = {_NOW},
-    fence = nextval('mainspring.fence_values'), retrying = false, lease_until = null
+    stage = 3, attempt = e.attempt + 1, node_id = cast(:node as uuid), started_at = {POSTGRESQL_NOW},
+    updated_at = {POSTGRESQL_NOW}, fence = nextval('mainspring.fence_values'), retrying = false, lease_until = null
 """
-_RETURNING = """
-    returning e.id, e.job_name, e.queue, e.organization_id, e.user_id, e.attempt, e.fence, e.retry_count, e.lost_count,
-        e.max_retries, e.payload, e.priority, e.available_at, e.trigger, e.created_at, e.scheduled_for, e.limit_key,
-        e.isolate, e.checkpoint, e.trace_context
-"""
+_RETURNING = f"returning {', '.join(f'e.{name}' for name in COLUMNS)}"
+_IS_OPEN = f"""
+    not exists (
+        select from mainspring.queues q where q.environment = :environment and q.name = :queue
+            and q.paused_at is not null and (q.paused_until is null or q.paused_until > {POSTGRESQL_NOW}))
+"""  # noqa: S608 - only constants of this module are put in
 
 # `= any(array(select …))` and not a join: the plan stays an index lookup at any size of the table.
 _CLAIM_SYSTEM = sa.text(f"""
 update mainspring.executions_live e set {_SET} where e.id = any(array(
     select id from mainspring.executions_live
     where environment = :environment and queue = :queue and stage = 1 and organization_id is null
-        and job_name = any(cast(:names as text[]))
+        and job_name = any(cast(:names as text[])) and {_IS_OPEN}
     order by priority desc, available_at limit :most for update skip locked))
 {_RETURNING}""")  # noqa: S608 - only constants of this module are put in
 
 # A loose index scan over the organizations that have ready rows. `offset 0` keeps the count from being run twice.
-_LANES = sa.text("""
-with recursive walk(organization, cap, free, visits, opened) as (
-    select cast(:after as text), 0, 0, 0, 0
+_LANES = sa.text(f"""
+with recursive walk(organization, cap, free, known, visits, opened) as (
+    select cast(:after as text), 0, 0, true, 0, 0 where {_IS_OPEN}
     union all
-    select n.organization, n.cap, n.cap - n.running, w.visits + 1, w.opened + (n.cap > n.running)::int
+    select n.organization, n.cap, n.cap - n.running, n.known, w.visits + 1, w.opened + (n.cap > n.running)::int
     from walk w cross join lateral (
-        select h.organization_id as organization, coalesce(o.max_running, :cap) as cap,
+        select h.organization_id as organization, coalesce(o.max_running, :cap) as cap, o.id is not null as known,
             (select count(*)::int from mainspring.executions_live r
              where r.environment = :environment and r.organization_id = h.organization_id and r.stage = 3
                and r.organization_id is not null) as running
@@ -54,13 +59,18 @@ with recursive walk(organization, cap, free, visits, opened) as (
         left join mainspring.organizations o on o.environment = :environment and o.id = h.organization_id
         offset 0) n
     where w.opened < :lanes and w.visits < :visits)
-select w.organization, w.cap, w.free, l.id is not null as mine
+select w.organization, w.cap, w.free, w.known, l.id is not null as mine
 from walk w
 left join lateral (
     select o.id from mainspring.organizations o
     where w.free > 0 and o.environment = :environment and o.id = w.organization
     for no key update skip locked) l on true
 where w.visits > 0
+""")  # noqa: S608 - only constants of this module are put in
+# Nobody else can hold the lock of a row that was not there.
+_MAKE_ORGANIZATIONS = sa.text("""
+insert into mainspring.organizations (environment, id)
+select :environment, unnest(cast(:names as text[])) on conflict do nothing returning id
 """)
 
 # Counts again: this statement's snapshot is newer than the locks that the walk has taken.
@@ -84,63 +94,71 @@ update mainspring.executions_live e set {_SET} where e.id = any(array(
 
 def claim_system(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, most: int
-) -> Sequence[sa.Row[Any]]:
+) -> list[ClaimedExecution]:
     """Claim executions that belong to no organization."""
-    return connection.execute(_CLAIM_SYSTEM, _common(request, cursor) | {"most": most}).all()
+    if most <= 0:
+        return []
+    rows = connection.execute(_CLAIM_SYSTEM, _common(request, cursor) | {"most": most})
+    return [ClaimedExecution(*row) for row in rows]
 
 
 def claim_organizations(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, most: int
-) -> Sequence[sa.Row[Any]]:
+) -> list[ClaimedExecution]:
     """Claim executions of organizations that are below their limit, going round among them."""
     if most <= 0:
-        return ()
+        return []
     lanes = _open_lanes(connection, request, cursor, min(_MOST_LANES, most))
     if not lanes:
-        return ()
-    # Rounded down: rounded up, the last lanes would come away empty while the cursor moves past them.
-    share = max(1, most // len(lanes))
+        return []
     picked = {
         "organizations": [lane.organization for lane in lanes],
         "caps": [lane.cap for lane in lanes],
-        "share": share,
+        # Rounded down: rounded up, the last lanes would come away empty while the cursor moves past them.
+        "share": max(1, most // len(lanes)),
         "most": most,
     }
-    return connection.execute(_PICK, _common(request, cursor) | picked).all()
+    return [ClaimedExecution(*row) for row in connection.execute(_PICK, _common(request, cursor) | picked)]
 
 
 def _open_lanes(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, wanted: int
 ) -> list[sa.Row[Any]]:
-    """Walk from the cursor; at the end of the round go on from its beginning, once."""
+    """Walk from the cursor, at the end of the round once more from its beginning, and return what is locked for us."""
     old = cursor.after
-    visited = _walk(connection, request, cursor, wanted)
-    opened = [row for row in visited if row.free > 0]
-    if old and len(opened) < wanted and len(visited) < _MOST_VISITS:
-        cursor.after = ""
-        again = _walk(connection, request, cursor, wanted - len(opened))
-        opened += [row for row in again if row.free > 0 and row.organization <= old]
-    return [row for row in opened if row.mine]
+    opened, ended = _walk(connection, request, cursor, wanted)
+    if old and ended:
+        again, _ = _walk(connection, request, cursor, wanted - len(opened))
+        opened += [lane for lane in again if lane.organization <= old]
+    unknown = [lane.organization for lane in opened if not lane.known]
+    made = _make_organizations(connection, request, unknown) if unknown else frozenset[str]()
+    return [lane for lane in opened if lane.mine or lane.organization in made]
 
 
 def _walk(
-    connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, lanes: int
-) -> Sequence[sa.Row[Any]]:
-    visited = connection.execute(
-        _LANES,
-        {
-            "environment": request.environment,
-            "queue": cursor.queue,
-            "after": cursor.after,
-            "cap": request.organization_limit,
-            "lanes": lanes,
-            "visits": _MOST_VISITS,
-        },
-    ).all()
-    opened = sum(row.free > 0 for row in visited)
-    ended = opened < lanes and len(visited) < _MOST_VISITS
-    cursor.after = "" if ended or not visited else visited[-1].organization
-    return visited
+    connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, wanted: int
+) -> tuple[list[sa.Row[Any]], bool]:
+    """Return the organizations with room that come after the cursor, and whether the end of the round was reached."""
+    bounds = {
+        "environment": request.environment,
+        "queue": cursor.queue,
+        "after": cursor.after,
+        "cap": request.organization_limit,
+        "lanes": wanted,
+        "visits": _MOST_VISITS,
+        "shift": clock_shift.get(),
+    }
+    visited = connection.execute(_LANES, bounds).all()
+    opened = [lane for lane in visited if lane.free > 0]
+    ended = len(opened) < wanted and len(visited) < _MOST_VISITS
+    cursor.after = "" if ended else visited[-1].organization
+    return opened, ended
+
+
+def _make_organizations(connection: sa.Connection, request: ClaimRequest, names: Sequence[str]) -> frozenset[str]:
+    """Make the rows under whose lock these are counted, and return whose were made here."""
+    made = connection.execute(_MAKE_ORGANIZATIONS, {"environment": request.environment, "names": names})
+    return frozenset(made.scalars())
 
 
 def _common(request: ClaimRequest, cursor: QueueCursor) -> dict[str, Any]:

@@ -3,152 +3,133 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
-import sqlalchemy as sa
+import orjson
 
-from mainspring.domain.execution import Stage
-from mainspring.store.dialect import store_now
-from mainspring.store.tables import executions_live, fences, organizations
+from mainspring.store.claimed import COLUMNS, ClaimedExecution
+from mainspring.store.sqlite_driver import SqliteDriver
+from mainspring.store.tables.types import from_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import sqlalchemy as sa
 
     from mainspring.store.claims import ClaimRequest, QueueCursor
 
+_MOST_LANES: Final = 100
 _MOST_VISITS: Final = 200
-_live = executions_live.c
-_counted = executions_live.alias("counted")
 
-_READY = sa.and_(
-    _live.environment == sa.bindparam("env"),
-    _live.queue == sa.bindparam("of_queue"),
-    _live.stage == sa.literal_column("1"),
-)
-_NAMED = _live.job_name.in_(sa.bindparam("names", expanding=True))
 # One number a claim: new and higher for each row, since a row is claimed at most once in a transaction.
-_NEXT_FENCE = sa.update(fences).values(value=fences.c.value + 1).returning(fences.c.value)
+_NEXT_FENCE = "update mainspring.fences set value = value + 1 returning value"
+_IS_PAUSED = """
+select 1 from mainspring.queues
+where environment = ? and name = ? and paused_at is not null and (paused_until is null or paused_until > ?)
+"""
 
 
-def _take(which: sa.ColumnElement[bool]) -> sa.ReturningUpdate[Any]:
-    chosen = (
-        sa.select(_live.id)
-        .where(_READY, _NAMED, which)
-        .order_by(_live.priority.desc(), _live.available_at)
-        .limit(sa.bindparam("most"))
-    )
-    return (
-        sa.update(executions_live)
-        .where(_live.id.in_(chosen.scalar_subquery()))
-        .values(
-            stage=int(Stage.RUNNING),
-            attempt=_live.attempt + 1,
-            node_id=sa.bindparam("node"),
-            started_at=store_now(),
-            updated_at=store_now(),
-            fence=sa.bindparam("new_fence"),
-            retrying=False,
-            lease_until=None,
-        )
-        .returning(
-            _live.id, _live.job_name, _live.queue, _live.organization_id, _live.user_id, _live.attempt, _live.fence,
-            _live.retry_count, _live.lost_count, _live.max_retries, _live.payload, _live.priority, _live.available_at,
-            _live.trigger, _live.created_at, _live.scheduled_for, _live.limit_key, _live.isolate, _live.checkpoint,
-            _live.trace_context,
-        )
-    )  # fmt: skip
+def _take(organization: str) -> str:
+    return f"""
+update mainspring.executions_live set
+    stage = 3, attempt = attempt + 1, node_id = ?, started_at = ?, updated_at = ?, fence = ?, retrying = 0,
+    lease_until = null
+where id in (
+    select id from mainspring.executions_live
+    where environment = ? and queue = ? and job_name in (select value from json_each(?)) and stage = 1
+        and organization_id {organization}
+    order by priority desc, available_at limit ?)
+returning {", ".join(COLUMNS)}
+"""  # noqa: S608 - only constants of this module are put in
 
 
-_TAKE_SYSTEM = _take(_live.organization_id.is_(None))
-_TAKE_ORGANIZATION = _take(_live.organization_id == sa.bindparam("organization"))
-_RUNNING = (
-    sa.select(sa.func.count())
-    .where(
-        _counted.c.environment == sa.bindparam("env"),
-        _counted.c.organization_id == _live.organization_id,
-        _counted.c.organization_id.is_not(None),
-        _counted.c.stage == sa.literal_column("3"),
-    )
-    .scalar_subquery()
-)
-_LIMIT = (
-    sa.select(organizations.c.max_running)
-    .where(organizations.c.environment == sa.bindparam("env"), organizations.c.id == _live.organization_id)
-    .scalar_subquery()
-)
-_NEXT_LANE = (
-    sa.select(
-        _live.organization_id,
-        (sa.func.coalesce(_LIMIT, sa.bindparam("cap")) - _RUNNING).label("free"),
-    )
-    .where(_READY, _live.organization_id.is_not(None), _live.organization_id > sa.bindparam("after"))
-    .order_by(_live.organization_id)
-    .limit(1)
-)
+_TAKE_SYSTEM = _take("is null")
+_TAKE_ORGANIZATION = _take("= ?")
+_NEXT_LANE = """
+select ready.organization_id, coalesce(o.max_running, ?) - (
+    select count(*) from mainspring.executions_live running
+    where running.environment = ready.environment and running.organization_id = ready.organization_id
+        and running.stage = 3)
+from (
+    select environment, organization_id from mainspring.executions_live
+    where environment = ? and queue = ? and stage = 1 and organization_id > ?
+    order by organization_id limit 1) ready
+left join mainspring.organizations o on o.environment = ready.environment and o.id = ready.organization_id
+"""
 
 
 def claim_system(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, most: int
-) -> Sequence[sa.Row[Any]]:
+) -> list[ClaimedExecution]:
     """Claim executions that belong to no organization."""
-    return connection.execute(_TAKE_SYSTEM, _common(connection, request, cursor) | {"most": most}).all()
+    driver = SqliteDriver(connection)
+    if most <= 0 or _is_paused(driver, request, cursor):
+        return []
+    rows = driver.execute(_TAKE_SYSTEM, (*_common(driver, request, cursor), most))
+    return [_claimed(row) for row in rows.fetchall()]
 
 
 def claim_organizations(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, most: int
-) -> Sequence[sa.Row[Any]]:
+) -> list[ClaimedExecution]:
     """Claim executions of organizations that are below their limit, going round among them."""
-    if most <= 0:
-        return ()
-    lanes = _open_lanes(connection, request, cursor, most)
+    driver = SqliteDriver(connection)
+    if most <= 0 or _is_paused(driver, request, cursor):
+        return []
+    lanes = _open_lanes(driver, request, cursor, min(_MOST_LANES, most))
     if not lanes:
-        return ()
-    common = _common(connection, request, cursor)
+        return []
+    common = _common(driver, request, cursor)
     share = max(1, most // len(lanes))
-    taken: list[sa.Row[Any]] = []
+    claimed: list[ClaimedExecution] = []
     for organization, free in lanes:
-        room = min(free, share, most - len(taken))
-        taken += connection.execute(_TAKE_ORGANIZATION, common | {"organization": organization, "most": room}).all()
-    return taken
+        rows = driver.execute(_TAKE_ORGANIZATION, (*common, organization, min(free, share)))
+        claimed += [_claimed(row) for row in rows.fetchall()]
+    return claimed
 
 
-def _open_lanes(
-    connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, wanted: int
-) -> list[tuple[str, int]]:
-    start = cursor.after
+def _is_paused(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) -> bool:
+    found = driver.execute(_IS_PAUSED, (request.environment, cursor.queue, driver.now()))
+    return found.fetchone() is not None
+
+
+def _open_lanes(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor, wanted: int) -> list[tuple[str, int]]:
+    """Walk from the cursor, at the end of the round once more from its beginning, to organizations with free slots."""
+    start, wrapped = cursor.after, False
     opened: list[tuple[str, int]] = []
-    wrapped = False
     for _ in range(_MOST_VISITS):
-        if len(opened) >= wanted:
+        if len(opened) == wanted:
             break
-        lane = connection.execute(
-            _NEXT_LANE,
-            {
-                "env": request.environment,
-                "of_queue": cursor.queue,
-                "after": cursor.after,
-                "cap": request.organization_limit,
-            },
-        ).first()
-        if lane is None or (wrapped and lane.organization_id > start):
-            if wrapped or not start:
-                break
+        bounds = (request.organization_limit, request.environment, cursor.queue, cursor.after)
+        lane = driver.execute(_NEXT_LANE, bounds).fetchone()
+        if lane is not None and not (wrapped and lane[0] > start):
+            cursor.after, free = lane
+            if free > 0:
+                opened.append((cursor.after, free))
+        elif start and not wrapped:
             wrapped, cursor.after = True, ""
-            continue
-        cursor.after = lane.organization_id
-        if lane.free > 0:
-            opened.append((lane.organization_id, lane.free))
-    else:
-        return opened
-    if len(opened) < wanted:
-        cursor.after = ""
+        else:
+            cursor.after = ""
+            break
     return opened
 
 
-def _common(connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor) -> dict[str, Any]:
-    return {
-        "env": request.environment,
-        "of_queue": cursor.queue,
-        "names": list(request.names),
-        "node": request.node_id,
-        "new_fence": connection.execute(_NEXT_FENCE).scalar_one(),
-    }
+def _common(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) -> tuple[object, ...]:
+    """Return the values of a take, up to those of its own."""
+    now = driver.now()
+    (fence,) = driver.execute(_NEXT_FENCE).fetchone()
+    names = orjson.dumps(list(request.names)).decode()
+    return str(request.node_id), now, now, fence, request.environment, cursor.queue, names
+
+
+def _claimed(row: tuple[Any, ...]) -> ClaimedExecution:
+    """Return a row whose ids and instants are in their stored form."""
+    claimed = ClaimedExecution(*row)
+    claimed.id = UUID(row[_PLACE["id"]])
+    claimed.created_at = from_microseconds(row[_PLACE["created_at"]])
+    claimed.available_at = from_microseconds(row[_PLACE["available_at"]])
+    if claimed.scheduled_for is not None:
+        claimed.scheduled_for = from_microseconds(row[_PLACE["scheduled_for"]])
+    claimed.isolate = bool(claimed.isolate)
+    return claimed
+
+
+_PLACE: Final = {name: place for place, name in enumerate(COLUMNS)}

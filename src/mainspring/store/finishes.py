@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
-from mainspring.store import dependents, limits
-from mainspring.store.dialect import clock_shift, store_now, store_now_plus
-from mainspring.store.tables import attempts, executions, executions_live
+from mainspring.domain.write_door import MAX_VALUE_BYTES, clean_text
+from mainspring.store import dependents, finishes_postgresql, finishes_sqlite, history, limits
+from mainspring.store.dialect import store_now, store_now_plus
+from mainspring.store.lists import one_of
+from mainspring.store.tables import attempts, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
 _live = executions_live.c
-_ended = executions.c
+_OPTIONAL_TEXTS: Final = (
+    "result", "error", "error_message", "error_class", "error_fingerprint", "skip_reason", "message_code", "summary",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """The end of an execution.
 
@@ -50,10 +54,34 @@ class Finish:
     limit_key: str | None = None
     adds_lost: bool = False
 
+    def texts(self) -> dict[str, str]:
+        """Return the texts that history keeps, those that were not said left out.
 
-@dataclass(frozen=True, slots=True)
+        They pass the write door once more: one NUL would keep a whole batch of other executions from ending.
+        """
+        said: dict[str, str] = {"status": self.status.value, "outcome": self.outcome.value}
+        for name in _OPTIONAL_TEXTS:
+            text = getattr(self, name)
+            if text is not None:
+                said[name] = clean_text(text, MAX_VALUE_BYTES)
+        return said
+
+
+@dataclass(slots=True)
 class Release:
-    """The end of an attempt whose execution goes on: a retry, a hand-back."""
+    """The end of an attempt whose execution goes on: a retry, a hand-back.
+
+    Attributes:
+        id: The execution.
+        fence: The fence of the attempt that ended.
+        outcome: How that attempt ended.
+        wait_seconds: The pause before it may be claimed again, at least 0.
+        retrying: Whether the system granted a retry; a hand-back is queued again instead.
+        adds_retry: Whether `retry_count` grows.
+        adds_lost: Whether `lost_count` grows.
+        isolate: Whether it runs in a process of its own from now on.
+        limit_key: Its limit key, whose next execution may now be admitted.
+    """
 
     id: UUID
     fence: int
@@ -68,56 +96,6 @@ class Release:
     limit_key: str | None = None
 
 
-_SHARED: Final = tuple(
-    column.name
-    for column in executions.columns
-    if column.name in executions_live.c and column.name not in {"error", "error_message", "progress", "updated_at"}
-)
-_SAID: Final = (
-    "status", "outcome", "duration_ms", "result", "error", "error_message", "error_class", "error_fingerprint",
-    "skip_reason", "message_code", "summary",
-)  # fmt: skip
-_NOW = "(statement_timestamp() + make_interval(secs => cast(:shift as double precision)))"
-
-# Both arrays by `any`: exact, because a fence is never issued twice, and a plan that does not flip with table size.
-_MOVE = sa.text(f"""
-with ended as (
-    delete from mainspring.executions_live e
-    where e.id = any(cast(:ids as uuid[])) and e.fence = any(cast(:fences as bigint[])) and e.stage = 3 returning e.*),
-moved as (
-insert into mainspring.executions
-    ({", ".join(_SHARED)}, progress, completed_at, updated_at, {", ".join(_SAID)})
-select {", ".join(f"ended.{name}" for name in _SHARED)},
-    case when u.status = 'succeeded' then 100 else ended.progress end, {_NOW}, {_NOW},
-    {", ".join(f"u.{name}" for name in _SAID)}
-from ended join unnest(
-    cast(:ids as uuid[]), cast(:statuses as text[]), cast(:outcomes as text[]), cast(:durations as bigint[]),
-    cast(:results as text[]), cast(:errors as text[]), cast(:messages as text[]), cast(:classes as text[]),
-    cast(:fingerprints as text[]), cast(:reasons as text[]), cast(:codes as text[]), cast(:summaries as text[]))
-    u(id, {", ".join(_SAID)}) on u.id = ended.id
-returning id)
-select m.id, e.has_dependents from moved m join ended e on e.id = m.id
-""")  # noqa: S608 - only names of columns are put in
-
-_COPY = sa.insert(executions).from_select(
-    [*_SHARED, "progress", "completed_at", "updated_at", *_SAID],
-    sa.select(
-        *(_live[name] for name in _SHARED),
-        sa.case((sa.bindparam("b_status") == Status.SUCCEEDED.value, 100), else_=_live.progress),
-        store_now(),
-        store_now(),
-        *(sa.bindparam(f"b_{name}", type_=_ended[name].type) for name in _SAID),
-    ).where(
-        _live.id == sa.bindparam("b_id"),
-        _live.fence == sa.bindparam("b_fence"),
-        _live.stage == sa.literal_column("3"),
-    ),
-)
-_REMOVE = sa.delete(executions_live).where(
-    _live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"), _live.stage == sa.literal_column("3")
-)
-
-
 def finish(connection: sa.Connection, environment: str, ends: Sequence[Finish]) -> set[UUID]:
     """Move executions that ended into history.
 
@@ -129,76 +107,26 @@ def finish(connection: sa.Connection, environment: str, ends: Sequence[Finish]) 
     Returns:
         The ids that were moved. One that is missing was fenced off: another attempt holds it, and nothing was written.
     """
-    keys = limits.lock(connection, environment, [end.limit_key for end in ends if end.limit_key is not None])
-    lost = [end for end in ends if end.adds_lost]
-    if lost:
-        connection.execute(_ADD_LOST, [{"b_id": end.id, "b_fence": end.fence} for end in lost])
-    moved, awaited = (_move if connection.dialect.name == "postgresql" else _copy)(connection, ends)
+    if not ends:
+        return set()
+    keys = limits.lock(connection, environment, (end.limit_key for end in ends if end.limit_key is not None))
+    module = finishes_postgresql if connection.dialect.name == "postgresql" else finishes_sqlite
+    moved, awaited = module.move(connection, ends)
     if awaited:
         dependents.settle(connection, [(end.id, end.status) for end in ends if end.id in awaited])
-    if keys:
-        limits.admit(connection, environment, keys)
+    limits.admit(connection, environment, keys)
     return moved
 
 
-_ADD_LOST = (
-    sa.update(executions_live)
-    .where(_live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"))
-    .values(lost_count=_live.lost_count + 1)
+_GUARD = sa.and_(
+    _live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"), _live.stage == sa.literal_column("3")
 )
-
-
-def _move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], set[UUID]]:
-    rows = connection.execute(
-        _MOVE,
-        {
-            "ids": [end.id for end in ends],
-            "fences": [end.fence for end in ends],
-            "statuses": [end.status.value for end in ends],
-            "outcomes": [end.outcome.value for end in ends],
-            "durations": [end.duration_ms for end in ends],
-            "results": [end.result for end in ends],
-            "errors": [end.error for end in ends],
-            "messages": [end.error_message for end in ends],
-            "classes": [end.error_class for end in ends],
-            "fingerprints": [end.error_fingerprint for end in ends],
-            "reasons": [end.skip_reason for end in ends],
-            "codes": [end.message_code for end in ends],
-            "summaries": [end.summary for end in ends],
-            "shift": clock_shift.get(),
-        },
-    ).all()
-    return {row.id for row in rows}, {row.id for row in rows if row.has_dependents}
-
-
-_AWAITED = sa.select(_live.id).where(_live.has_dependents)
-
-
-def _copy(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], set[UUID]]:
-    guards = [{"b_id": end.id, "b_fence": end.fence} for end in ends]
-    said = [
-        guard | {f"b_{name}": getattr(end, name) for name in _SAID} for guard, end in zip(guards, ends, strict=True)
-    ]
-    awaited = set(connection.execute(_AWAITED).scalars())
-    held = {end.id for end in ends}
-    copied = connection.execute(_COPY, said).rowcount
-    if copied < len(ends):
-        held = _held(connection, ends)
-    connection.execute(_REMOVE, guards)
-    return held, held & awaited
-
-
-def _held(connection: sa.Connection, ends: Iterable[Finish | Release]) -> set[UUID]:
-    fences = {end.id: end.fence for end in ends}
-    rows = connection.execute(
-        sa.select(_live.id, _live.fence)
-        .where(_live.id.in_(fences), _live.stage == sa.literal_column("3"))
-        .order_by(_live.id)
-        .with_for_update()
-    )
-    return {row.id for row in rows if fences[row.id] == row.fence}
-
-
+_HELD = (
+    sa.select(_live.id, _live.fence, _live.cancel_requested_at)
+    .where(one_of(_live.id, "ids"), _live.stage == sa.literal_column("3"))
+    .order_by(_live.id)
+    .with_for_update()
+)
 _KEEP_ATTEMPT = sa.insert(attempts).from_select(
     ["execution_id", "fence", "number", "node_id", "started_at", "completed_at", "outcome", "error"],
     sa.select(
@@ -210,24 +138,19 @@ _KEEP_ATTEMPT = sa.insert(attempts).from_select(
         store_now(),
         sa.bindparam("b_outcome", type_=sa.Text()),
         sa.bindparam("b_error", type_=sa.Text()),
-    ).where(
-        _live.id == sa.bindparam("b_id"),
-        _live.fence == sa.bindparam("b_fence"),
-        _live.stage == sa.literal_column("3"),
-    ),
+    ).where(_GUARD),
 )
+_wait = sa.bindparam("b_wait", type_=sa.Double())
 _RELEASE = (
     sa.update(executions_live)
-    .where(
-        _live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"), _live.stage == sa.literal_column("3")
-    )
+    .where(_GUARD)
     .values(
         stage=sa.case(
-            (sa.bindparam("b_wait", type_=sa.Double()) > 0, int(Stage.WAITING)),
+            (_wait > 0, int(Stage.WAITING)),
             (_live.limit_key.is_not(None), int(Stage.PARKED)),
             else_=int(Stage.READY),
         ),
-        available_at=store_now_plus(sa.bindparam("b_wait", type_=sa.Double())),
+        available_at=store_now_plus(_wait),
         node_id=None,
         lease_until=None,
         retrying=sa.bindparam("b_retrying", type_=sa.Boolean()),
@@ -244,30 +167,40 @@ _RELEASE = (
 def release(connection: sa.Connection, environment: str, releases: Sequence[Release]) -> set[UUID]:
     """Give executions back whose attempt ended but which go on, and keep that attempt.
 
+    One that somebody has wanted cancelled meanwhile does not go on: it is cancelled here.
+
     Returns:
         The ids that were given back; one that is missing was fenced off.
     """
-    keys = limits.lock(connection, environment, [item.limit_key for item in releases if item.limit_key is not None])
-    held = _held(connection, releases)
-    rows: list[dict[str, Any]] = [
-        {
-            "b_id": item.id,
-            "b_fence": item.fence,
-            "b_outcome": item.outcome.value,
-            "b_error": item.error,
-            "b_wait": item.wait_seconds,
-            "b_retrying": item.retrying,
-            "b_adds_retry": int(item.adds_retry),
-            "b_adds_lost": int(item.adds_lost),
-            "b_isolate": item.isolate,
-            "b_message": item.error_message,
-        }
-        for item in sorted(releases, key=lambda item: item.id)
-        if item.id in held
-    ]
-    if rows:
+    keys = limits.lock(connection, environment, (item.limit_key for item in releases if item.limit_key is not None))
+    locked = connection.execute(_HELD, {"ids": [item.id for item in releases]}).all()
+    fences = {row.id: row.fence for row in locked}
+    held = [item for item in releases if fences.get(item.id) == item.fence]
+    if held:
+        rows = [_values(item) for item in held]
         connection.execute(_KEEP_ATTEMPT, rows)
         connection.execute(_RELEASE, rows)
-    if keys:
-        limits.admit(connection, environment, keys)
-    return held
+    given_back = {item.id for item in held}
+    _cancel(connection, [row.id for row in locked if row.id in given_back and row.cancel_requested_at is not None])
+    limits.admit(connection, environment, keys)
+    return given_back
+
+
+def _values(item: Release) -> dict[str, Any]:
+    return {
+        "b_id": item.id,
+        "b_fence": item.fence,
+        "b_outcome": item.outcome.value,
+        "b_error": item.error,
+        "b_wait": item.wait_seconds,
+        "b_retrying": item.retrying,
+        "b_adds_retry": int(item.adds_retry),
+        "b_adds_lost": int(item.adds_lost),
+        "b_isolate": item.isolate,
+        "b_message": clean_text(item.error_message, MAX_VALUE_BYTES) if item.error_message is not None else None,
+    }
+
+
+def _cancel(connection: sa.Connection, ids: Sequence[UUID]) -> None:
+    cancelled = history.end_live(connection, ids, status=Status.CANCELLED, stages=history.NOT_STARTED)
+    dependents.settle(connection, [(id_, Status.CANCELLED) for id_ in cancelled])

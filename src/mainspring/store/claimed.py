@@ -1,0 +1,48 @@
+"""What an attempt needs to know of the row that was claimed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from mainspring.domain.execution import Trigger
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+
+@dataclass(slots=True)
+class ClaimedExecution:
+    """An execution that a node has claimed.
+
+    Its fields are the columns that a claim returns, in this order.
+    """
+
+    id: UUID
+    job_name: str
+    queue: str
+    organization_id: str | None
+    user_id: str | None
+    attempt: int
+    fence: int
+    retry_count: int
+    lost_count: int
+    max_retries: int
+    payload: str | None
+    priority: int
+    trigger: Trigger
+    created_at: datetime
+    available_at: datetime
+    scheduled_for: datetime | None
+    limit_key: str | None
+    isolate: bool
+    checkpoint: str | None
+    trace_context: str | None
+
+    def __post_init__(self) -> None:
+        """Take the trigger's stored word."""
+        self.trigger = Trigger(self.trigger)
+
+
+COLUMNS: Final = tuple(column.name for column in fields(ClaimedExecution))
