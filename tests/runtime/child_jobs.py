@@ -36,7 +36,7 @@ class Application:
     def __init__(self) -> None:
         self.registry = JobRegistry()
 
-    def job(self, **options: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - those of JobDefinition
+    def job(self, **options: Any) -> Callable[[Function], Function]:
         def register(function: Function) -> Function:
             name = function.__name__.replace("_", "-")
             self.registry.add(JobDefinition(name, executor=ExecutorKind.PROCESS, **options), function)
@@ -141,6 +141,12 @@ async def saves_a_checkpoint(ctx: Context) -> str:
     except LeaseLostError as error:
         return f"refused: {error}"
     return "saved"
+
+
+@app.job()
+def has_an_event_loop_of_its_own(ctx: Context) -> str:
+    asyncio.run(ctx.checkpoint("from there"))
+    return threading.current_thread().name
 
 
 @app.job()

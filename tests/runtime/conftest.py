@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mainspring import Mainspring
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MakeApp = Callable[..., Mainspring]
 
@@ -34,7 +36,7 @@ def make_app(tmp_path: Path, migrated_file: Path) -> MakeApp:
     shutil.copy(migrated_file, tmp_path / "store.db")
 
     def make(**settings: Any) -> Mainspring:
-        given = {
+        given: dict[str, Any] = {
             "database_url": f"sqlite:///{tmp_path}/store.db",
             "lease": "2s",
             "heartbeat": "0.2s",
@@ -45,4 +47,3 @@ def make_app(tmp_path: Path, migrated_file: Path) -> MakeApp:
         return Mainspring(**(given | settings))
 
     return make
-

@@ -98,7 +98,7 @@ class Attempt:
         self.executor = ChildProcessExecutor(RealWorld(), app, grace=grace)
         self.task = asyncio.create_task(self.executor.execute(self.job, self.context))  # noqa: TID251 - real processes
 
-    async def result(self) -> Any:  # noqa: ANN401 - whatever the handler returned
+    async def result(self) -> Any:
         return await self.task
 
     async def cancelled_at(self, message: str) -> LogLine:
@@ -247,6 +247,12 @@ async def test_a_checkpoint_returns_when_the_node_has_stored_it(start: Start) ->
     attempt = start("saves-a-checkpoint")
     assert await attempt.result() == "saved"
     assert attempt.sink.saved == [{"row": 12, "seen": [1]}]
+
+
+async def test_a_function_may_run_an_event_loop_of_its_own(start: Start) -> None:
+    attempt = start("has-an-event-loop-of-its-own")
+    assert await attempt.result() == "mainspring-job"
+    assert attempt.sink.saved == ["from there"]
 
 
 async def test_a_checkpoint_that_the_node_refuses_raises_in_the_handler(start: Start) -> None:

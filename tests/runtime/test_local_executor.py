@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import logging
 import subprocess
 import sys
 import threading
 import weakref
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
@@ -254,6 +255,26 @@ async def test_an_idle_thread_keeps_nothing_of_the_last_attempt_alive(threads: T
     await asyncio.wait_for(gone.wait(), 10)
 
 
+async def test_a_failure_on_a_thread_frees_what_the_handler_held_without_a_garbage_collection(
+    threads: ThreadExecutor,
+) -> None:
+    freed: list[str] = []
+
+    def handler() -> NoReturn:
+        large = Digest("bob")
+        weakref.finalize(large, freed.append, "large")
+        raise ValueError
+
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            await threads.execute(job(handler), context())
+        await threads.execute(job(lambda: None), context())  # the thread has let go of the failed call
+        assert freed == ["large"]
+    finally:
+        gc.enable()
+
+
 class Cancelled:
     """An attempt whose handler runs on a thread until the test lets it go."""
 
@@ -420,6 +441,8 @@ async def test_waiting_for_work_never_cancels_it(world: HeldWorld) -> None:
     work.set_result(None)
     world.time_is_over.clear()
     assert await ends_within(world, work, 3.0)
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=10)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def plain_async() -> None: ...

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import psycopg
@@ -48,8 +48,7 @@ ORDERS = "create table if not exists orders (id int)"
 ORDER = "insert into orders values (1)"
 
 
-connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType] - the driver is not typed
-create_pool: Any = asyncpg.create_pool  # pyright: ignore[reportUnknownMemberType]
+connect, create_pool = cast("Any", asyncpg).connect, cast("Any", asyncpg).create_pool  # the driver is not typed
 
 
 def committing(commit: Callable[[], object]) -> Callable[[], Awaitable[None]]:
@@ -384,7 +383,11 @@ async def test_a_released_child_may_fail_and_wait_for_its_retry(lab: Lab, lend: 
 async def test_workers_are_woken_by_the_commit(lab: Lab, lend: Lender) -> None:
     heard: asyncio.Queue[object] = asyncio.Queue()
     listener = await connect(url_of(lab.database))
-    await listener.add_listener(channel_of(lab.database.schema), lambda *said: heard.put_nowait(said[-1]))
+
+    def hear(*said: object) -> None:
+        heard.put_nowait(said[-1])
+
+    await listener.add_listener(channel_of(lab.database.schema), hear)
     async with lend(url_of(lab.database)) as lent:
         await outside.insert(lab.database, lent.tx, [lab.new()])
         await listener.fetchval("select 1")

@@ -120,8 +120,7 @@ class Harness:
 
     def run_sync(self, name: str, fn: Callable[[], Result]) -> Job[Result]:
         """Carry out a run that belongs to no execution, of a synchronous `fn`, without an event loop."""
-        run: JobRun[Result] = JobRun(RunIdentity(name))  # subscribing the class here would cost as much as a log line
-        steps = self.carry_out(run, fn, may_await=False)
+        steps = self.carry_out(JobRun(RunIdentity(name)), fn, may_await=False)
         try:
             steps.send(None)  # it awaits nothing, so its first step is its last
         except StopIteration as done:
@@ -167,8 +166,9 @@ class Harness:
             self._end_succeeded(run, cast("Result", outcome))
             return run
         finally:
-            # An exception leads, by its traceback and the frames below it, back to this frame. Were the run still
+            # An exception leads, by its traceback and the callers of its frames, back to this frame. Were the run still
             # named here, it would keep itself alive, and the warning of `Job.__del__` would wait for the collector.
+            # `run` and `run_sync` give it no name for the same reason.
             del run
 
     def give_up(self, run: JobRun[Result], error: BaseException) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -73,10 +74,13 @@ class Attempt:
 
     Attributes:
         claimed: The row as it was claimed.
-        job: The job, or None if this node does not know it any more.
+        job: The job.
         context: The handler's view.
         stop_reason: Why it was told to stop, if it was.
         task: The task that carries it out.
+        timer: What stops it, or goes on without it, unless it ends before.
+        times_out_at: When it has run too long, by the monotonic clock.
+        began: Whether its task has taken its first step.
         ended: Whether its end has been handed over; a handler that goes on afterwards changes nothing.
     """
 
@@ -87,7 +91,14 @@ class Attempt:
     stop_reason: StopReason | None = None
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
+    times_out_at: float = math.inf
+    began: bool = False
     ended: bool = False
+
+    @property
+    def timeout(self) -> timedelta:
+        """The longest that it may run."""
+        return self.job.definition.timeout
 
     def stop(self, reason: StopReason) -> None:
         """Tell the handler to stop, for the first reason that was given."""

@@ -49,7 +49,9 @@ class ThreadCall:
         try:
             return self._function(), None
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises belongs to whoever awaits the call
-            return None, error
+            trace = error.__traceback__
+            # Without this frame, which holds the call and so the exception, nothing goes round in a circle.
+            return None, error.with_traceback(trace.tb_next if trace is not None else None)
 
 
 class JobThreads:

@@ -153,7 +153,8 @@ class ThreadExecutor(_InProcessExecutor):
         try:
             raise error
         finally:
-            error = None  # its traceback holds this frame: without this, the two would wait for the garbage collector
+            # Its traceback holds this frame: together they would keep what the handler held until a garbage collection.
+            del call, error
 
     async def _part_with(self, call: ThreadCall, job_name: str) -> None:
         if self._threads.withdraw(call):

@@ -18,6 +18,7 @@ from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
 from mainspring.runtime.loop import Loop
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
+from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.worker import Worker
 from mainspring.store import cluster
 from mainspring.store.signals import WORK
@@ -38,7 +39,6 @@ _logger = logging.getLogger(__name__)
 
 ROLES: Final = ("api", "worker", "scheduler", "monitor")
 JOURNAL_SECONDS: Final = 0.25
-CANCEL_SECONDS: Final = 0.5
 
 
 class Node:
@@ -169,8 +169,8 @@ class Node:
         other = await self._database.read(lambda connection: cluster.other_host(connection, host))
         if other is not None:
             raise IntegrityError(
-                f"the SQLite file of {self._settings.database_url} is in use by host {other!r}: SQLite serves processes "
-                "of one host only. Stop that node, or move to PostgreSQL with `mainspring db copy`"
+                f"the SQLite file of {self._settings.database_url} is in use by host {other!r}: SQLite serves "
+                "processes of one host only. Stop that node, or move to PostgreSQL with `mainspring db copy`"
             )
 
     async def _make_worker(self) -> Worker:
@@ -207,7 +207,7 @@ class Node:
         )
         self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
         self._add_loop("journal", journal.run_once, interval=JOURNAL_SECONDS)
-        self._add_loop("cancellations", worker.watch_cancels, interval=CANCEL_SECONDS)
+        self._add_loop("watch", worker.watch, interval=WATCH_SECONDS)
         return worker
 
     async def _lane(self, purpose: str) -> Lane:

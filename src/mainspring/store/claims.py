@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage
 from mainspring.store import claims_postgresql, claims_sqlite, dependents, limits
-from mainspring.store.claimed import ClaimedExecution
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
+
+    from mainspring.store.claimed import ClaimedExecution
 
 _live = executions_live.c
 PROMOTED_AT_ONCE = 500

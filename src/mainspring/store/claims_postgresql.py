@@ -30,7 +30,7 @@ _IS_OPEN = f"""
     not exists (
         select from mainspring.queues q where q.environment = :environment and q.name = :queue
             and q.paused_at is not null and (q.paused_until is null or q.paused_until > {POSTGRESQL_NOW}))
-"""  # noqa: S608 - only constants of this module are put in
+"""
 
 # `= any(array(select …))` and not a join: the plan stays an index lookup at any size of the table.
 _CLAIM_SYSTEM = sa.text(f"""

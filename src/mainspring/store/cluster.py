@@ -169,10 +169,10 @@ def rescue(connection: sa.Connection) -> list[Rescued]:
     return rescued
 
 
-def _end(connection: sa.Connection, row: sa.Row[tuple[object, ...]], status: Status, outcome: Outcome, code: str, told: str) -> None:  # noqa: E501, PLR0913
-    connection.execute(
-        sa.update(executions_live).where(_live.id == row.id).values(lost_count=row.lost_count + 1)
-    )
+def _end(
+    connection: sa.Connection, row: sa.Row[tuple[object, ...]], status: Status, outcome: Outcome, code: str, told: str
+) -> None:  # noqa: E501, PLR0913
+    connection.execute(sa.update(executions_live).where(_live.id == row.id).values(lost_count=row.lost_count + 1))
     history.end_live(
         connection,
         [row.id],

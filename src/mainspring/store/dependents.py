@@ -10,6 +10,7 @@ from mainspring.domain.execution import Stage, Status
 from mainspring.errors import ExecutionNotFoundError
 from mainspring.store import history, limits
 from mainspring.store.dialect import store_now
+from mainspring.store.lists import one_of
 from mainspring.store.tables import execution_dependencies, executions, executions_live
 
 if TYPE_CHECKING:
@@ -21,14 +22,10 @@ if TYPE_CHECKING:
 _live = executions_live.c
 _edge = execution_dependencies.c
 
-_LIVE_PARENTS = sa.select(_live.id).where(_live.id.in_(sa.bindparam("ids", expanding=True))).order_by(_live.id)
+_LIVE_PARENTS = sa.select(_live.id).where(one_of(_live.id, "ids")).order_by(_live.id)
 _LOCK_PARENTS = _LIVE_PARENTS.with_for_update()
-_MARK_PARENTS = (
-    sa.update(executions_live).where(_live.id.in_(sa.bindparam("ids", expanding=True))).values(has_dependents=True)
-)
-_ENDED_PARENTS = sa.select(executions.c.id, executions.c.status).where(
-    executions.c.id.in_(sa.bindparam("ids", expanding=True))
-)
+_MARK_PARENTS = sa.update(executions_live).where(one_of(_live.id, "ids")).values(has_dependents=True)
+_ENDED_PARENTS = sa.select(executions.c.id, executions.c.status).where(one_of(executions.c.id, "ids"))
 
 
 def block(connection: sa.Connection, item: NewExecution) -> bool:
@@ -88,16 +85,10 @@ _UNTIED = (
     .order_by(_live.available_at)
     .limit(sa.bindparam("most"))
 )
-_PARENTS_OF = (
-    sa.select(_edge.depends_on_id).where(_edge.execution_id.in_(sa.bindparam("children", expanding=True))).distinct()
-)
+_PARENTS_OF = sa.select(_edge.depends_on_id).where(one_of(_edge.execution_id, "children")).distinct()
 _BLOCK = (
     sa.update(executions_live)
-    .where(
-        _live.id.in_(sa.bindparam("children", expanding=True)),
-        _live.stage == sa.literal_column("0"),
-        _live.blockers > 0,
-    )
+    .where(one_of(_live.id, "children"), _live.stage == sa.literal_column("0"), _live.blockers > 0)
     .values(stage=int(Stage.BLOCKED))
 )
 
@@ -124,24 +115,23 @@ def tie(connection: sa.Connection, most: int) -> None:
     settle(connection, [(parent, ended.get(parent, Status.CANCELLED)) for parent in gone])
 
 
-_CHILDREN = (
-    sa.select(_edge.execution_id, sa.func.count().label("ended"))
-    .where(_edge.depends_on_id.in_(sa.bindparam("parents", expanding=True)))
-    .group_by(_edge.execution_id)
-    .order_by(_edge.execution_id)
+_CHILDREN = sa.select(_edge.execution_id).where(one_of(_edge.depends_on_id, "parents")).distinct()
+_LOCK_CHILDREN = (
+    sa.select(_live.id).where(one_of(_live.id, "children"), _live.blockers > 0).order_by(_live.id).with_for_update()
+)
+_ENDED_OF_CHILD = (
+    sa.select(sa.func.count())
+    .where(_edge.execution_id == _live.id, one_of(_edge.depends_on_id, "parents"))
+    .scalar_subquery()
 )
 _COUNT_DOWN = (
     sa.update(executions_live)
-    .where(_live.id == sa.bindparam("child"), _live.blockers > 0)
-    .values(blockers=_live.blockers - sa.bindparam("ended", type_=sa.Integer()), updated_at=store_now())
+    .where(one_of(_live.id, "children"))
+    .values(blockers=_live.blockers - _ENDED_OF_CHILD, updated_at=store_now())
 )
 _UNBLOCK = (
     sa.update(executions_live)
-    .where(
-        _live.id.in_(sa.bindparam("children", expanding=True)),
-        _live.stage == sa.literal_column("4"),
-        _live.blockers <= 0,
-    )
+    .where(one_of(_live.id, "children"), _live.stage == sa.literal_column("4"), _live.blockers <= 0)
     .values(
         stage=sa.case(
             (_live.available_at > store_now(), int(Stage.WAITING)),
@@ -152,8 +142,7 @@ _UNBLOCK = (
     .returning(_live.environment, _live.limit_key)
 )
 _FORGET = sa.delete(execution_dependencies).where(
-    _edge.depends_on_id.in_(sa.bindparam("parents", expanding=True)),
-    _edge.execution_id.in_(sa.bindparam("children", expanding=True)),
+    one_of(_edge.depends_on_id, "parents"), one_of(_edge.execution_id, "children")
 )
 _WAITING_FOR_PARENTS = (Stage.BLOCKED, Stage.WAITING)
 """A child that waits for an instant has edges only while it is not tied to its parents."""
@@ -166,17 +155,15 @@ def settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]]) -> N
     wait for it, with the reason `dependency_not_met`.
     """
     succeeded = [parent for parent, status in ended if status is Status.SUCCEEDED]
-    counted = _children(connection, succeeded)
-    for child, ended_parents in counted.items():
-        connection.execute(_COUNT_DOWN, {"child": child, "ended": ended_parents})
-    if counted:
-        _unblock(connection, list(counted))
-        _forget(connection, succeeded, counted)
+    children = _children(connection, succeeded)
+    if children:
+        _count_down(connection, succeeded, children)
+        _forget(connection, succeeded, children)
     not_met = [parent for parent, status in ended if status is not Status.SUCCEEDED]
     while children := _children(connection, not_met):
         skipped = history.end_live(
             connection,
-            list(children),
+            children,
             status=Status.SKIPPED,
             skip_reason="dependency_not_met",
             stages=_WAITING_FOR_PARENTS,
@@ -185,22 +172,19 @@ def settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]]) -> N
         not_met = skipped
 
 
-def _children(connection: sa.Connection, parents: Sequence[UUID]) -> dict[UUID, int]:
-    """Return the executions that wait for `parents`, each with the number of these that it waits for."""
-    rows = connection.execute(_CHILDREN, {"parents": list(parents)}).all() if parents else ()
-    return {row.execution_id: row.ended for row in rows}
+def _children(connection: sa.Connection, parents: Sequence[UUID]) -> Sequence[UUID]:
+    """Return the executions that wait for `parents`."""
+    return connection.execute(_CHILDREN, {"parents": parents}).scalars().all() if parents else ()
 
 
-def _forget(connection: sa.Connection, parents: Sequence[UUID], children: Collection[UUID]) -> None:
+def _count_down(connection: sa.Connection, parents: Sequence[UUID], children: Sequence[UUID]) -> None:
+    # Locked in the order of their ids, so that the ends of two of their parents cannot wait for each other.
+    locked = connection.execute(_LOCK_CHILDREN, {"children": children}).scalars().all()
+    connection.execute(_COUNT_DOWN, {"children": locked, "parents": parents})
+    ready = connection.execute(_UNBLOCK, {"children": locked}).all()
+    limits.admit_each(connection, ((row.environment, row.limit_key) for row in ready))
+
+
+def _forget(connection: sa.Connection, parents: Sequence[UUID], children: Sequence[UUID]) -> None:
     # Only edges that were seen: one that another transaction has committed since is for `tie` to settle.
-    connection.execute(_FORGET, {"parents": list(parents), "children": list(children)})
-
-
-def _unblock(connection: sa.Connection, children: Sequence[UUID]) -> None:
-    ready = connection.execute(_UNBLOCK, {"children": children}).all()
-    for environment in sorted({row.environment for row in ready if row.limit_key is not None}):
-        limits.admit(
-            connection,
-            environment,
-            [row.limit_key for row in ready if row.environment == environment and row.limit_key],
-        )
+    connection.execute(_FORGET, {"parents": parents, "children": children})

@@ -174,7 +174,17 @@ _KEPT_BY_RETRY = tuple(
     for column in executions_live.columns
     if column.name in _ended
     and column.name
-    not in {*_AGAIN, "total_steps", "progress_message", "error", "error_message", "started_at", "updated_at", "retry_count", "node_id"}
+    not in {
+        *_AGAIN,
+        "total_steps",
+        "progress_message",
+        "error",
+        "error_message",
+        "started_at",
+        "updated_at",
+        "retry_count",
+        "node_id",
+    }
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 import orjson
 
@@ -13,6 +12,7 @@ from mainspring.store.sqlite_driver import SqliteDriver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     import sqlalchemy as sa
 

@@ -62,7 +62,9 @@ _REPORT = (
     )
 )
 _BEAT = sa.update(executions_live).where(_GUARD).values(last_heartbeat=store_now())
-_CHECKPOINT = sa.update(executions_live).where(_GUARD).values(checkpoint=sa.bindparam("b_value"), updated_at=store_now())
+_CHECKPOINT = (
+    sa.update(executions_live).where(_GUARD).values(checkpoint=sa.bindparam("b_value"), updated_at=store_now())
+)
 _LINE = sa.insert(execution_logs).from_select(
     ["execution_id", "attempt", "at", "level", "message", "fields"],
     sa.select(
@@ -76,7 +78,11 @@ _LINE = sa.insert(execution_logs).from_select(
 
 
 def write(
-    connection: sa.Connection, *, reports: Sequence[Report], beats: Sequence[tuple[UUID, int]], lines: Sequence[WrittenLine]
+    connection: sa.Connection,
+    *,
+    reports: Sequence[Report],
+    beats: Sequence[tuple[UUID, int]],
+    lines: Sequence[WrittenLine],
 ) -> None:
     """Write what handlers said since the last time; what comes from a fenced attempt is dropped by its guard."""
     if reports:
@@ -93,7 +99,9 @@ def save_checkpoint(connection: sa.Connection, execution_id: UUID, fence: int, v
     return stored.rowcount == 1
 
 
-def lines_of(connection: sa.Connection, execution_id: UUID, *, after: int = 0, most: int = 1000) -> Sequence[sa.Row[Any]]:
+def lines_of(
+    connection: sa.Connection, execution_id: UUID, *, after: int = 0, most: int = 1000
+) -> Sequence[sa.Row[Any]]:
     """Return log lines of an execution in their order, from the one after `after` on."""
     return connection.execute(
         sa.select(execution_logs)

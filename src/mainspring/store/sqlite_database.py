@@ -110,7 +110,9 @@ class SqliteDatabase:
         """Return a way to the one writer."""
         return SqliteLane(self)
 
-    async def _submit(self, waiting: queue.SimpleQueue[_Work | None], work: Callable[[sa.Connection], Result]) -> Result:
+    async def _submit(
+        self, waiting: queue.SimpleQueue[_Work | None], work: Callable[[sa.Connection], Result]
+    ) -> Result:
         if self._writer is None:
             msg = f"the database {self.path or 'in memory'} is not open"
             raise DatabaseUnreachableError(msg)

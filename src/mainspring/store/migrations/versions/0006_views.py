@@ -44,6 +44,11 @@ def _instant(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch') || printf('.%03dZ', {column} / 1000 % 1000)"
 
 
+def _text(column: str) -> str:
+    """Return an id as text, which it is on SQLite already: a cast would hide it from the index."""
+    return f"{column}::text" if _on_postgresql() else column
+
+
 def _json(column: str) -> str:
     return f"{column}::jsonb" if _on_postgresql() else column
 
@@ -116,9 +121,8 @@ def _triggered_by() -> str:
 
 def _jobs() -> str:
     """On-demand jobs: executions with an organization; a skipped one is cancelled and says why."""
-    text_id = "cast(e.id as text)"
     return f"""
-        select {text_id} as id, e.organization_id, e.user_id, e.job_name as job_type,
+        select {_text("e.id")} as id, e.organization_id, e.user_id, e.job_name as job_type,
             case e.status when 'skipped' then 'cancelled' else e.status end as status,
             e.priority, e.retry_count, e.max_retries, {_json_or_empty("e.payload")} as payload,
             {_json("e.result")} as result,

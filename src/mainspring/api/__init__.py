@@ -1,0 +1,1 @@
+"""The door of programs: HTTP with JSON, one file for each prefix."""

@@ -1,0 +1,225 @@
+"""Errors as answers: `application/problem+json` (RFC 9457) with a stable `code`, from one table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from mainspring.control.creation import OrganizationRequiredError, UnknownJobTypeError, UnseenParentError
+from mainspring.domain.money import MonetaryValueError
+from mainspring.domain.write_door import json_text
+from mainspring.errors import (
+    DatabaseUnreachableError,
+    ExecutionNotFoundError,
+    IdempotencyConflictError,
+    InvalidPayloadError,
+    MainspringError,
+    NotCancellableError,
+    NotRetryableError,
+    NotRunningError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    SchemaMismatchError,
+)
+from mainspring.reports.storage import ExportNotFoundError
+from mainspring.security.tokens import AuthenticationError
+
+_logger = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request.
+
+    Attributes:
+        path: Where, for instance `dependsOn.0`.
+        message: What, and what is right.
+    """
+
+    path: str
+    message: str
+
+
+class MalformedBodyError(MainspringError):
+    """The body is not JSON."""
+
+    code = "MALFORMED_JSON"
+
+
+class BodyTooLargeError(MainspringError):
+    """The body is larger than this server reads."""
+
+    code = "BODY_TOO_LARGE"
+
+
+class InvalidRequestError(MainspringError):
+    """The request is readable and wrong.
+
+    Args:
+        faults: What is wrong with it.
+    """
+
+    code = "INVALID_REQUEST"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.path}: {fault.message}" for fault in faults))
+        self.faults = faults
+
+
+class NotReadyError(MainspringError):
+    """This node does not take requests now."""
+
+    code = "NOT_READY"
+
+
+STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
+    MalformedBodyError: HTTPStatus.BAD_REQUEST,
+    AuthenticationError: HTTPStatus.UNAUTHORIZED,
+    PermissionDeniedError: HTTPStatus.FORBIDDEN,
+    OrganizationRequiredError: HTTPStatus.FORBIDDEN,
+    ExecutionNotFoundError: HTTPStatus.NOT_FOUND,
+    ExportNotFoundError: HTTPStatus.NOT_FOUND,
+    IdempotencyConflictError: HTTPStatus.CONFLICT,
+    NotCancellableError: HTTPStatus.CONFLICT,
+    NotRetryableError: HTTPStatus.CONFLICT,
+    BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidPayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    PayloadTooLargeError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    MonetaryValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnknownJobTypeError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnseenParentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    SchemaMismatchError: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""The status of each exception; a class that is not here has that of the nearest one above it."""
+
+# What these say would tell strangers about the inside, or tell a foreign id from an unknown one.
+_SAID_INSTEAD: Final[Mapping[type[MainspringError], str]] = {
+    ExecutionNotFoundError: "there is no such job",
+    ExportNotFoundError: "there is no such file",
+    DatabaseUnreachableError: "the database does not answer; try again soon",
+    SchemaMismatchError: "the database holds another version of the schema than this server needs",
+    NotRunningError: "the server is starting or stopping; try again soon",
+}
+
+
+class FaultView(BaseModel):
+    """One thing that is wrong with a request."""
+
+    path: str
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not done (RFC 9457)."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="What happened, to which thing, and what to do.")
+    code: str = Field(description="A word that never changes: match on this one.")
+    request_id: str | None = Field(
+        default=None, alias="requestId", description="What to tell whoever runs the server; not on 404, so that all are equal."
+    )
+    errors: list[FaultView] | None = Field(default=None, description="Where the request is wrong.")
+
+
+def problem_response(
+    request: Request, status: int, code: str, detail: str, *, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the answer for an error.
+
+    A 404 names no request: the answer for the id of another tenant is, byte for byte, the one for an unknown id. The
+    header `X-Request-Id` is on every answer.
+    """
+    body: dict[str, Any] = {
+        "type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code
+    }  # fmt: skip
+    if status != HTTPStatus.NOT_FOUND:
+        body["requestId"] = request.state.request_id
+    if faults:
+        body["errors"] = [{"path": fault.path, "message": fault.message} for fault in faults]
+    return Response(json_text(body), status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def unexpected_response(request: Request) -> Response:
+    """Return the answer for an error of ours, which tells nothing but where to find it."""
+    return problem_response(
+        request, HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something went wrong here; the log has it by its request id"
+    )
+
+
+def install(api: FastAPI) -> None:
+    """Make every error of `api` a problem document."""
+    api.add_exception_handler(MainspringError, _known_error)
+    api.add_exception_handler(RequestValidationError, _invalid_parameters)
+    api.add_exception_handler(HTTPException, _of_framework)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI document says of error answers; `openapi` gives them their media type.
+
+    Args:
+        *statuses: Those of one route, besides 401, 403, 429 and 503, which every route of an actor has.
+    """
+    return {
+        status: {"model": Problem, "description": HTTPStatus(status).phrase}
+        for status in sorted({*statuses, 401, 403, 429, 503})
+    }
+
+
+def _nearest(table: Mapping[type[MainspringError], Any], error: Exception) -> Any:  # noqa: ANN401 - what the table holds
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
+
+
+async def _known_error(request: Request, error: Exception) -> Response:
+    status: HTTPStatus | None = _nearest(STATUS_OF, error)
+    if status is None or not isinstance(error, MainspringError):
+        raise error
+    headers: dict[str, str] = {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        invalid = ', error="invalid_token"' if "authorization" in request.headers else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="mainspring"{invalid}'
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        _logger.warning("request %s was not done: %s", request.state.request_id, error)
+    faults = error.faults if isinstance(error, InvalidRequestError) else ()
+    detail = _nearest(_SAID_INSTEAD, error) or str(error)
+    return problem_response(request, status, error.code, detail, faults=faults, headers=headers)
+
+
+async def _invalid_parameters(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return await _known_error(request, InvalidRequestError([
+        Fault(".".join(str(part) for part in problem["loc"][1:]), problem["msg"]) for problem in error.errors()
+    ]))  # fmt: skip
+
+
+async def _of_framework(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    details = {
+        HTTPStatus.NOT_FOUND: "there is nothing at this address",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"this address does not take {request.method}",
+    }
+    status = HTTPStatus(error.status_code)
+    detail = details.get(status, error.detail)
+    return problem_response(request, status, status.name, detail, headers=error.headers)
