@@ -487,10 +487,12 @@ class TestCancellation:
         for _ in range(2):
             task.cancel()
             await bench.world.sleep(0)
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert bench.files() == [f".{EXECUTION}.5.part"]
-        disk_answers.set()
+        try:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert bench.files() == [f".{EXECUTION}.5.part"]
+        finally:
+            disk_answers.set()
         bench.world.pools[0].shutdown(wait=True)
         assert bench.files() == []
 

@@ -47,6 +47,21 @@ def original() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def use_small_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let the flights come from a package of three rows, report each, and return the bytes of the input."""
+    package = folder / "small_flights"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    header = ["year", "month", "day", *flights.COLUMNS]
+    text = "\n".join([",".join(header), *([",".join(["2013", "1", "2", *"1" * len(flights.COLUMNS)])] * 3)])
+    with ZipFile(package / "data" / "flights.csv.zip", "w") as archive:
+        archive.writestr("flights.csv", text)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    monkeypatch.setattr(flights, "PACKAGE", "small_flights")
+    monkeypatch.setattr(flights, "_ROWS_PER_REPORT", 1)
+    return len(text)
+
+
 class TestFlights:
     def test_every_flight_of_the_package_is_in_the_table(self, database: Path, original: list[dict[str, str]]) -> None:
         with closing(sqlite3.connect(database)) as connection:
@@ -103,6 +118,15 @@ class TestBuilding:
         monkeypatch.setattr(flights, "PACKAGE", "a_package_that_nobody_has")
         assert build_flights(database).read_bytes() == b"made before"
 
+    def test_the_file_is_not_there_before_it_is_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        database = tmp_path / "flights.db"
+        there: list[bool] = []
+        use_small_package(tmp_path, monkeypatch)
+        build_flights(database, progress=lambda _done, _total: there.append(database.exists()))
+        assert set(there) == {False}
+        assert database.is_file()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["flights.db", "small_flights"]
+
     def test_leaves_nothing_when_it_is_interrupted(self, tmp_path: Path) -> None:
         def interrupt(done: int, total: int) -> None:
             if done:
@@ -115,19 +139,9 @@ class TestBuilding:
     def test_reports_how_far_it_has_come_and_ends_with_all(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        package = tmp_path / "small_flights"
-        (package / "data").mkdir(parents=True)
-        (package / "__init__.py").touch()
-        header = ["year", "month", "day", *flights.COLUMNS]
-        lines = [",".join(header), *([",".join(["2013", "1", "2", *"1" * 14])] * 3)]
-        with ZipFile(package / "data" / "flights.csv.zip", "w") as archive:
-            archive.writestr("flights.csv", "\n".join(lines))
-        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-        monkeypatch.setattr(flights, "PACKAGE", "small_flights")
-        monkeypatch.setattr(flights, "_ROWS_PER_REPORT", 1)
+        size = use_small_package(tmp_path, monkeypatch)
         seen: list[tuple[int, int]] = []
         build_flights(tmp_path / "flights.db", progress=lambda done, total: seen.append((done, total)))
-        size = len("\n".join(lines))
         assert len(seen) == 4
         assert seen == sorted(seen)
         assert seen[-1] == (size, size)

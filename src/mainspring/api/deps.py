@@ -29,6 +29,7 @@ Body = TypeVar("Body", bound=BaseModel)
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 64
 _MAX_FAULTS: Final = 20
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 _bearer = HTTPBearer(auto_error=False, description="A token of `mainspring token create`.")
 
 
@@ -121,6 +122,22 @@ def actor_who_may(permission: Permission, action: str) -> Callable[[Request, Ser
     return check
 
 
+async def allow_this_machine_or_readers(request: Request, services: CurrentServices, credentials: Credentials) -> None:
+    """Let in whoever is on this machine, and elsewhere those who may read the settings.
+
+    A proxy on this machine brings requests from others, and says so in a header.
+
+    Raises:
+        AuthenticationError: The request may come from elsewhere, and nobody knows who sends it.
+        PermissionDeniedError: The caller may not read the settings.
+    """
+    if request.app.state.is_loopback and not any(name in request.headers for name in _FORWARDED):
+        return
+    actor = await actor_of(request, services, credentials)
+    target = Target("path", request.url.path)
+    await services.audit.require(actor, Permission.READ_ADMIN_SETTINGS, "settings.view", target)
+
+
 def json_body(model: type[Body]) -> Callable[[Request, Actor], Awaitable[Body]]:
     """Return a dependency that reads the body as JSON, whatever its Content-Type, and checks it.
 
@@ -151,8 +168,11 @@ def body_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 async def _capped(request: Request) -> bytes:
-    too_large = BodyTooLargeError(f"the body is larger than {MAX_BODY_BYTES:,} bytes: store the data and send a reference")
-    if int(request.headers.get("content-length", "0") or 0) > MAX_BODY_BYTES:
+    too_large = BodyTooLargeError(
+        f"the body is larger than {MAX_BODY_BYTES:,} bytes: store the data and send a reference"
+    )
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
         raise too_large
     body = bytearray()
     async for chunk in request.stream():
@@ -168,7 +188,9 @@ def _parsed(body: bytes) -> object:
     except json.JSONDecodeError as error:
         if "depth limit" in error.msg:
             raise _too_deep() from error
-        raise MalformedBodyError(f"the body is not JSON: {error.msg} (line {error.lineno} column {error.colno})") from error
+        raise MalformedBodyError(
+            f"the body is not JSON: {error.msg} (line {error.lineno} column {error.colno})"
+        ) from error
     if not _is_shallow(value):
         raise _too_deep()
     return value

@@ -136,13 +136,21 @@ class Problem(BaseModel):
     detail: str = Field(description="What happened, to which thing, and what to do.")
     code: str = Field(description="A word that never changes: match on this one.")
     request_id: str | None = Field(
-        default=None, alias="requestId", description="What to tell whoever runs the server; not on 404, so that all are equal."
+        default=None,
+        alias="requestId",
+        description="What to tell whoever runs the server; not on 404, so that all are equal.",
     )
     errors: list[FaultView] | None = Field(default=None, description="Where the request is wrong.")
 
 
 def problem_response(
-    request: Request, status: int, code: str, detail: str, *, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    faults: Sequence[Fault] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the answer for an error.
 
@@ -162,7 +170,10 @@ def problem_response(
 def unexpected_response(request: Request) -> Response:
     """Return the answer for an error of ours, which tells nothing but where to find it."""
     return problem_response(
-        request, HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something went wrong here; the log has it by its request id"
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "INTERNAL_ERROR",
+        "something went wrong here; the log has it by its request id",
     )
 
 

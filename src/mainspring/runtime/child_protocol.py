@@ -6,6 +6,7 @@ Node to child: `start`, then `cancel`, and `saved` or `refused` for each checkpo
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import ContextSink
 
 MAX_MESSAGE_BYTES: Final = 4_000_000
+_FACTS: Final = tuple(field.name for field in fields(JobContext) if field.name not in {"sink", "config", "_cancelled"})
 
 
 class Word(StrEnum):
@@ -137,23 +139,6 @@ def read_failure(message: dict[str, Any]) -> Failure:
     said: dict[str, Any] = message["failure"]
     typed: dict[str, Any] = {"error_class": ErrorClass(said["error_class"])}
     return Failure(**said | typed)
-
-
-_FACTS: Final = (
-    "execution_id",
-    "job_name",
-    "attempt",
-    "fence",
-    "trigger",
-    "node",
-    "payload",
-    "scheduled_for",
-    "deadline",
-    "last_checkpoint",
-    "organization_id",
-    "user_id",
-    "reported",
-)
 
 
 def _instant(text: str | None) -> datetime | None:

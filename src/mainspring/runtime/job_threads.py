@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from mainspring.world import World
 
+    Outcome = tuple[object, BaseException | None]
+
 
 class _Stage(Enum):
     WAITING = auto()
@@ -27,12 +29,13 @@ class ThreadCall:
     """One call on a thread.
 
     Attributes:
+        function: What to call.
         outcome: Its value and its exception, one of which is None; set when the call has ended.
     """
 
     def __init__(self, function: Callable[[], object]) -> None:
-        self.outcome: asyncio.Future[tuple[object, BaseException | None]] = asyncio.get_running_loop().create_future()
-        self._function = function
+        self.function = function
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._stage = _Stage.WAITING
         self._lock = threading.Lock()
 
@@ -43,15 +46,6 @@ class ThreadCall:
                 return False
             self._stage = to
             return True
-
-    def run(self) -> tuple[object, BaseException | None]:
-        """Call the function."""
-        try:
-            return self._function(), None
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises belongs to whoever awaits the call
-            trace = error.__traceback__
-            # Without this frame, which holds the call and so the exception, nothing goes round in a circle.
-            return None, error.with_traceback(trace.tb_next if trace is not None else None)
 
 
 class JobThreads:
@@ -118,7 +112,7 @@ class JobThreads:
         while (call := self._calls.get()) is not None:
             if not call.move(from_stage=_Stage.WAITING, to=_Stage.RUNNING):
                 continue
-            outcome = call.run()
+            outcome = _outcome_of(call.function)
             wanted = call.move(from_stage=_Stage.RUNNING, to=_Stage.ENDED)
             with contextlib.suppress(RuntimeError):  # the loop was closed while the handler ran: nobody waits any more
                 loop.call_soon_threadsafe(self._finish if wanted else self._return_late, call, outcome)
@@ -126,9 +120,18 @@ class JobThreads:
                 return
             del call, outcome  # an idle thread must not keep the last handler's objects alive
 
-    def _finish(self, call: ThreadCall, outcome: tuple[object, BaseException | None]) -> None:
+    def _finish(self, call: ThreadCall, outcome: Outcome) -> None:
         self._unfinished -= 1
         call.outcome.set_result(outcome)
 
-    def _return_late(self, _call: ThreadCall, _outcome: tuple[object, BaseException | None]) -> None:
+    def _return_late(self, _call: ThreadCall, _outcome: Outcome) -> None:
         self._left_behind -= 1
+
+
+def _outcome_of(function: Callable[[], object]) -> Outcome:
+    # No method of the call: the traceback holds this frame, and the call holds the exception. In a circle, they would
+    # keep what a failed handler held until a garbage collection.
+    try:
+        return function(), None
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises belongs to whoever awaits the call
+        return None, error

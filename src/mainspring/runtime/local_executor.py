@@ -153,8 +153,7 @@ class ThreadExecutor(_InProcessExecutor):
         try:
             raise error
         finally:
-            # Its traceback holds this frame: together they would keep what the handler held until a garbage collection.
-            del call, error
+            del call, error  # the traceback holds this frame; together they would wait for a garbage collection
 
     async def _part_with(self, call: ThreadCall, job_name: str) -> None:
         if self._threads.withdraw(call):

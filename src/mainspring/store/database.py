@@ -73,32 +73,32 @@ def open_database(settings: Settings, world: World) -> Database:
     """
     url = settings.database_url
     shift = settings.database_clock_shift()
-    match url.split(":", 1)[0].split("+", 1)[0]:
+    match url.partition(":")[0].partition("+")[0]:
         case "sqlite":
-            from mainspring.store.sqlite_database import SqliteDatabase  # noqa: PLC0415 - load one database's code
+            from mainspring.store.sqlite_database import SqliteDatabase  # one database's code is loaded
 
             return SqliteDatabase(url, schema=settings.database_schema, world=world, clock_shift=shift)
         case "postgresql" | "postgres":
-            from mainspring.store.postgresql_database import PostgresqlDatabase  # noqa: PLC0415 - as above
+            from mainspring.store.postgresql_database import PostgresqlDatabase
 
             return PostgresqlDatabase(url, schema=settings.database_schema, world=world, clock_shift=shift)
         case kind:
-            msg = (
+            raise ConfigurationError(
                 f"MAINSPRING_DATABASE_URL names a database of kind {kind!r}: use `sqlite:///path/to/file.db` or "
                 "`postgresql://user@host/database`"
             )
-            raise ConfigurationError(msg)
 
 
-def unreachable(where: str, error: Exception) -> DatabaseUnreachableError:
-    """Return the error that names the database and what its driver said, without any password."""
-    said = str(error).strip().splitlines()
+def unreachable(where: str, error: BaseException) -> DatabaseUnreachableError:
+    """Return the error that names the database and what its driver said.
+
+    Args:
+        where: The database, without its password.
+        error: What the driver or SQLAlchemy raised.
+    """
+    said = str(getattr(error, "driver_exception", None) or error).strip().partition("\n")[0]
+    if not said:
+        said = "it does not answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     return DatabaseUnreachableError(
-        f"the database {where} cannot be reached: {said[0] if said else type(error).__name__}. Check that it runs and "
-        "that MAINSPRING_DATABASE_URL names it"
+        f"the database {where} cannot be reached: {said}. Check that it runs and that MAINSPRING_DATABASE_URL names it"
     )
-
-
-def shown(url: str) -> str:
-    """Return a URL without its password."""
-    return sa.make_url(url).render_as_string(hide_password=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -11,17 +13,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
-from mainspring.store.database import shown, unreachable
+from mainspring.store import partitions
+from mainspring.store.database import unreachable
 from mainspring.store.dialect import clock_shift, qualify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mainspring.world import World
 
 Result = TypeVar("Result")
 
-_RETRIED: Final = frozenset({"40001", "40P01"})
+_CONFLICTS: Final = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: what the transaction lost to is done by now, so that it is run again."""
+_CUT: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 _TRIES: Final = 5
 _STATEMENT_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 10.0
@@ -33,7 +38,7 @@ class PostgresqlDatabase:
     """A pool for the general case, and lanes for the loops.
 
     Args:
-        url: `postgresql://…`; `?pgbouncer=true` turns prepared statements off.
+        url: `postgresql://…` as libpq writes it; `?pgbouncer=true` turns prepared statements off.
         schema: Where the tables are.
         world: For the waits between tries.
         clock_shift: Seconds by which the store's clock is shifted; a test seam.
@@ -42,25 +47,24 @@ class PostgresqlDatabase:
     dialect_name = "postgresql"
 
     def __init__(self, url: str, *, schema: str, world: World, clock_shift: Callable[[], float]) -> None:
-        """Prepare the engine without connecting."""
-        parsed = sa.make_url(url)
-        query = dict(parsed.query)
-        self._pooled_by_pgbouncer = query.pop("pgbouncer", "false") == "true"
-        self._url = parsed.set(drivername="postgresql+asyncpg", query=query)
+        """Prepare without connecting."""
         self.url = url
         self.schema = schema
+        self.shown = without_password(url)
+        self._dsn, options = split_options(url)
+        self._behind_pgbouncer = options.get("pgbouncer") == "true"
         self._world = world
         self._clock_shift = clock_shift
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
         """Connect once, so that a wrong address is told at the start."""
-        self._engine = self._make_engine(pool_size=5, max_overflow=10, pool_timeout=_CONNECT_SECONDS)
+        self._engine = self._make_engine("pool", pool_size=5, max_overflow=10, pool_timeout=_CONNECT_SECONDS)
         try:
-            async with self._engine.connect() as connection:
-                await connection.execute(sa.text("select 1"))
-        except (OSError, DBAPIError, TimeoutError) as error:
-            raise unreachable(shown(self.url), error) from error
+            await self.tx(lambda connection: connection.execute(sa.text("select 1")))
+        except DatabaseUnreachableError:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Disconnect."""
@@ -70,18 +74,16 @@ class PostgresqlDatabase:
 
     async def tx(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run `work` in one transaction on a pooled connection."""
-        for attempt in range(_TRIES):
-            try:
-                async with self._pool().begin() as connection:
-                    return await self._run(connection, work)
-            except DBAPIError as error:
-                if attempt + 1 == _TRIES or sql_state(error) not in _RETRIED:
-                    raise self._translated(error) from error
-            except OSError as error:
-                raise unreachable(shown(self.url), error) from error
-            await self._world.sleep(0.01 * 2**attempt * (0.5 + self._world.random()))
-        msg = "the last try either returned or raised"
-        raise AssertionError(msg)
+        if self._engine is None:
+            msg = f"the database {self.shown} is not open"
+            raise DatabaseUnreachableError(msg)
+        engine = self._engine
+
+        async def once() -> Result:
+            async with engine.connect() as connection:
+                return await self.transact(connection, work)
+
+        return await self.persist(once)
 
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run `work` on a pooled connection."""
@@ -89,43 +91,102 @@ class PostgresqlDatabase:
 
     async def lane(self, purpose: str) -> PostgresqlLane:
         """Return a connection of the running event loop, named `purpose` in `pg_stat_activity`."""
-        settings = {"application_name": f"mainspring {purpose}"}
-        if not self._pooled_by_pgbouncer:
-            settings["idle_in_transaction_session_timeout"] = str(_LANE_IDLE_MS)
-        engine = self._make_engine(poolclass=NullPool, server_settings=settings)
-        return PostgresqlLane(self, engine)
+        idle = {"idle_in_transaction_session_timeout": str(_LANE_IDLE_MS)}
+        return PostgresqlLane(self, self._make_engine(purpose, settings=idle, poolclass=NullPool))
 
-    async def _run(self, connection: AsyncConnection, work: Callable[[sa.Connection], Result]) -> Result:
+    async def persist(self, once: Callable[[], Awaitable[Result]]) -> Result:
+        """Run a transaction again where that is right: after a conflict, a cut connection, or a missing week.
+
+        Raises:
+            DatabaseUnreachableError: The database does not answer.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return await once()
+            except _CutBeforeCommitError as error:
+                # A connection that was cut while idle is noticed at its next use; a new one finds out about the rest.
+                if attempt > 0:
+                    raise unreachable(self.shown, error.driver_error) from error.driver_error
+            except DBAPIError as error:
+                if is_disconnect(error):
+                    raise unreachable(self.shown, error) from error
+                if attempt + 1 == _TRIES or not await self._may_pass(error):
+                    raise
+                await self._world.sleep(0.01 * 2**attempt * (0.5 + self._world.random()))
+            except (OSError, sa.exc.TimeoutError, *_refusals()) as error:
+                raise unreachable(self.shown, error) from error
+        msg = "the last try either returned or raised"
+        raise AssertionError(msg)
+
+    async def transact(self, connection: AsyncConnection, work: Callable[[sa.Connection], Result]) -> Result:
+        """Run `work` in one transaction on a connection, and leave it clean or closed.
+
+        A cancelled statement may still be under way, and a server that does not answer would not answer a rollback
+        either: both connections are cut off at once, without waiting for the other side.
+        """
         clock_shift.set(self._clock_shift())
-        return await connection.run_sync(work)
-
-    def _pool(self) -> AsyncEngine:
-        if self._engine is None:
-            msg = "the database is not open"
-            raise DatabaseUnreachableError(msg)
-        return self._engine
-
-    def _make_engine(self, *, server_settings: dict[str, str] | None = None, **options: Any) -> AsyncEngine:  # noqa: ANN401
-        arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
-        if server_settings:
-            arguments["server_settings"] = server_settings
-        if self._pooled_by_pgbouncer:
-            arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-            arguments["prepared_statement_name_func"] = lambda: f"__mainspring_{self._world.new_id()}__"
+        done = False
         try:
-            engine = create_async_engine(self._url, connect_args=arguments, **options)
+            result = await connection.run_sync(work)
+            done = True
+            await connection.commit()
+        except DBAPIError as error:
+            if is_disconnect(error):
+                await cut_off(connection)
+                if not done:
+                    raise _CutBeforeCommitError(error) from error
+            else:
+                await connection.rollback()
+            raise
+        except (asyncio.CancelledError, OSError):
+            await cut_off(connection)
+            raise
+        except BaseException:
+            await connection.rollback()
+            raise
+        return result
+
+    async def _may_pass(self, error: DBAPIError) -> bool:
+        """Whether the same transaction may succeed now; makes the week of history that it has missed."""
+        if partitions.is_missing_partition(error):
+            await self.tx(partitions.ensure_ahead)
+            return True
+        return sql_state(error) in _CONFLICTS
+
+    def _make_engine(self, purpose: str, *, settings: dict[str, str] | None = None, **options: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
+        try:
+            import asyncpg
         except ModuleNotFoundError as error:
             msg = "PostgreSQL needs the driver asyncpg: install `mainspring[postgres]`"
             raise ConfigurationError(msg) from error
+        arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
+        adapter: dict[str, Any] = {}
+        if self._behind_pgbouncer:
+            arguments["statement_cache_size"] = 0
+            adapter["prepared_statement_cache_size"] = 0
+            adapter["prepared_statement_name_func"] = lambda: f"__mainspring_{self._world.new_id()}__"
+        else:
+            # Compiling a plan costs more than any of our statements.
+            named = {"application_name": f"mainspring {purpose}", "jit": "off"}
+            arguments["server_settings"] = named | (settings or {})
+
+        async def connect() -> object:
+            connection: object = await asyncpg.connect(self._dsn, **arguments)  # pyright: ignore[reportUnknownMemberType]
+            return connection
+
+        def adapted() -> Any:  # noqa: ANN401 - SQLAlchemy's adapter of the driver
+            return engine.dialect.loaded_dbapi.connect(async_creator_fn=connect, **adapter)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+        # Claims count under a lock in a second statement, which must see what was committed before it.
+        engine = create_async_engine(
+            "postgresql+asyncpg://", creator=adapted, isolation_level="READ COMMITTED", **options
+        )
         qualify(engine.sync_engine, self.schema)
         return engine
 
-    def _translated(self, error: DBAPIError) -> Exception:
-        return unreachable(shown(self.url), error) if is_disconnect(error) else error
-
 
 class PostgresqlLane:
-    """One connection that reconnects by itself at the next use after it broke."""
+    """One connection, held for life by one loop, that is replaced at the next use after it broke."""
 
     def __init__(self, database: PostgresqlDatabase, engine: AsyncEngine) -> None:
         """Connect at the first use."""
@@ -135,40 +196,73 @@ class PostgresqlLane:
         self._in_use = asyncio.Lock()
 
     async def tx(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run `work` in one transaction; a broken connection is told at once, and replaced at the next call."""
+        """Run `work` in one transaction."""
+
+        async def once() -> Result:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._engine.connect()
+            return await self._database.transact(self._connection, work)
+
         async with self._in_use:
-            try:
-                if self._connection is None:
-                    self._connection = await self._engine.connect()
-                async with self._connection.begin():
-                    return await self._database._run(self._connection, work)  # noqa: SLF001 - its own lane
-            except (OSError, DBAPIError, TimeoutError) as error:
-                if isinstance(error, DBAPIError) and not is_disconnect(error):
-                    raise
-                await self._abandon()
-                raise unreachable(shown(self._database.url), error) from error
-            except asyncio.CancelledError:
-                # The cancelled statement may still be under way on this connection.
-                await self._abandon()
-                raise
+            return await self._database.persist(once)
 
     async def close(self) -> None:
         """Disconnect."""
-        await self._abandon()
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
         await self._engine.dispose()
 
-    async def _abandon(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.invalidate()
-            await connection.close()
+
+class _CutBeforeCommitError(Exception):
+    """The connection was cut before anything was committed: the transaction may run again."""
+
+    def __init__(self, driver_error: DBAPIError) -> None:
+        super().__init__()
+        self.driver_error = driver_error
+
+
+async def cut_off(connection: AsyncConnection) -> None:
+    """Close a connection without a word to the server."""
+    if not connection.closed and not connection.invalidated:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver.terminate()
+        await connection.invalidate()
+    with suppress(DBAPIError):
+        await connection.close()
+
+
+def split_options(url: str) -> tuple[str, dict[str, str]]:
+    """Return the address for the driver, and those options of the URL that are ours."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    ours = {name: value for name, value in query if name == "pgbouncer"}
+    theirs = [(name, value) for name, value in query if name not in ours]
+    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(theirs))), ours
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown."""
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    place = f"{user.partition(':')[0]}@{hosts}" if user else hosts
+    query = [(name, value) for name, value in parse_qsl(parts.query) if "pass" not in name]
+    return urlunsplit(parts._replace(netloc=place, query=urlencode(query, safe="/")))
 
 
 def sql_state(error: DBAPIError) -> str:
     """Return the five characters by which PostgreSQL names an error, or nothing."""
-    return str(getattr(error.orig, "sqlstate", "") or "")
+    return str(getattr(error.orig, "sqlstate", None) or "")
 
 
 def is_disconnect(error: DBAPIError) -> bool:
-    """Whether the connection is gone, or the server is shutting down or refusing connections."""
-    return error.connection_invalidated or sql_state(error)[:2] in {"08", "57", "53"}
+    """Whether the connection is gone, or the server is shutting down, out of room, or refusing connections."""
+    state = sql_state(error)
+    return error.connection_invalidated or state in _CUT or state[:2] in {"08", "53"}
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what the driver itself raises when the server refuses a connection."""
+    import asyncpg
+
+    return asyncpg.PostgresError, asyncpg.InterfaceError

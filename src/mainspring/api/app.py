@@ -1,0 +1,78 @@
+"""The HTTP application: routes, the frame around them, and the document that describes them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from mainspring import __version__
+from mainspring.api import api_v1_exports, docs, health, problems, v1_jobs
+from mainspring.api.deps import Services
+from mainspring.api.frame import RequestFrame
+from mainspring.app import Mainspring
+from mainspring.runtime.node import Node
+from mainspring.security.secret_key import LOOPBACK, is_loopback, secret_key_in_force
+
+_ROUTERS = (v1_jobs.router, api_v1_exports.router, health.router, docs.router)
+
+
+def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = None) -> FastAPI:
+    """Return the HTTP application of a `Mainspring`.
+
+    Its lifespan opens the store unless `app.connected()` or `app.running()` has done so. Whoever stops the server
+    sets `api.state.draining` first, so that `/readyz` says no.
+
+    Args:
+        app: The application whose jobs are served.
+        host: The address it will be bound to; it decides what is open without a token, and whether the secret key may
+            be one that mainspring has made itself.
+        node: The node of this process, for `/healthz`.
+
+    Raises:
+        ConfigurationError: There is no secret key, and there has to be one.
+
+    Example:
+        >>> api = create_api(app)  # doctest: +SKIP
+        >>> uvicorn.run(api, port=7007)  # doctest: +SKIP
+    """
+    key = secret_key_in_force(app.settings, app.world, host=host)
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncGenerator[None]:
+        async with app.connected():
+            api.state.services = Services.of(app, key)
+            yield
+
+    api = FastAPI(
+        title="mainspring",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's page loads its scripts from a foreign host; ours is in docs.py
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    api.state.node, api.state.draining, api.state.is_loopback = node, False, is_loopback(host)
+    problems.install(api)
+    for router in _ROUTERS:
+        api.include_router(router)
+    api.add_middleware(RequestFrame, world=app.world)
+    api.openapi = lambda: api.openapi_schema or _describe(api)
+    return api
+
+
+def _describe(api: FastAPI) -> dict[str, Any]:
+    """Make the OpenAPI document once: FastAPI's, with the media type that errors have."""
+    document = get_openapi(title=api.title, version=api.version, routes=api.routes)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= HTTPStatus.BAD_REQUEST and "content" in answer:
+                    answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+    api.openapi_schema = document
+    return document

@@ -1,0 +1,193 @@
+"""`/v1/jobs`: the jobs of an organization, on demand (on-demand document)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+
+from mainspring.api.deps import CurrentServices, Services, actor_who_may, body_schema, json_body
+from mainspring.api.problems import documented
+from mainspring.api.responses import json_response
+from mainspring.api.v1_jobs_bodies import (
+    CreateJob,
+    JobCreated,
+    JobPage,
+    JobStatus,
+    JobView,
+    Message,
+    ShownStatus,
+    job_json,
+    status_json,
+    statuses_shown_as,
+)
+from mainspring.control.options import EnqueueOptions
+from mainspring.domain.access import Actor, Permission
+from mainspring.domain.execution import Execution, Status, Trigger
+from mainspring.errors import ExecutionNotFoundError
+from mainspring.store import execution_pages
+from mainspring.store.execution_pages import MOST_COUNTED, Page, Wanted
+
+router = APIRouter(prefix="/v1/jobs", tags=["On-demand jobs"])
+
+MAX_PAGE_SIZE: Final = 100
+_YOUNG: Final = timedelta(seconds=10)
+_ADVICE: Final = {Status.QUEUED: 10, Status.RETRYING: 10, Status.RUNNING: 5}
+_ADVICE_WHILE_YOUNG: Final = 2
+
+Creator = Annotated[Actor, Depends(actor_who_may(Permission.CREATE_JOBS, "execution.create"))]
+Viewer = Annotated[Actor, Depends(actor_who_may(Permission.VIEW_JOBS, "execution.view"))]
+Canceller = Annotated[Actor, Depends(actor_who_may(Permission.CANCEL_JOBS, "execution.cancel"))]
+Retrier = Annotated[Actor, Depends(actor_who_may(Permission.RETRY_JOBS, "execution.retry"))]
+JobId = Annotated[str, Path(description="The id that the creation answered.", json_schema_extra={"format": "uuid"})]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Sending a request again with the same key returns the job that the first one created.",
+    ),
+]
+PageNumber = Annotated[int, Query(ge=1, le=MOST_COUNTED)]
+PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=MAX_PAGE_SIZE)]
+
+
+def polling_advice(execution: Execution, now: datetime) -> int | None:
+    """Return after how many seconds to ask again; None when there is nothing more to learn (contract §7)."""
+    if execution.status.is_final:
+        return None
+    if now - execution.created_at < _YOUNG:
+        return _ADVICE_WHILE_YOUNG
+    return _ADVICE[execution.status]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_class=Response,
+    responses={201: {"model": JobCreated}, **documented(400, 409, 413, 422)},
+    openapi_extra=body_schema(CreateJob),
+)
+async def create_job(
+    services: CurrentServices,
+    actor: Creator,
+    body: Annotated[CreateJob, Depends(json_body(CreateJob))],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create a job. When this answers, the job survives any crash."""
+    options: EnqueueOptions = {"priority": body.priority, "depends_on": body.depends_on}
+    if body.max_retries is not None:
+        options["max_retries"] = body.max_retries
+    if body.scheduled_at is not None:
+        options["run_at"] = body.scheduled_at
+    if body.queue is not None:
+        options["queue"] = body.queue
+    if body.unique_key is not None:
+        options["unique_key"] = body.unique_key
+    if idempotency_key is not None:
+        options["idempotency_key"] = idempotency_key
+    [job_id] = await services.commands.enqueue(
+        body.job_type, [body.payload], actor=actor, trigger=Trigger.API, **options
+    )
+    return json_response(
+        {"jobId": str(job_id), "message": "Job created successfully"},
+        status=201,
+        headers={"Location": f"{router.prefix}/{job_id}", "Retry-After": str(_ADVICE_WHILE_YOUNG)},
+    )
+
+
+@router.get("", response_class=Response, responses={200: {"model": JobPage}, **documented(422)})
+async def list_jobs(
+    *,
+    request: Request,
+    services: CurrentServices,
+    actor: Viewer,
+    page: PageNumber = 1,
+    page_size: PageSize = 25,
+    status: ShownStatus | None = None,
+    job_type: Annotated[str | None, Query(alias="jobType", max_length=200)] = None,
+    organization_id: Annotated[
+        str | None, Query(alias="organizationId", max_length=200, description="For platform staff, who see all.")
+    ] = None,
+    cursor: Annotated[
+        UUID | None, Query(description="From the `Link` of the page before; `page` then counts on.")
+    ] = None,
+) -> Response:
+    """List the jobs that you see, the newest first; `Link: rel="next"` leads on, however deep."""
+    wanted = Wanted(
+        statuses=None if status is None else statuses_shown_as(status),
+        job_name=job_type,
+        organization_id=organization_id,
+        before=cursor,
+    )
+    skip = 0 if cursor is not None else (page - 1) * page_size
+    found = await services.database.read(
+        lambda connection: execution_pages.page(connection, actor.scope, wanted, skip=skip, size=page_size)
+    )
+    headers = {"Total-Count-Capped": "true"} if found.is_capped else {}
+    if found.has_more and found.executions:
+        headers["Link"] = _next_link(request, found, page)
+    body = {
+        "jobs": [job_json(execution, sensitive=_sensitive(services, execution)) for execution in found.executions],
+        "total": found.total,
+        "page": page,
+        "pageSize": page_size,
+        "totalPages": -(-found.total // page_size),
+    }
+    return json_response(body, headers=headers)
+
+
+@router.get("/{job_id}", response_class=Response, responses={200: {"model": JobView}, **documented(404)})
+async def get_job(services: CurrentServices, actor: Viewer, job_id: JobId) -> Response:
+    """Return a job."""
+    execution = await _visible(services, actor, job_id)
+    return json_response(job_json(execution, sensitive=_sensitive(services, execution)))
+
+
+@router.get("/{job_id}/status", response_class=Response, responses={200: {"model": JobStatus}, **documented(404)})
+async def get_job_status(services: CurrentServices, actor: Viewer, job_id: JobId) -> Response:
+    """Return a job, how far it is, and what can be done with it; `Retry-After` says when to ask again."""
+    execution = await _visible(services, actor, job_id)
+    advice = polling_advice(execution, services.app.world.now())
+    headers = {} if advice is None else {"Retry-After": str(advice)}
+    return json_response(status_json(execution, sensitive=_sensitive(services, execution)), headers=headers)
+
+
+@router.post("/{job_id}/cancel", response_class=Response, responses={200: {"model": Message}, **documented(404, 409)})
+async def cancel_job(services: CurrentServices, actor: Canceller, job_id: JobId) -> Response:
+    """Cancel a job: at once where it waits, within ten seconds where it runs."""
+    execution = await _visible(services, actor, job_id)
+    await services.commands.cancel(actor, execution.id)
+    return json_response({"message": "Job cancelled successfully"})
+
+
+@router.post("/{job_id}/retry", response_class=Response, responses={200: {"model": Message}, **documented(404, 409)})
+async def retry_job(services: CurrentServices, actor: Retrier, job_id: JobId) -> Response:
+    """Run a failed job again, under its id."""
+    execution = await _visible(services, actor, job_id)
+    await services.commands.retry(actor, execution.id)
+    return json_response({"message": "Job retry initiated successfully"})
+
+
+async def _visible(services: Services, actor: Actor, job_id: str) -> Execution:
+    """Return the execution of that id, if the actor sees it here: runs of the platform have no organization."""
+    try:
+        execution = await services.commands.get(actor.scope, UUID(job_id))
+    except ValueError:
+        raise ExecutionNotFoundError(f"{job_id!r} is no id") from None
+    if execution.organization_id is None:
+        raise ExecutionNotFoundError(f"execution {job_id} is a run of the platform")
+    return execution
+
+
+def _sensitive(services: Services, execution: Execution) -> tuple[str, ...]:
+    registry = services.app.registry
+    return registry.get(execution.job_name).definition.sensitive if execution.job_name in registry else ()
+
+
+def _next_link(request: Request, found: Page, page: int) -> str:
+    kept = {name: value for name, value in request.query_params.items() if name not in {"cursor", "page"}}
+    query = urlencode({**kept, "page": page + 1, "cursor": found.executions[-1].id})
+    return f'<{router.prefix}?{query}>; rel="next"'
