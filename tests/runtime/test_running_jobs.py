@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mainspring import JobContext, Mainspring, Retry, SkipExecution, provided
+from mainspring import (
+    Job,
+    JobConfig,
+    JobContext,
+    JobResult,
+    JobRunnable,
+    Mainspring,
+    Retry,
+    SkipExecution,
+    provided,
+)
 from mainspring.domain.execution import Status
 from mainspring.errors import (
     ExecutionFailedError,
@@ -296,3 +306,60 @@ async def test_jobs_that_this_node_does_not_know_are_left_alone(make_app: MakeAp
         async with app.running():
             await (await ours.enqueue()).wait(timeout=SOON)
             assert (await foreign.fetch()).status is Status.QUEUED
+
+
+async def test_objects_of_all_three_documents_can_be_registered(make_app: MakeApp) -> None:
+    app = make_app()
+
+    class Platform:
+        """Looks after the platform."""
+
+        config = JobConfig("platform-job", schedule_interval_ms=60_000)
+
+        async def execute(self) -> JobResult:
+            return JobResult(message_code="MY_JOB_COMPLETED", summary="Processed 42 items")
+
+    class Scheduled:
+        name = "weekly-digest"
+        displayName = "Weekly digest"  # noqa: N815 - the spelling of the scheduler document
+        description = "Sends the digest."
+        cronExpression = "0 9 * * MON"  # noqa: N815 - the same
+        jobType = "email"  # noqa: N815 - the same
+
+        async def execute(self, context: JobContext[None]) -> JobResult:
+            return JobResult.items(succeeded=3)
+
+    class Runnable(JobRunnable[int]):
+        name = "pregenerate-configs"
+
+        async def run(self) -> Job[int]:
+            return await Job.run("pregenerate-configs", lambda: 7)
+
+    for job in (Platform(), Scheduled(), Runnable()):
+        app.register(job)
+    described = app.registry.get("weekly-digest").definition
+    assert (described.display_name, described.job_type) == ("Weekly digest", "email")
+    assert app.registry.get("platform-job").definition.description == "Looks after the platform."
+    async with app.running():
+        platform = await app.enqueue("platform-job")
+        await platform.wait(timeout=SOON)
+        found = await platform.fetch()
+        assert (found.message_code, found.summary) == ("MY_JOB_COMPLETED", "Processed 42 items")
+        assert (await (await app.enqueue("weekly-digest")).wait(timeout=SOON)).items_succeeded == 3
+        assert await (await app.enqueue("pregenerate-configs")).wait(timeout=SOON) == 7
+
+
+async def test_the_manager_registers_runs_and_tells_the_history(make_app: MakeApp) -> None:
+    app = make_app()
+    app.manager.register("nightly", "reports", "0 2 * * *", lambda: 5)
+    async with app.running():
+        execution = await app.manager.execute("nightly", timeout=SOON)
+        triggered = await app.manager.trigger("nightly", user_id="ada")
+        commands, actor = app.commands_and_actor()
+        await commands.wait(actor.scope, triggered, timeout=SOON)
+        page = await app.manager.history("nightly", page_size=1)
+        state = await app.manager.status("nightly")
+    assert execution.result == 5
+    assert (page.total, [found.id for found in page.executions]) == (2, [triggered])
+    assert page.executions[0].trigger == "admin"
+    assert (state.running, state.last and state.last.id) == (False, triggered)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Progress, Status
 from mainspring.domain.job import JobDefinition
@@ -14,7 +15,6 @@ from mainspring.domain.schedule import Cron
 from mainspring.errors import IntegrityError, SchemaMismatchError, StoreError
 from mainspring.jobs.registry import JobRegistry
 from mainspring.store import claims, copy, definitions, enqueues, journal, locks, partitions, schema
-from mainspring.store.copy import CopyProgress
 from mainspring.store.dialect import store_now
 from mainspring.store.postgresql_database import PostgresqlDatabase
 from mainspring.store.sqlite_database import SqliteDatabase
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from mainspring.store.copy import CopyProgress
     from mainspring.store.database import Database
     from tests.store.conftest import Lab, StoreClock
 
@@ -182,12 +183,12 @@ async def test_a_source_that_changes_meanwhile_leaves_the_target_empty(
     lab: Lab, target: Database, clock: StoreClock
 ) -> None:
     await fill(lab, clock)
-    loop_safe = lab.new()
+    late = lab.new()
     source = lab.database
 
     def write_to_the_source(progress: CopyProgress) -> None:
         if progress.table == nodes.name:
-            sa.util.await_only(source.tx(lambda connection: enqueues.insert(connection, [loop_safe])))
+            await_only(source.tx(lambda connection: enqueues.insert(connection, [late])))
 
     with pytest.raises(IntegrityError, match="executions_live has 7 rows in the source and 6 arrived"):
         await copy.copy(source, target, write_to_the_source)

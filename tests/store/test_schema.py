@@ -156,6 +156,18 @@ async def test_an_upgrade_of_a_current_database_changes_nothing(open_database: O
     assert await names_in(database) == before
 
 
+async def test_a_store_in_memory_is_made_in_a_simulated_world(clock: StoreClock) -> None:
+    world = RealWorld()
+    world.simulated = True
+    database = SqliteDatabase("sqlite://", schema="mainspring", world=world, clock_shift=clock)
+    await database.open()
+    await schema.upgrade(database)
+    (await schema.check(database)).require_current()
+    await enqueue(database)
+    assert await count_live(database) == 1
+    await database.close()
+
+
 async def test_every_revision_goes_back_and_forward_again(open_database: Open) -> None:
     database = await open_database()
     whole = await names_in(database)

@@ -15,13 +15,13 @@ from mainspring.api.problems import documented
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Execution, Status
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.reports.storage import DOWNLOAD_PATH, ExportNotFoundError, ExportStorage, download_url
+from mainspring.reports.storage import DOWNLOAD_PATH, ExportNotFoundError, download_url
 
 router = APIRouter(prefix=DOWNLOAD_PATH, tags=["On-demand jobs"])
 
 _ID_LENGTH: Final = 36
 Exporter = Annotated[Actor, Depends(actor_who_may(Permission.EXPORT_REPORTS, "export.download"))]
-FileName = Annotated[str, Path(max_length=300, description="The last part of the result's `downloadUrl`.")]
+FileName = Annotated[str, Path(description="The last part of the result's `downloadUrl`.")]
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/octet-stream": {}}, "description": "The file."},
     206: {"content": {"application/octet-stream": {}}, "description": "The part that `Range` asks for."},
@@ -32,15 +32,14 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 @router.get(
     "/{file}",
     response_class=FileResponse,
-    responses={**_ANSWERS, **documented(400, 404)},
+    responses={**_ANSWERS, **documented(400, 404, 422)},
 )
 async def download_export(services: CurrentServices, actor: Exporter, file: FileName) -> FileResponse:
     """Download a file that one of your exports has made."""
     execution = await _own_export(services, actor, file)
     if execution is None:
         raise ExportNotFoundError(f"{actor.subject!r} has made no export {file!r}")
-    storage = ExportStorage(services.app.settings.export_dir)
-    path = await run_in_threadpool(storage.path_of, file)
+    path = await run_in_threadpool(services.app.exports.path_of, file)
     media_type = mimetypes.guess_type(file)[0] or "application/octet-stream"
     return FileResponse(path, media_type=media_type, filename=file)
 

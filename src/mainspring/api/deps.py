@@ -154,11 +154,15 @@ def json_body(model: type[Body]) -> Callable[[Request, Actor], Awaitable[Body]]:
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)[:_MAX_FAULTS]
             raise InvalidRequestError([
-                Fault(".".join(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, "))
+                Fault(".".join(str(part) for part in problem["loc"]), _said(problem["type"], problem["msg"]))
                 for problem in problems
             ]) from error  # fmt: skip
 
     return read
+
+
+def _said(kind: str, message: str) -> str:
+    return "there is no such field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -139,14 +139,14 @@ async def list_jobs(
     return json_response(body, headers=headers)
 
 
-@router.get("/{job_id}", response_class=Response, responses={200: {"model": JobView}, **documented(404)})
+@router.get("/{job_id}", response_class=Response, responses={200: {"model": JobView}, **documented(404, 422)})
 async def get_job(services: CurrentServices, actor: Viewer, job_id: JobId) -> Response:
     """Return a job."""
     execution = await _visible(services, actor, job_id)
     return json_response(job_json(execution, sensitive=_sensitive(services, execution)))
 
 
-@router.get("/{job_id}/status", response_class=Response, responses={200: {"model": JobStatus}, **documented(404)})
+@router.get("/{job_id}/status", response_class=Response, responses={200: {"model": JobStatus}, **documented(404, 422)})
 async def get_job_status(services: CurrentServices, actor: Viewer, job_id: JobId) -> Response:
     """Return a job, how far it is, and what can be done with it; `Retry-After` says when to ask again."""
     execution = await _visible(services, actor, job_id)
@@ -155,7 +155,9 @@ async def get_job_status(services: CurrentServices, actor: Viewer, job_id: JobId
     return json_response(status_json(execution, sensitive=_sensitive(services, execution)), headers=headers)
 
 
-@router.post("/{job_id}/cancel", response_class=Response, responses={200: {"model": Message}, **documented(404, 409)})
+@router.post(
+    "/{job_id}/cancel", response_class=Response, responses={200: {"model": Message}, **documented(404, 409, 422)}
+)
 async def cancel_job(services: CurrentServices, actor: Canceller, job_id: JobId) -> Response:
     """Cancel a job: at once where it waits, within ten seconds where it runs."""
     execution = await _visible(services, actor, job_id)
@@ -163,7 +165,9 @@ async def cancel_job(services: CurrentServices, actor: Canceller, job_id: JobId)
     return json_response({"message": "Job cancelled successfully"})
 
 
-@router.post("/{job_id}/retry", response_class=Response, responses={200: {"model": Message}, **documented(404, 409)})
+@router.post(
+    "/{job_id}/retry", response_class=Response, responses={200: {"model": Message}, **documented(404, 409, 422)}
+)
 async def retry_job(services: CurrentServices, actor: Retrier, job_id: JobId) -> Response:
     """Run a failed job again, under its id."""
     execution = await _visible(services, actor, job_id)

@@ -93,6 +93,7 @@ def export_report(*, reports: ReportRegistry, storage: ExportStorage, world: Wor
 def _enter(ctx: JobContext[dict[str, Any]], number: int) -> None:
     label, percent = STEPS[number - 1]
     ctx.step(number, of=len(STEPS), label=label, percent=percent)
+    ctx.log(f"step {number} of {len(STEPS)}: {label}", step=number)
 
 
 def _checked(ctx: JobContext[dict[str, Any]], payload: object, reports: ReportRegistry) -> ExportRequest:

@@ -14,7 +14,9 @@ from mainspring.errors import DefinitionError, JobNotFoundError
 from mainspring.jobs.handler import Handler, bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from mainspring.jobs.harness import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,14 @@ class JobRegistry:
         return job
 
     def add_object(self, job: object) -> RegisteredJob:
-        """Register an object with `config` and `execute`, or with the attributes of the scheduler document."""
-        execute = getattr(job, "execute", None)
+        """Register an object with `config` or a `name`, and with `execute`, or `run` of a `JobRunnable`.
+
+        Raises:
+            DefinitionError: It has neither method, no name, or a name that is taken.
+        """
+        execute = getattr(job, "execute", None) or _unwrapped(getattr(job, "run", None))
         if not callable(execute):
-            msg = f"{type(job).__name__} cannot be registered: it has no `execute` method"
+            msg = f"{type(job).__name__} cannot be registered: it has neither an `execute` nor a `run` method"
             raise DefinitionError(msg)
         return self.add(_definition_of(job), execute, is_object=isinstance(getattr(job, "config", None), JobConfig))
 
@@ -137,6 +143,17 @@ def _definition_of(job: object) -> JobDefinition:
         schedule=Cron(expression) if isinstance(expression, str) else None,
         enabled=bool(getattr(job, "enabled", True)),
     )
+
+
+def _unwrapped(run: Callable[[], Awaitable[Job[Any]]] | None) -> Callable[[], Awaitable[object]] | None:
+    """Return a handler that unwraps what a `JobRunnable` returns, so that its failure is the execution's."""
+    if run is None:
+        return None
+
+    async def unwrapped() -> object:
+        return (await run()).unwrap()
+
+    return unwrapped
 
 
 def _attribute(job: object, name: str) -> object:

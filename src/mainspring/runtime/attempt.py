@@ -106,7 +106,7 @@ class Attempt:
             self.stop_reason = reason
         self.context.stop()
         if self.task is not None:
-            self.task.cancel()
+            self.task.cancel(reason.value)
 
 
 def prepare(claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink, node: str) -> Attempt:
@@ -147,7 +147,12 @@ async def carry_out(
 
     async def handler() -> object:
         executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)
-        returned = await executor.execute(attempt.job, attempt.context)
+        try:
+            returned = await executor.execute(attempt.job, attempt.context)
+        except asyncio.CancelledError:
+            if attempt.stop_reason is not StopReason.TIMEOUT:
+                raise
+            raise JobTimeoutError(_timed_out(attempt)) from None
         if isinstance(returned, JobResult) and not returned.success:
             raise ReportedFailureError(returned)
         return returned
@@ -204,9 +209,12 @@ def _outcome(attempt: Attempt, run: JobRun[object]) -> Outcome:
 
 def _failure(attempt: Attempt, run: JobRun[object], outcome: Outcome) -> Failure | None:
     if outcome is Outcome.TIMED_OUT:
-        timeout = attempt.job.definition.timeout
-        return failure_of(JobTimeoutError(f"job {run.name!r} ran longer than its timeout of {timeout}"))
+        return failure_of(JobTimeoutError(_timed_out(attempt)))
     return run.failure
+
+
+def _timed_out(attempt: Attempt) -> str:
+    return f"job {attempt.claimed.job_name!r} ran longer than its timeout of {attempt.timeout}"
 
 
 def _release(attempt: Attempt, outcome: Outcome, ending: Ending, failure: Failure | None) -> Release:

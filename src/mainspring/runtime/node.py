@@ -138,6 +138,11 @@ class Node:
             await lane.close()
         self._threads.close()
 
+    def hand_back(self) -> None:
+        """Tell running work to stop now, whatever grace it was given; it goes back as interrupted."""
+        if self._worker is not None:
+            self._worker.hand_back()
+
     async def _enter(self) -> None:
         entry = cluster.NodeEntry(
             id=self._id,

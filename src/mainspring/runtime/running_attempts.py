@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.failure import failure_of
 from mainspring.jobs.job_run import JobRun
 from mainspring.runtime.attempt import StopReason, carry_out, ending_of
 from mainspring.runtime.loop import Turn
@@ -151,9 +150,7 @@ class RunningAttempts:
     def _give_up(self, attempt: Attempt, error: BaseException) -> None:
         """Hand over an attempt whose handler says nothing, or nothing more."""
         run: JobRun[object] = JobRun(attempt.identity, announced=True)
-        now = self._world.now()
-        run.start(now)
-        run.fail(error, failure_of(error), now, 0.0)
+        self._harness.give_up(run, error)
         self._hand_over(attempt, ending_of(attempt, run, chance=self._world.random()))
 
     def _hand_over(self, attempt: Attempt, end: Finish | Release | None) -> None:

@@ -172,6 +172,10 @@ class Worker:
         self._acknowledgements.give_up()
         self._running.lose_all()
 
+    def hand_back(self) -> None:
+        """Tell all that runs to stop now; its executions go back as interrupted."""
+        self._running.stop_all(StopReason.INTERRUPT)
+
     async def stop(self, grace: float) -> None:
         """Claim no more, give running attempts `grace` seconds, hand the rest back as interrupted.
 

@@ -119,22 +119,23 @@ def _key_beside(database: Path, world: World) -> bytes:
 
 def _make(path: Path, world: World) -> None:
     """Make the key file; of several processes that try at once one wins, and none ever sees half a key."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{world.token()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
             file.write(world.token())
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             path.hardlink_to(unfinished)
-            _logger.info(
+            _logger.warning(
                 "made a secret key in %s: keep it with the database, or set MAINSPRING_SECRET_KEY yourself", path
             )
     except OSError as error:
         raise _missing(f"a key cannot be made in {path} ({error.strerror})") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def _read(path: Path) -> bytes:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import sqlalchemy as sa
-
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import sqlalchemy as sa
 
     from mainspring.settings import Settings
     from mainspring.world import World

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
 from mainspring.store import partitions
+from mainspring.store.address import split_options, without_password
 from mainspring.store.database import unreachable
 from mainspring.store.dialect import clock_shift, qualify
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 Result = TypeVar("Result")
+_logger = logging.getLogger(__name__)
 
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: what the transaction lost to is done by now, so that it is run again."""
@@ -113,7 +117,7 @@ class PostgresqlDatabase:
                 if attempt + 1 == _TRIES or not await self._may_pass(error):
                     raise
                 await self._world.sleep(0.01 * 2**attempt * (0.5 + self._world.random()))
-            except (OSError, sa.exc.TimeoutError, *_refusals()) as error:
+            except (OSError, PoolTimeoutError, *_refusals()) as error:
                 raise unreachable(self.shown, error) from error
         msg = "the last try either returned or raised"
         raise AssertionError(msg)
@@ -149,16 +153,12 @@ class PostgresqlDatabase:
     async def _may_pass(self, error: DBAPIError) -> bool:
         """Whether the same transaction may succeed now; makes the week of history that it has missed."""
         if partitions.is_missing_partition(error):
-            await self.tx(partitions.ensure_ahead)
+            made = await self.tx(partitions.ensure_ahead)
+            _logger.warning("history had no room for the present week: %d weeks were made, ahead of maintenance", made)
             return True
         return sql_state(error) in _CONFLICTS
 
     def _make_engine(self, purpose: str, *, settings: dict[str, str] | None = None, **options: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
-        try:
-            import asyncpg
-        except ModuleNotFoundError as error:
-            msg = "PostgreSQL needs the driver asyncpg: install `mainspring[postgres]`"
-            raise ConfigurationError(msg) from error
         arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
         adapter: dict[str, Any] = {}
         if self._behind_pgbouncer:
@@ -170,9 +170,10 @@ class PostgresqlDatabase:
             named = {"application_name": f"mainspring {purpose}", "jit": "off"}
             arguments["server_settings"] = named | (settings or {})
 
+        driver = _driver()
+
         async def connect() -> object:
-            connection: object = await asyncpg.connect(self._dsn, **arguments)  # pyright: ignore[reportUnknownMemberType]
-            return connection
+            return await driver.connect(self._dsn, **arguments)
 
         def adapted() -> Any:  # noqa: ANN401 - SQLAlchemy's adapter of the driver
             return engine.dialect.loaded_dbapi.connect(async_creator_fn=connect, **adapter)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -232,24 +233,6 @@ async def cut_off(connection: AsyncConnection) -> None:
         await connection.close()
 
 
-def split_options(url: str) -> tuple[str, dict[str, str]]:
-    """Return the address for the driver, and those options of the URL that are ours."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    ours = {name: value for name, value in query if name == "pgbouncer"}
-    theirs = [(name, value) for name, value in query if name not in ours]
-    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(theirs))), ours
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown."""
-    parts = urlsplit(url)
-    user, _, hosts = parts.netloc.rpartition("@")
-    place = f"{user.partition(':')[0]}@{hosts}" if user else hosts
-    query = [(name, value) for name, value in parse_qsl(parts.query) if "pass" not in name]
-    return urlunsplit(parts._replace(netloc=place, query=urlencode(query, safe="/")))
-
-
 def sql_state(error: DBAPIError) -> str:
     """Return the five characters by which PostgreSQL names an error, or nothing."""
     return str(getattr(error.orig, "sqlstate", None) or "")
@@ -263,6 +246,12 @@ def is_disconnect(error: DBAPIError) -> bool:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """Return what the driver itself raises when the server refuses a connection."""
-    import asyncpg
+    return _driver().PostgresError, _driver().InterfaceError
 
-    return asyncpg.PostgresError, asyncpg.InterfaceError
+
+def _driver() -> Any:  # noqa: ANN401 - it has no types
+    try:
+        return import_module("asyncpg")
+    except ModuleNotFoundError as error:
+        msg = "PostgreSQL needs the driver asyncpg: install `mainspring[postgres]`"
+        raise ConfigurationError(msg) from error

@@ -163,12 +163,12 @@ async def _migrate(database: Database, work: Callable[[sa.Connection, str], None
 
 
 def _upgrade(connection: sa.Connection, schema: str) -> None:
-    from alembic import command  # loads the migration tool only where something has to be migrated
-
     state = _state(connection, schema)
     if state.status in {SchemaStatus.NEWER, SchemaStatus.FOREIGN}:
         raise SchemaMismatchError(state.description)
     if state.status is not SchemaStatus.CURRENT:
+        from alembic import command  # a start with nothing to migrate does not load it
+
         _create_schema(connection, schema)
         command.upgrade(_configuration(connection, schema), "head")
     partitions.ensure_ahead(connection)

@@ -21,7 +21,7 @@ _SEEN: Final = (
     "in_organization", "limit_key", "in_limit", "limit_max", "status", "outcome",
 )  # fmt: skip
 _LIVE: Final = """
-insert into temp.witnessed (execution_id, event, stage, retrying, fence, attempt, retry_count, lost_count,
+insert into witnessed (execution_id, event, stage, retrying, fence, attempt, retry_count, lost_count,
     organization_id, in_organization, limit_key, in_limit, limit_max)
 values (new.id, '{event}', new.stage, new.retrying, new.fence, new.attempt, new.retry_count, new.lost_count,
     new.organization_id,
@@ -43,12 +43,12 @@ _TRIGGERS: Final = (
     + _LIVE.replace("{event}", "changed")
     + " end",
     "create temp trigger witness_left after delete on {live} begin "
-    "insert into temp.witnessed (execution_id, event) values (old.id, 'left'); end",
-    "create temp trigger witness_ended after insert on {history} begin insert into temp.witnessed "
+    "insert into witnessed (execution_id, event) values (old.id, 'left'); end",
+    "create temp trigger witness_ended after insert on {history} begin insert into witnessed "
     "(execution_id, event, status, outcome, fence, attempt, retry_count, lost_count) values "
     "(new.id, 'ended', new.status, new.outcome, new.fence, new.attempt, new.retry_count, new.lost_count); end",
     "create temp trigger witness_reopened after delete on {history} begin "
-    "insert into temp.witnessed (execution_id, event, status) values (old.id, 'reopened', old.status); end",
+    "insert into witnessed (execution_id, event, status) values (old.id, 'reopened', old.status); end",
 )
 
 

@@ -48,7 +48,6 @@ class SimulatedWorld:
         self._on_task_error = on_task_error
         self._tasks: dict[asyncio.Task[object], None] = {}  # a set would not keep their order
         self.dead = False
-        self.died = asyncio.Event()
         self.clock_shift = 0.0
 
     @property
@@ -60,7 +59,6 @@ class SimulatedWorld:
         """End the process without any clean-up: its tasks are cancelled, and all that they do then fails."""
         if not self.dead:
             self.dead = True
-            self.died.set()
             for task in list(self._tasks):
                 task.cancel()
 

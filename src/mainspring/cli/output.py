@@ -1,0 +1,124 @@
+"""How commands answer on standard output: JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import timedelta
+
+    from rich.console import Console
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
+
+STATUS_COLOURS: Final = {
+    "queued": "cyan",
+    "running": "blue",
+    "retrying": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+    "skipped": "bright_black",
+}
+_WIDTH_WITHOUT_TERMINAL: Final = 200
+
+
+def console() -> Console:
+    """Return what draws on standard output, as it is now: in colour and as wide as the terminal, where it is one."""
+    from rich.console import Console
+
+    stream = sys.stdout
+    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(file=stream, width=width, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Write a value as one JSON document, indented for people."""
+    import orjson
+
+    from mainspring.domain.write_door import to_jsonable
+
+    typer.echo(orjson.dumps(to_jsonable(value), option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Draw a table.
+
+    Args:
+        columns: Its heads.
+        rows: Its cells; None is shown as a dash.
+        empty: What to say where there are no rows.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("[bright_black]–[/]" if cell is None else str(cell) for cell in row))
+    console().print(table if table.row_count else f"[bright_black]{empty}[/]")
+
+
+def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
+    """Draw the facts of one thing, a line each; what is None is left out."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        if value is not None:
+            grid.add_row(name, str(value))
+    console().print(grid)
+
+
+def coloured_status(status: str) -> str:
+    """Return a status in its colour, as rich markup."""
+    return f"[{STATUS_COLOURS.get(status, 'white')}]{status}[/]"
+
+
+def plain(text: object) -> str:
+    """Return text that may hold square brackets, safe for rich markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
+def local_time(instant: datetime | None) -> str | None:
+    """Return an instant as people of this machine read it."""
+    return None if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def instant_text(instant: datetime | None) -> str | None:
+    """Return an instant as the API writes it.
+
+    Example:
+        >>> instant_text(datetime(2024, 1, 30, 10, 30, tzinfo=UTC))
+        '2024-01-30T10:30:00.000Z'
+    """
+    if instant is None:
+        return None
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def in_words(duration: timedelta) -> str:
+    """Return how long from now, roughly.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> in_words(timedelta(hours=30))
+        '1 d 6 h'
+    """
+    seconds = max(0, round(duration.total_seconds()))
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for index, (unit, size) in enumerate(units):
+        if seconds >= size:
+            rest = seconds % size // units[index + 1][1] if size > 1 else 0
+            return f"{seconds // size} {unit}" + (f" {rest} {units[index + 1][0]}" if rest else "")
+    return "now"

@@ -1,0 +1,88 @@
+"""`serve`: one node, from its ready line to its orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import json
+import os
+import signal
+import sys
+from contextlib import ExitStack, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from mainspring.cli.application import AppOption, load_app
+from mainspring.cli.serving import DEFAULT_PORT, Served, read_roles, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from mainspring.app import Mainspring
+
+
+def serve(
+    app_path: AppOption = None,
+    host: Annotated[str, typer.Option(help="The address of the API.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 picks a free one.")] = DEFAULT_PORT,
+    roles: Annotated[str, typer.Option(help="What this node does.")] = "api,worker,scheduler,monitor",
+    node: Annotated[str | None, typer.Option(help="Its name; default: MAINSPRING_NODE, else the host's.")] = None,
+    *,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file changes.")] = False,
+) -> None:
+    """Run one node: the API, the jobs, the schedules, the watch over them.
+
+    The first line on standard output is JSON and says that the node is ready. TERM and Ctrl-C drain: nothing new is
+    started, running work gets MAINSPRING_SHUTDOWN_GRACE, the rest goes back to the queue; a second one hands back at
+    once. QUIT writes the stacks of all threads to standard error.
+    """
+    chosen_roles = read_roles(roles)
+    if node is not None:
+        os.environ["MAINSPRING_NODE"] = node
+    if reload:
+        from mainspring.cli.reload import run_and_reload
+
+        run_and_reload([argument for argument in sys.argv[1:] if argument != "--reload"])
+        return
+    faulthandler.register(signal.SIGQUIT, all_threads=True)
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):  # nothing may precede the ready line
+        app = load_app(app_path)
+        run_event_loop(_serve(app, host=host, port=port, roles=chosen_roles, stdout=stdout))
+
+
+async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str], stdout: TextIO) -> None:
+    stop = asyncio.Event()
+    served: list[Served] = []
+
+    def stop_or_hand_back() -> None:
+        if stop.is_set() and served:
+            served[0].node.hand_back()
+        stop.set()
+
+    on_stop_signals(stop_or_hand_back)
+    with ExitStack() as once_ready:
+        async with serving(app, host=host, port=port, roles=roles) as node:
+            served.append(node)
+            stdout.write(json.dumps(node.as_ready_line()) + "\n")
+            stdout.flush()
+            once_ready.enter_context(redirect_stdout(stdout))
+            await stop.wait()
+
+
+def on_stop_signals(call: Callable[[], None]) -> None:
+    """Call something in the running event loop at each TERM and INT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, call)
+
+
+def run_event_loop(work: Coroutine[object, object, None]) -> None:
+    """Run `work` in a new event loop: uvloop's, where that is installed."""
+    try:
+        from uvloop import new_event_loop
+    except ModuleNotFoundError:
+        new_event_loop = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work)

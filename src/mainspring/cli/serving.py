@@ -1,0 +1,160 @@
+"""One node with its API in the running event loop: how `serve` and `demo` start it, and how it drains."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mainspring import __version__
+from mainspring.errors import ConfigurationError, MainspringError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from fastapi import FastAPI
+
+    from mainspring.app import Mainspring
+    from mainspring.runtime.node import Node
+
+DEFAULT_PORT: Final = 7007
+_BACKLOG: Final = 2048
+
+
+class AddressInUseError(MainspringError):
+    """Another program listens where the API was to."""
+
+    code = "ADDRESS_IN_USE"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A node that is up.
+
+    Attributes:
+        node: It.
+        name: What it is called.
+        roles: What it does.
+        url: Where its API answers; None: it has none.
+    """
+
+    node: Node
+    name: str
+    roles: tuple[str, ...]
+    url: str | None
+
+    def as_ready_line(self) -> dict[str, Any]:
+        """Return what `serve` says first (contract §3)."""
+        return {
+            "event": "ready",
+            "node": self.name,
+            "url": self.url,
+            "pid": os.getpid(),
+            "version": __version__,
+            "roles": list(self.roles),
+        }
+
+
+def read_roles(text: str) -> tuple[str, ...]:
+    """Return the roles that are named, separated by commas.
+
+    Raises:
+        ConfigurationError: One is unknown, or none is named.
+    """
+    from mainspring.runtime.node import ROLES
+
+    roles = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown or not roles:
+        raise ConfigurationError(f"--roles {text!r}: give one or more of {', '.join(ROLES)}, separated by commas")
+    return roles
+
+
+@asynccontextmanager
+async def serving(app: Mainspring, *, host: str, port: int, roles: Sequence[str]) -> AsyncGenerator[Served]:
+    """Serve a node for as long as the block lasts, then drain it; the API answers until the node has stopped.
+
+    Args:
+        app: The application.
+        host: The address that the API is bound to.
+        port: Its port; 0 picks a free one.
+        roles: What the node does; without `api` nothing is bound.
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong.
+        AddressInUseError: The port is taken.
+        StoreError: The database is not there, or not of this build's schema.
+    """
+    async with AsyncExitStack() as stack:
+        listener, api = None, None
+        if "api" in roles:
+            from mainspring.api.app import create_api
+
+            api = create_api(app, host=host)
+            listener = stack.enter_context(_listening(host, port))
+        await stack.enter_async_context(app.connected())
+        async with AsyncExitStack() as while_node_runs:
+            node = await while_node_runs.enter_async_context(app.running(roles=roles))
+            if listener is None or api is None:
+                yield Served(node, app.settings.node, tuple(roles), None)
+                return
+            api.state.node = node
+            await stack.enter_async_context(_http_server(app, api, listener))
+            yield Served(node, app.settings.node, tuple(roles), _url(host, listener))
+            api.state.draining = True
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise AddressInUseError(
+                f"the API cannot listen on {host} port {port}: {error.strerror}. Choose another with --port; 0 picks one"
+            ) from error
+        listener.listen(_BACKLOG)
+        yield listener
+
+
+@asynccontextmanager
+async def _http_server(app: Mainspring, api: FastAPI, listener: socket.socket) -> AsyncGenerator[None]:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """A server in somebody else's event loop, which leaves the signals to that."""
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    config = uvicorn.Config(
+        api,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+        proxy_headers=False,
+    )
+    server = Server(config)
+    running: asyncio.Task[None] = app.world.spawn(server.serve(sockets=[listener]), name="mainspring-http")
+    while not server.started and not running.done():
+        await app.world.sleep(0.005)
+    try:
+        if running.done():
+            await running
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
