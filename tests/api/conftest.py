@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,8 @@ from pydantic import BaseModel
 
 from mainspring import JobContext, Mainspring
 from mainspring.api.app import create_api
-from mainspring.domain.access import Permission, Role
+from mainspring.domain.access import Permission, Role, Scope
 from mainspring.store import access
-from mainspring.domain.access import Scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
@@ -79,37 +80,48 @@ class Door:
         return [entry for entry, _mac in found]
 
 
-OpenDoor = "Callable[..., AsyncGenerator[Door]]"
-
-
 def declare_jobs(app: Mainspring) -> None:
     """Declare the jobs that tests ask for."""
 
     @app.job("greet", on_demand=True)
-    async def _greet(ctx: JobContext) -> dict[str, str]:
+    async def _greet(ctx: JobContext[Any]) -> dict[str, str]:
         return {"hello": "world"}
 
     @app.job("ship", on_demand=True, sensitive=["address"], allow_money=["price"])
-    async def _ship(ctx: JobContext, payload: dict[str, Any]) -> None: ...
+    async def _ship(ctx: JobContext[Any], payload: dict[str, Any]) -> None: ...
 
     @app.job("weigh", on_demand=True)
-    async def _weigh(ctx: JobContext, payload: Parcel) -> None: ...
+    async def _weigh(ctx: JobContext[Any], payload: Parcel) -> None: ...
 
     @app.job("sweep")
-    async def _sweep(ctx: JobContext) -> None: ...
+    async def _sweep(ctx: JobContext[Any]) -> None: ...
 
 
 @asynccontextmanager
-async def opened(app: Mainspring, **options: Any) -> AsyncIterator[Door]:
+async def opened(app: Mainspring, **options: Any) -> AsyncGenerator[Door]:
     """Serve an application for as long as the block lasts."""
     api = create_api(app, **options)
     async with AsyncExitStack() as clients, api.router.lifespan_context(api):
         yield Door(app, api, clients)
 
 
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the present schema, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "store.db"
+
+    async def make() -> None:
+        async with Mainspring(database_url=f"sqlite:///{path}").connected():
+            pass
+
+    asyncio.run(make())
+    return path
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> Mainspring:
+def app(tmp_path: Path, migrated_store: Path) -> Mainspring:
     """An application on an SQLite file of its own; nobody runs its jobs."""
+    shutil.copy(migrated_store, tmp_path / "store.db")
     app = Mainspring(
         database_url=f"sqlite:///{tmp_path}/store.db", secret_key=SECRET_KEY, export_dir=tmp_path / "exports"
     )

@@ -294,6 +294,12 @@ class TestProgress:
         await bench.export(QUOTES)
         assert bench.journal.steps == STEPS
 
+    async def test_is_told_step_by_step_in_the_log(self, bench: Bench) -> None:
+        await bench.export(QUOTES)
+        assert [line.message for line in bench.journal.logs] == [
+            f"step {number} of {steps}: {label}" for number, steps, _, label in STEPS
+        ]
+
     async def test_counts_rows_as_they_are_read_and_again_as_they_are_written(self, bench: Bench) -> None:
         await bench.export(QUOTES)
         reported = bench.ctx.reported
@@ -350,7 +356,7 @@ class TestInvalidPayload:
             await bench.export(payload)
         assert str(failure.value) == "Invalid export job payload"
         assert bench.journal.steps == STEPS[:1]
-        [line] = bench.journal.logs
+        line = bench.journal.logs[-1]
         assert (line.level, detail in line.message) == ("error", True)
         assert bench.files() == []
 

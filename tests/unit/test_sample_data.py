@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -118,12 +119,17 @@ class TestBuilding:
         monkeypatch.setattr(flights, "PACKAGE", "a_package_that_nobody_has")
         assert build_flights(database).read_bytes() == b"made before"
 
-    def test_the_file_is_not_there_before_it_is_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_file_is_not_there_before_it_is_whole_and_durable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         database = tmp_path / "flights.db"
         there: list[bool] = []
+        synchronised: list[bool] = []
         use_small_package(tmp_path, monkeypatch)
+        monkeypatch.setattr(os, "fsync", lambda _handle: synchronised.append(not database.exists()))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
         build_flights(database, progress=lambda _done, _total: there.append(database.exists()))
         assert set(there) == {False}
+        assert synchronised == [True]
         assert database.is_file()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["flights.db", "small_flights"]
 

@@ -74,15 +74,19 @@ async def _run(app: Mainspring, display: DemoDisplay, *, stays: bool) -> None:
     from mainspring.runtime.node import ROLES
 
     stop = asyncio.Event()
-    main_job = asyncio.current_task()
+    on_stop_signals(stop.set)
     async with serving(app, host=_HOST, port=_free_port(), roles=ROLES) as served:
-        on_stop_signals(main_job.cancel if main_job is not None else stop.set)
-        try:
-            await _show_main_job(app, display, served)
+        main_job = app.world.spawn(_show_main_job(app, display, served), name="demo")
+        stopped = app.world.spawn(stop.wait(), name="demo-stop")
+        await asyncio.wait({main_job, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if main_job.done():
+            await main_job
             if stays and served.url is not None:
                 display.stays_at(served.url)
-                await stop.wait()
-        except asyncio.CancelledError:
+                await stopped
+        for task in (main_job, stopped):
+            task.cancel()
+        if stop.is_set():
             display.stopping()
 
 
@@ -92,11 +96,10 @@ async def _show_main_job(app: Mainspring, display: DemoDisplay, served: Served) 
     from mainspring.cli.token import tokens_of
     from mainspring.domain.access import Role
 
-    assert served.url is not None
     display.serves_at(served)
     display.schedules(app.registry, app.world.now())
     token = tokens_of(app).create(_USER, role=Role.MEMBER, organization_id=_ORGANIZATION)
-    async with AsyncClient(base_url=served.url, headers={"Authorization": f"Bearer {token}"}) as http:
+    async with AsyncClient(base_url=served.url or "", headers={"Authorization": f"Bearer {token}"}) as http:
         await _export(app, display, http, "quotes", {})
         await _export(app, display, http, "flights", _YEAR_OF_FLIGHTS)
 

@@ -18,7 +18,7 @@ from mainspring.builtin.export import STEPS
 from mainspring.cli.output import in_words, local_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from rich.console import Console
     from rich.progress import TaskID
@@ -44,7 +44,9 @@ class DemoDisplay:
     def begin(self, *, log_file: str) -> None:
         """Say where everything is kept."""
         self._console.print("[bold]mainspring demo[/]: the sample application on an embedded SQLite store")
-        self._console.print(f"[bright_black]all of it is kept in {self._folder}/; log lines go to {self._folder}/{log_file}[/]\n")
+        self._console.print(
+            f"[bright_black]all of it is kept in {self._folder}/; log lines go to {self._folder}/{log_file}[/]\n"
+        )
 
     def build_flights(self, database: Path) -> None:
         """Make the table of flights, unless it is there, and show how far it is."""
@@ -80,7 +82,7 @@ class DemoDisplay:
         self._console.print(table)
 
     @contextmanager
-    def watching(self, report: str, address: str) -> Iterator[WatchedExport]:
+    def watching(self, report: str, address: str) -> Generator[WatchedExport]:
         """Show an export while the block asks how far it is."""
         self._console.print(f"[bold]export of {report}[/]  created by POST /v1/jobs; asking GET {address}")
         with self._progress() as progress:

@@ -31,15 +31,15 @@ program = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-program.command("serve")(serve.serve)
-program.command("demo")(demo.demo)
-program.command("init")(init.init)
+program.command("serve", short_help="Run one node, with its API.")(serve.serve)
+program.command("demo", short_help="Run the sample application on real data.")(demo.demo)
+program.command("init", short_help="Write a first application.")(init.init)
 program.add_typer(database.program, name="db")
 program.add_typer(token.program, name="token")
 program.add_typer(jobs.program, name="jobs")
 program.add_typer(executions.program, name="executions")
-program.command("doctor")(doctor.doctor)
-program.command("dump")(dump.dump)
+program.command("doctor", short_help="Examine this deployment.")(doctor.doctor)
+program.command("dump", short_help="Write the whole store as lines of JSON.")(dump.dump)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -50,6 +50,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
 
 @program.callback()
 def _options(  # pyright: ignore[reportUnusedFunction] - registered
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,

@@ -13,7 +13,7 @@ from mainspring.errors import ConfigurationError, MainspringError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
 
     from fastapi import FastAPI
 
@@ -108,7 +108,7 @@ async def serving(app: Mainspring, *, host: str, port: int, roles: Sequence[str]
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listening(host: str, port: int) -> Generator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -116,7 +116,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind((host, port))
         except OSError as error:
             raise AddressInUseError(
-                f"the API cannot listen on {host} port {port}: {error.strerror}. Choose another with --port; 0 picks one"
+                f"the API cannot listen on {host} port {port}: {error.strerror}. Choose another --port; 0 picks one"
             ) from error
         listener.listen(_BACKLOG)
         yield listener
@@ -130,7 +130,7 @@ async def _http_server(app: Mainspring, api: FastAPI, listener: socket.socket) -
         """A server in somebody else's event loop, which leaves the signals to that."""
 
         @contextmanager
-        def capture_signals(self) -> Iterator[None]:
+        def capture_signals(self) -> Generator[None]:
             yield
 
     config = uvicorn.Config(

@@ -21,6 +21,7 @@ program = typer.Typer(help="Make and revoke bearer tokens.", no_args_is_help=Tru
 
 @program.command()
 def create(
+    *,
     user: Annotated[str, typer.Option(help="Who acts by it.")],
     role: Annotated[Role, typer.Option(help="What it may do.")],
     org: Annotated[str | None, typer.Option(help="Its organization; none: platform staff.")] = None,

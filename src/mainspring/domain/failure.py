@@ -131,7 +131,10 @@ def fingerprint(kind: str, message: str, where: str) -> str:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what is kept of an exception."""
+    """Return what is kept of an exception; one that carries a failure of another process tells that one."""
+    carried: object = getattr(error, "failure", None)
+    if isinstance(carried, Failure):
+        return carried
     kind = type(error).__name__
     message = head_and_tail(_safe_text(error), 2_000)
     wait = error.retry_after if isinstance(error, TransientError) else None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from datetime import date, datetime, timedelta
+from contextlib import suppress
+from datetime import date, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, cast
 from uuid import UUID
@@ -50,8 +52,10 @@ def to_jsonable(value: object, depth: int = 0) -> Any:  # noqa: ANN401, C901, PL
             return value if math.isfinite(value) else None
         case Enum():
             return to_jsonable(value.value, depth + 1)
-        case datetime() | date() | UUID():
-            return value.isoformat() if isinstance(value, date) else str(value)
+        case date():
+            return value.isoformat()
+        case UUID() | Decimal():
+            return str(value)
         case timedelta():
             return value.total_seconds()
         case dict():
@@ -66,7 +70,9 @@ def to_jsonable(value: object, depth: int = 0) -> Any:  # noqa: ANN401, C901, PL
 def _object_to_jsonable(value: object, depth: int) -> Any:  # noqa: ANN401 - as to_jsonable
     dump = getattr(value, "model_dump", None)
     if callable(dump):
-        return to_jsonable(dump(mode="json", by_alias=True), depth + 1)
+        # A model may refuse to be dumped; its repr is kept then, as of any other object.
+        with suppress(Exception):
+            return to_jsonable(dump(mode="json", by_alias=True), depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: to_jsonable(getattr(value, item.name), depth + 1) for item in dataclasses.fields(value)}
     return {"unserialisable": type(value).__name__, "repr": clean_text(_safe_repr(value), _MAX_REPR)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
 
 
 def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
-    target = inspect.unwrap(getattr(function, "__func__", function))
+    target = _annotated(function)
     names: dict[str, Any] = dict(inspect.getclosurevars(target).nonlocals) if hasattr(target, "__code__") else {}
     try:
         return typing.get_type_hints(target, localns={"JobContext": JobContext, "JobResult": JobResult, **names})
@@ -149,6 +150,15 @@ def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
             "Import it outside `if TYPE_CHECKING`, and define payload types at module level"
         )
         raise DefinitionError(msg) from error
+
+
+def _annotated(function: Callable[..., object]) -> Callable[..., object]:
+    """Return the function that carries the annotations: of a partial, a method, a wrapper or a callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    return inspect.unwrap(getattr(function, "__func__", function))
 
 
 def _takes_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:

@@ -151,8 +151,8 @@ class _JsonLinesWriter:
 
 def _json_line(row: dict[str, Cell]) -> bytes:
     try:
-        return orjson.dumps(row, _json_value, orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATETIME)
-    except TypeError:  # an integer beyond 64 bits, which JSON allows and orjson does not write
+        return orjson.dumps(row, _json_value, orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # an integer beyond 64 bits or a time with a zone: orjson writes neither
         return json.dumps(row, default=_json_value).encode() + b"\n"
 
 

@@ -42,7 +42,8 @@ class ClaimedExecution:
 
     def __post_init__(self) -> None:
         """Take the trigger's stored word."""
-        self.trigger = Trigger(self.trigger)
+        self.trigger = _TRIGGERS[self.trigger]
 
 
+_TRIGGERS: Final = {trigger.value: trigger for trigger in Trigger}
 COLUMNS: Final = tuple(column.name for column in fields(ClaimedExecution))

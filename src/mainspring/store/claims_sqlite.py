@@ -1,4 +1,8 @@
-"""The claim on SQLite: the write lock makes counting exact, so that organizations are visited one by one."""
+"""The claim on SQLite: the write lock makes counting exact.
+
+A batch goes to and fro as one JSON text, in statements that SQLite runs to their end at once: for each row that it
+hands over by itself Python's lock would change hands, which a busy event loop gives back only after milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -17,110 +21,135 @@ if TYPE_CHECKING:
     from mainspring.store.claims import ClaimRequest, QueueCursor
 
 _MOST_LANES: Final = 100
-_MOST_VISITS: Final = 200
+_MOST_VISITS: Final = 500
 
-# One number a claim: new and higher for each row, since a row is claimed at most once in a transaction.
-_NEXT_FENCE = "update mainspring.fences set value = value + 1 returning value"
-_IS_PAUSED = """
-select 1 from mainspring.queues
-where environment = ? and name = ? and paused_at is not null and (paused_until is null or paused_until > ?)
+_IS_OPEN = """
+    not exists (
+        select 1 from mainspring.queues q where q.environment = :environment and q.name = :queue
+            and q.paused_at is not null and (q.paused_until is null or q.paused_until > :now))
 """
 
 
-def _take(organization: str) -> str:
+def _choose(organization: str) -> str:
     return f"""
-update mainspring.executions_live set
-    stage = 3, attempt = attempt + 1, node_id = ?, started_at = ?, updated_at = ?, fence = ?, retrying = 0,
-    lease_until = null
-where id in (
+select json_group_array(id) from (
     select id from mainspring.executions_live
-    where environment = ? and queue = ? and job_name in (select value from json_each(?)) and stage = 1
-        and organization_id {organization}
-    order by priority desc, available_at limit ?)
-returning {", ".join(COLUMNS)}
+    where environment = :environment and queue = :queue and stage = 1 and organization_id {organization}
+        and job_name in (select value from json_each(:names)) and {_IS_OPEN}
+    order by priority desc, available_at limit :most)
 """  # noqa: S608 - only constants of this module are put in
 
 
-_TAKE_SYSTEM = _take("is null")
-_TAKE_ORGANIZATION = _take("= ?")
-_NEXT_LANE = """
-select ready.organization_id, coalesce(o.max_running, ?) - (
-    select count(*) from mainspring.executions_live running
-    where running.environment = ready.environment and running.organization_id = ready.organization_id
-        and running.stage = 3)
-from (
-    select environment, organization_id from mainspring.executions_live
-    where environment = ? and queue = ? and stage = 1 and organization_id > ?
-    order by organization_id limit 1) ready
-left join mainspring.organizations o on o.environment = ready.environment and o.id = ready.organization_id
+_CHOOSE_SYSTEM = _choose("is null")
+_CHOOSE_ORGANIZATION = _choose("= :organization")
+
+_NEXT_ORGANIZATION = """(
+    select min(organization_id) from mainspring.executions_live
+    where environment = :environment and queue = :queue and stage = 1 and organization_id > {after})"""
+_FREE = """(
+    coalesce(
+        (select o.max_running from mainspring.organizations o
+         where o.environment = :environment and o.id = w.organization), :cap)
+    - (select count(*) from mainspring.executions_live r
+       where r.environment = :environment and r.organization_id = w.organization and r.stage = 3))"""
+# A loose index scan over the organizations that have ready rows.
+_LANES = f"""
+with recursive walk(organization, visits, opened) as (
+    select {_NEXT_ORGANIZATION.format(after=":after")}, 1, 0
+    union all
+    select {_NEXT_ORGANIZATION.format(after="w.organization")}, w.visits + 1, w.opened + ({_FREE} > 0)
+    from walk w
+    where w.organization is not null and w.visits < :visits and w.opened + ({_FREE} > 0) < :lanes)
+select json_group_array(json_array(w.organization, {_FREE})) from walk w where w.organization is not null
+"""  # noqa: S608 - only constants of this module are put in
+
+# One number a claim: new and higher for each row, since a row is claimed at most once in a transaction.
+_NEXT_FENCE = "update mainspring.fences set value = value + 1 returning value"
+_TAKE = """
+update mainspring.executions_live set
+    stage = 3, attempt = attempt + 1, node_id = :node, started_at = :now, updated_at = :now, fence = :fence,
+    retrying = 0, lease_until = null
+where id in (select value from json_each(:ids))
 """
+_TAKEN = f"""
+select json_group_array(json_array({", ".join(COLUMNS)})) from mainspring.executions_live
+where id in (select value from json_each(:ids))
+"""  # noqa: S608 - only names of columns are put in
 
 
 def claim_system(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, most: int
 ) -> list[ClaimedExecution]:
     """Claim executions that belong to no organization."""
-    driver = SqliteDriver(connection)
-    if most <= 0 or _is_paused(driver, request, cursor):
+    if most <= 0:
         return []
-    rows = driver.execute(_TAKE_SYSTEM, (*_common(driver, request, cursor), most))
-    return [_claimed(row) for row in rows.fetchall()]
+    driver = SqliteDriver(connection)
+    ids = driver.json(_CHOOSE_SYSTEM, _bounds(driver, request, cursor) | {"most": most})
+    return _take(driver, request, ids)
 
 
 def claim_organizations(
     connection: sa.Connection, request: ClaimRequest, cursor: QueueCursor, most: int
 ) -> list[ClaimedExecution]:
     """Claim executions of organizations that are below their limit, going round among them."""
+    if most <= 0:
+        return []
     driver = SqliteDriver(connection)
-    if most <= 0 or _is_paused(driver, request, cursor):
-        return []
-    lanes = _open_lanes(driver, request, cursor, min(_MOST_LANES, most))
-    if not lanes:
-        return []
-    common = _common(driver, request, cursor)
-    share = max(1, most // len(lanes))
-    claimed: list[ClaimedExecution] = []
+    bounds = _bounds(driver, request, cursor)
+    lanes = _open_lanes(driver, bounds, cursor, min(_MOST_LANES, most))
+    # Rounded down: rounded up, the last lanes would come away empty while the cursor moves past them.
+    share = max(1, most // len(lanes)) if lanes else 0
+    ids: list[str] = []
     for organization, free in lanes:
-        rows = driver.execute(_TAKE_ORGANIZATION, (*common, organization, min(free, share)))
-        claimed += [_claimed(row) for row in rows.fetchall()]
-    return claimed
+        ids += driver.json(_CHOOSE_ORGANIZATION, bounds | {"organization": organization, "most": min(free, share)})
+    return _take(driver, request, ids)
 
 
-def _is_paused(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) -> bool:
-    found = driver.execute(_IS_PAUSED, (request.environment, cursor.queue, driver.now()))
-    return found.fetchone() is not None
-
-
-def _open_lanes(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor, wanted: int) -> list[tuple[str, int]]:
-    """Walk from the cursor, at the end of the round once more from its beginning, to organizations with free slots."""
-    start, wrapped = cursor.after, False
-    opened: list[tuple[str, int]] = []
-    for _ in range(_MOST_VISITS):
-        if len(opened) == wanted:
-            break
-        bounds = (request.organization_limit, request.environment, cursor.queue, cursor.after)
-        lane = driver.execute(_NEXT_LANE, bounds).fetchone()
-        if lane is not None and not (wrapped and lane[0] > start):
-            cursor.after, free = lane
-            if free > 0:
-                opened.append((cursor.after, free))
-        elif start and not wrapped:
-            wrapped, cursor.after = True, ""
-        else:
-            cursor.after = ""
-            break
+def _open_lanes(
+    driver: SqliteDriver, bounds: dict[str, object], cursor: QueueCursor, wanted: int
+) -> list[tuple[str, int]]:
+    """Walk from the cursor, at the end of the round once more from its beginning, to organizations with room."""
+    old = cursor.after
+    opened, ended = _walk(driver, bounds, cursor, wanted)
+    if old and ended:
+        again, _ = _walk(driver, bounds, cursor, wanted - len(opened))
+        opened += [(organization, free) for organization, free in again if organization <= old]
     return opened
 
 
-def _common(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) -> tuple[object, ...]:
-    """Return the values of a take, up to those of its own."""
-    now = driver.now()
+def _walk(
+    driver: SqliteDriver, bounds: dict[str, object], cursor: QueueCursor, wanted: int
+) -> tuple[list[tuple[str, int]], bool]:
+    """Return the organizations with room that come after the cursor, and whether the end of the round was reached."""
+    limits: dict[str, object] = {"after": cursor.after, "lanes": wanted, "visits": _MOST_VISITS}
+    visited = driver.json(_LANES, bounds | limits)
+    opened = [(organization, free) for organization, free in visited if free > 0]
+    ended = len(opened) < wanted and len(visited) < _MOST_VISITS
+    cursor.after = "" if ended else visited[-1][0]
+    return opened, ended
+
+
+def _bounds(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) -> dict[str, object]:
+    return {
+        "environment": request.environment,
+        "queue": cursor.queue,
+        "names": orjson.dumps(list(request.names)).decode(),
+        "cap": request.organization_limit,
+        "now": driver.now(),
+    }
+
+
+def _take(driver: SqliteDriver, request: ClaimRequest, ids: list[str]) -> list[ClaimedExecution]:
+    """Make the chosen executions the node's."""
+    if not ids:
+        return []
+    chosen = {"ids": orjson.dumps(ids).decode()}
     (fence,) = driver.execute(_NEXT_FENCE).fetchone()
-    names = orjson.dumps(list(request.names)).decode()
-    return str(request.node_id), now, now, fence, request.environment, cursor.queue, names
+    driver.execute(_TAKE, chosen | {"node": str(request.node_id), "now": driver.now(), "fence": fence})
+    return [_claimed(row) for row in driver.json(_TAKEN, chosen)]
 
 
-def _claimed(row: tuple[Any, ...]) -> ClaimedExecution:
+def _claimed(row: list[Any]) -> ClaimedExecution:
     """Return a row whose ids and instants are in their stored form."""
     claimed = ClaimedExecution(*row)
     claimed.id = UUID(row[_PLACE["id"]])

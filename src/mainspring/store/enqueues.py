@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
+import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
-from mainspring.domain.execution import Stage, Status, Trigger
+from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import StoreError
 from mainspring.store import dependents, history, limits
-from mainspring.store.dialect import clock_shift, store_now
+from mainspring.store.dialect import POSTGRESQL_NOW, SQLITE_NOW, clock_shift
+from mainspring.store.lists import one_of
 from mainspring.store.tables import executions_live
+from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
 _live = executions_live.c
@@ -56,43 +58,46 @@ class NewExecution:
     blockers: int = 0
 
 
-_COLUMNS = {
+_COLUMNS: Final = {
     "id": "uuid", "environment": "text", "queue": "text", "job_name": "text", "trigger": "text", "payload": "text",
     "organization_id": "text", "user_id": "text", "priority": "smallint", "max_retries": "smallint",
     "scheduled_at": "timestamptz", "scheduled_for": "timestamptz", "unique_key": "text", "limit_key": "text",
     "limit_max": "int", "replay_of": "uuid", "trace_context": "text", "fail_when_lost": "boolean", "blockers": "int",
 }  # fmt: skip
-_NOW = "(statement_timestamp() + make_interval(secs => cast(:shift as double precision)))"
-_INSERT_MANY = sa.text(f"""
+_CONVERTED: Final = frozenset({"id", "scheduled_at", "scheduled_for", "replay_of"})
+_AS_GIVEN: Final = (*(name for name in _COLUMNS if name not in _CONVERTED), "search_terms")
+_INTO: Final = f"""
 insert into mainspring.executions_live
     ({", ".join(_COLUMNS)}, search_terms, stage, available_at, created_at, updated_at)
-select {", ".join(f"n.{name}" for name in _COLUMNS)},
-    case when n.search_terms is null then null else array(select jsonb_array_elements_text(n.search_terms::jsonb)) end,
-    case when n.blockers > 0 then 4 when n.scheduled_at > {_NOW} then 0 when n.limit_key is not null then 2 else 1 end,
-    greatest(n.scheduled_at, {_NOW}), {_NOW}, {_NOW}
-from unnest({", ".join(f"cast(:{name} as {kind}[])" for name, kind in _COLUMNS.items())},
-    cast(:search_terms as text[])) n({", ".join(_COLUMNS)}, search_terms)
+"""
+_STAGE: Final = """
+    case when n.blockers > 0 then 4 when n.scheduled_at > now.instant then 0 when n.limit_key is not null then 2
+        else 1 end
+"""
+_UNLESS_LIVE: Final = """
 on conflict (environment, job_name, unique_key) where unique_key is not null do nothing
-returning id
-""")  # noqa: S608 - only names of columns are put in
+"""
 
-_NEW_RUN_AT = sa.bindparam("scheduled_at", type_=_live.scheduled_at.type)
-_INSERT_EACH = (
-    sqlite.insert(executions_live)
-    .values(
-        **{name: sa.bindparam(name, type_=_live[name].type) for name in (*_COLUMNS, "search_terms")},
-        stage=sa.case(
-            (sa.bindparam("blockers", type_=sa.Integer()) > 0, int(Stage.BLOCKED)),
-            (store_now() < _NEW_RUN_AT, int(Stage.WAITING)),
-            (sa.bindparam("limit_key", type_=sa.Text()).is_not(None), int(Stage.PARKED)),
-            else_=int(Stage.READY),
-        ),
-        available_at=sa.func.max(sa.func.coalesce(_NEW_RUN_AT, store_now()), store_now()),
-        created_at=store_now(),
-        updated_at=store_now(),
-    )
-    .on_conflict_do_nothing()
-)
+# The batch travels as one JSON text: a tenth of the encoding that an array a column needs, and one step of SQLite.
+_INSERT_POSTGRESQL = sa.text(f"""{_INTO}
+select {", ".join(f"n.{name}" for name in _COLUMNS)},
+    case when n.search_terms is null then null else array(select json_array_elements_text(n.search_terms)) end,
+    {_STAGE}, greatest(n.scheduled_at, now.instant), now.instant, now.instant
+from json_to_recordset(cast(:new as json)) n(
+    {", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())}, search_terms json)
+cross join (select {POSTGRESQL_NOW} as instant) now
+{_UNLESS_LIVE} returning id
+""")  # noqa: S608 - only names of columns are put in
+_INSERT_SQLITE = sa.text(f"""
+with now as materialized (select {SQLITE_NOW}() + cast(:shift * 1000000 as integer) as instant),
+n as (select {", ".join(f"json_extract(value, '$.{name}') as {name}" for name in (*_COLUMNS, "search_terms"))}
+    from json_each(:new))
+{_INTO}
+select {", ".join(f"n.{name}" for name in _COLUMNS)}, n.search_terms,
+    {_STAGE}, max(coalesce(n.scheduled_at, now.instant), now.instant), now.instant, now.instant
+from n cross join now where true
+{_UNLESS_LIVE}
+""")  # noqa: S608 - only names of columns are put in
 
 
 def insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]:
@@ -110,9 +115,7 @@ def insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]
     history.end_live(
         connection, skipped, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=history.NOT_STARTED
     )
-    for environment in sorted({item.environment for item in new if item.limit_key}):
-        keys = [item.limit_key for item in new if item.limit_key and item.environment == environment]
-        limits.admit(connection, environment, keys)
+    limits.admit_each(connection, ((item.environment, item.limit_key) for item in new))
     return kept
 
 
@@ -139,31 +142,35 @@ def accept(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]
 
 def _insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[NewExecution]:
     """Insert the rows, and return those that a unique key refused."""
-    if connection.dialect.name == "postgresql":
-        accepted = set(connection.execute(_INSERT_MANY, _arrays(new)).scalars())
-        return [item for item in new if item.id not in accepted]
-    inserted = connection.execute(_INSERT_EACH, [_row(item) for item in new]).rowcount
-    return _refused(connection, new) if inserted < len(new) else []
+    on_sqlite = connection.dialect.name == "sqlite"
+    instant = to_microseconds if on_sqlite else datetime.isoformat
+    batch = {"new": orjson.dumps([_row(item, instant) for item in new]).decode(), "shift": clock_shift.get()}
+    if on_sqlite:
+        inserted = connection.execute(_INSERT_SQLITE, batch).rowcount
+        return _refused(connection, new) if inserted < len(new) else []
+    accepted = set(connection.execute(_INSERT_POSTGRESQL, batch).scalars())
+    return [item for item in new if item.id not in accepted]
 
 
-def _row(item: NewExecution) -> dict[str, Any]:
-    return {name: getattr(item, "run_at" if name == "scheduled_at" else name) for name in (*_COLUMNS, "search_terms")}
+def _row(item: NewExecution, instant: Callable[[datetime], object]) -> dict[str, object]:
+    """Return the columns of a request in JSON, those without a value left out."""
+    row: dict[str, object] = {"id": str(item.id)}
+    row |= {name: value for name in _AS_GIVEN if (value := getattr(item, name)) is not None}
+    if item.run_at is not None:
+        row["scheduled_at"] = instant(item.run_at)
+    if item.scheduled_for is not None:
+        row["scheduled_for"] = instant(item.scheduled_for)
+    if item.replay_of is not None:
+        row["replay_of"] = str(item.replay_of)
+    return row
 
 
-def _arrays(new: Sequence[NewExecution]) -> dict[str, Any]:
-    from mainspring.domain.write_door import json_text
-
-    arrays: dict[str, Any] = {
-        name: [getattr(item, "run_at" if name == "scheduled_at" else name) for item in new] for name in _COLUMNS
-    }
-    terms = [json_text(item.search_terms) if item.search_terms else None for item in new]
-    return arrays | {"search_terms": terms, "shift": clock_shift.get()}
+_ACCEPTED = sa.select(_live.id).where(one_of(_live.id, "ids"))
 
 
 def _refused(connection: sa.Connection, new: Sequence[NewExecution]) -> list[NewExecution]:
     keyed = [item for item in new if item.unique_key is not None]
-    found = connection.execute(sa.select(_live.id).where(_live.id.in_([item.id for item in keyed]))).scalars()
-    accepted = set(found)
+    accepted = set(connection.execute(_ACCEPTED, {"ids": [item.id for item in keyed]}).scalars())
     return [item for item in keyed if item.id not in accepted]
 
 

@@ -1,18 +1,17 @@
-"""Moving ended executions into history on SQLite: two statements, run for each row by the driver itself."""
+"""Moving ended executions into history on SQLite: two statements a batch, which travels as one JSON text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import orjson
 
-from mainspring.domain.execution import Status
 from mainspring.store.history import CARRIED
 from mainspring.store.sqlite_driver import SqliteDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
+    from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -24,35 +23,35 @@ _TEXTS: Final = (
 )  # fmt: skip
 _TAKEN: Final = tuple(name for name in CARRIED if name not in {"progress", "lost_count"})
 
+# `cross join`, so that the batch is read first and each of its rows found by id.
 _HELD = """
-select id, fence, has_dependents from mainspring.executions_live
-where id in (select value from json_each(?)) and stage = 3
+select json_group_array(json_array(e.id, e.has_dependents)) from json_each(:said) said
+cross join mainspring.executions_live e
+    on e.id = json_extract(said.value, '$.id') and e.fence = json_extract(said.value, '$.fence') and e.stage = 3
 """
 _COPY = f"""
 insert into mainspring.executions
     ({", ".join(_TAKEN)}, lost_count, progress, completed_at, updated_at, duration_ms, {", ".join(_TEXTS)})
-select {", ".join(_TAKEN)}, lost_count + ?, coalesce(?, progress), ?, ?, ?, {", ".join("?" for _ in _TEXTS)}
-from mainspring.executions_live where id = ?
+select {", ".join(f"e.{name}" for name in _TAKEN)}, e.lost_count + (json_extract(said.value, '$.lost')),
+    case when json_extract(said.value, '$.status') = 'succeeded' then 100 else e.progress end, :now, :now,
+    json_extract(said.value, '$.duration_ms'), {", ".join(f"json_extract(said.value, '$.{name}')" for name in _TEXTS)}
+from json_each(:said) said
+cross join mainspring.executions_live e
+    on e.id = json_extract(said.value, '$.id') and e.fence = json_extract(said.value, '$.fence') and e.stage = 3
 """  # noqa: S608 - only names of columns are put in
-_REMOVE = "delete from mainspring.executions_live where id = ?"
+_REMOVE = "delete from mainspring.executions_live where id in (select value from json_each(:ids))"
 
 
 def move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], set[UUID]]:
     """Move executions into history; return which were moved, and which of these others wait for."""
     driver = SqliteDriver(connection)
-    by_id = {str(end.id): end for end in ends}
-    # The write lock keeps what is read here from changing before it is moved.
-    rows = driver.execute(_HELD, (orjson.dumps(list(by_id)).decode(),)).fetchall()
-    held = {id_: has_dependents for id_, fence, has_dependents in rows if by_id[id_].fence == fence}
-    now = driver.now()
-    driver.executemany(_COPY, (_values(by_id[id_], now) for id_ in held))
-    driver.executemany(_REMOVE, ((id_,) for id_ in held))
-    return {by_id[id_].id for id_ in held}, {by_id[id_].id for id_, has_dependents in held.items() if has_dependents}
+    said = orjson.dumps([_said(end) for end in ends]).decode()
+    held = {UUID(id_): bool(awaited) for id_, awaited in driver.json(_HELD, {"said": said})}
+    driver.execute(_COPY, {"said": said, "now": driver.now()})
+    driver.execute(_REMOVE, {"ids": orjson.dumps(list(held)).decode()})
+    return set(held), {id_ for id_, awaited in held.items() if awaited}
 
 
-def _values(end: Finish, now: int) -> tuple[object, ...]:
-    texts = end.texts()
-    progress = 100 if end.status is Status.SUCCEEDED else None
-    return (
-        int(end.adds_lost), progress, now, now, end.duration_ms, *(texts.get(name) for name in _TEXTS), str(end.id)
-    )  # fmt: skip
+def _said(end: Finish) -> Mapping[str, object]:
+    lost = int(end.adds_lost)
+    return {"id": str(end.id), "fence": end.fence, "lost": lost, "duration_ms": end.duration_ms} | end.texts()

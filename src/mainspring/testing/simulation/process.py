@@ -11,7 +11,7 @@ from mainspring.observability.log_writer import LogWriter
 from mainspring.runtime.node import Node
 from mainspring.store.signals import Signals
 from mainspring.testing.simulation.link import Link
-from mainspring.testing.simulation.workload import Workload
+from mainspring.testing.simulation.workload import JOB_NAMES, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -132,8 +132,11 @@ class Process:
         await self._unless_it_dies(lambda: self._node.stop(grace), name="stop")
 
     def end(self) -> list[str]:
-        """Return the tasks that its node has left behind, and end it."""
-        left = [] if self.world.dead else self.world.tasks
+        """Return the tasks that its node has left behind, and end it.
+
+        A handler that ignores its cancellation is left behind by design.
+        """
+        left = [] if self.world.dead else [name for name in self.world.tasks if name not in JOB_NAMES]
         self.world.die()
         self._grapevine.leave(self._signals)
         return left

@@ -29,6 +29,7 @@ DEFINITIONS: Final = (
     JobDefinition("keyed", retry=_RETRY, timeout=TIMEOUT, max_running=1, concurrency_key="key", queue="slow"),
     JobDefinition("fragile", retry=_RETRY, timeout=TIMEOUT, on_lost=OnLost.FAIL),
 )
+JOB_NAMES: Final = frozenset(definition.name for definition in DEFINITIONS)
 _ACTS: Final = {
     "succeed": 60, "fail": 10, "transient": 8, "permanent": 3, "report": 3, "skip": 2, "hang": 3, "stubborn": 3,
     "crash": 4, "checkpoint": 4,

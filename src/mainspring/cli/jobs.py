@@ -1,0 +1,268 @@
+"""`jobs`: what is declared, when it fires, and asking for a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mainspring.cli import durations, records
+from mainspring.cli.application import AppOption, app_or_store, load_app, run_connected
+from mainspring.cli.output import (
+    JsonOption,
+    coloured_status,
+    in_words,
+    instant_text,
+    local_time,
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+)
+from mainspring.errors import JobNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from mainspring.app import Mainspring
+    from mainspring.domain.execution import Execution
+    from mainspring.store.definitions import StoredDefinition
+
+program = typer.Typer(help="What is declared: show, ask for a run.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="The job's name.")]
+PayloadOption = Annotated[str | None, typer.Option(metavar="JSON", help="What to work on.")]
+
+
+@program.command("list")
+def list_jobs(app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
+    """List the jobs of the environment."""
+
+    async def work(app: Mainspring) -> tuple[list[StoredDefinition], datetime]:
+        from mainspring.store import definitions
+
+        environment = app.settings.environment
+        found = await app.opened.database.read(lambda connection: definitions.find(connection, environment))
+        return found, app.world.now()
+
+    found, now = run_connected(lambda: app_or_store(app_path), work)
+    if as_json:
+        print_json([_job_record(definition, now) for definition in found])
+        return
+    print_table(
+        ("job", "group", "queue", "fires", "next"),
+        (
+            (
+                definition.name,
+                plain(definition.group),
+                definition.queue,
+                _fires(definition),
+                local_time(_next(definition, now)),
+            )
+            for definition in found
+        ),
+        empty="no jobs are registered: start a node with `mainspring serve --app …`",
+    )
+
+
+@program.command()
+def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
+    """Show one job, and its latest runs."""
+
+    async def work(app: Mainspring) -> tuple[StoredDefinition, list[Execution], datetime]:
+        from mainspring.domain.access import Actor
+        from mainspring.store import executions
+
+        scope = Actor.application(app.settings.environment).scope
+        latest = await app.opened.database.read(
+            lambda connection: executions.find(connection, scope, executions.Filter(job_name=name), most=5)
+        )
+        return await _definition(app, name), latest, app.world.now()
+
+    definition, latest, now = run_connected(lambda: app_or_store(app_path), work)
+    if as_json:
+        runs = [records.execution_record(execution) for execution in latest]
+        print_json(_job_record(definition, now) | {"latest": runs})
+        return
+    print_facts(
+        [
+            ("job", definition.name),
+            ("does", plain(definition.description) or None),
+            ("group", plain(definition.group)),
+            ("type", plain(definition.job_type)),
+            ("queue", definition.queue),
+            ("fires", _fires(definition)),
+            ("next", local_time(_next(definition, now))),
+            ("timeout", in_words(timedelta(seconds=definition.code["timeout"]))),
+            ("on demand", "yes" if definition.on_demand else "no"),
+        ]
+    )
+    print_table(
+        ("latest run", "status", "created", "took"),
+        (
+            (
+                e.id,
+                coloured_status(e.status),
+                local_time(e.created_at),
+                None if e.duration_ms is None else f"{e.duration_ms} ms",
+            )
+            for e in latest
+        ),
+        empty="it has not run yet",
+    )
+
+
+@program.command()
+def trigger(
+    name: NameArgument,
+    payload: PayloadOption = None,
+    app_path: AppOption = None,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless it succeeds.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for a run of a job now; a node carries it out."""
+    execution = _enqueue(name, payload, app_path, until=timedelta.max if wait else None)
+    if as_json:
+        print_json(records.execution_record(execution))
+    else:
+        typer.echo(f"execution {execution.id} of {name!r} is {execution.status}")
+    if wait:
+        _fail_unless_succeeded(execution)
+
+
+@program.command()
+def run(
+    name: NameArgument,
+    payload: PayloadOption = None,
+    timeout: Annotated[str, typer.Option("--timeout", help="How long to wait, such as 30s or 10m.")] = "30s",
+    app_path: AppOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a job on a node, wait for its end, and show its result."""
+    execution = _enqueue(name, payload, app_path, until=durations.read(timeout))
+    record = records.execution_record(execution)
+    if as_json:
+        print_json(record)
+    else:
+        print_facts(
+            [
+                ("execution", execution.id),
+                ("status", coloured_status(execution.status)),
+                ("took", None if execution.duration_ms is None else f"{execution.duration_ms} ms"),
+                ("error", None if record["errorMessage"] is None else plain(record["errorMessage"])),
+            ]
+        )
+        if execution.result is not None:
+            print_json(execution.result)
+    _fail_unless_succeeded(execution)
+
+
+@program.command("next")
+def next_instants(
+    name: NameArgument,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 5,
+    app_path: AppOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Say when a job fires next."""
+
+    async def work(app: Mainspring) -> tuple[StoredDefinition, datetime]:
+        return await _definition(app, name), app.world.now()
+
+    definition, now = run_connected(lambda: app_or_store(app_path), work)
+    instants = list(_instants(definition, now, count))
+    if as_json:
+        print_json([instant_text(instant) for instant in instants])
+        return
+    print_table(
+        ("UTC", "here", "in"),
+        ((f"{instant:%Y-%m-%d %H:%M:%S}", local_time(instant), in_words(instant - now)) for instant in instants),
+        empty=f"{name} has no instant that is known in advance: {_fires(definition) or 'it runs when it is asked for'}",
+    )
+
+
+def _enqueue(name: str, payload: str | None, app_path: str | None, *, until: timedelta | None) -> Execution:
+    """Ask for a run, and return its execution: at once, or when it has ended."""
+    value = _json_payload(payload)
+
+    async def work(app: Mainspring) -> Execution:
+        import getpass
+
+        from mainspring.cli.watching import wait_with_progress
+        from mainspring.domain.execution import Trigger
+
+        commands, actor = app.commands_and_actor()
+        execution_id: UUID = (await commands.enqueue(name, [value], trigger=Trigger.ADMIN, user_id=getpass.getuser()))[
+            0
+        ]
+        if until is None:
+            return await commands.get(actor.scope, execution_id)
+        return await wait_with_progress(app, execution_id, timeout=None if until == timedelta.max else until)
+
+    return run_connected(lambda: load_app(app_path), work)
+
+
+def _json_payload(text: str | None) -> Any:  # noqa: ANN401 - whatever the job takes
+    import orjson
+
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"--payload is not JSON: {error}") from error
+
+
+def _fail_unless_succeeded(execution: Execution) -> None:
+    from mainspring.domain.execution import Status
+
+    if execution.status in {Status.FAILED, Status.CANCELLED}:
+        raise typer.Exit(1)
+
+
+async def _definition(app: Mainspring, name: str) -> StoredDefinition:
+    from mainspring.store import definitions
+
+    environment = app.settings.environment
+    found = await app.opened.database.read(lambda connection: definitions.get(connection, environment, name))
+    if found is None:
+        raise JobNotFoundError(f"no job is called {name!r} in the environment {environment!r}: `mainspring jobs list`")
+    return found
+
+
+def _job_record(definition: StoredDefinition, now: datetime) -> dict[str, Any]:
+    schedule = definition.schedule
+    shown = None if schedule is None else records.schedule_record(definition, schedule)
+    if shown is not None:
+        shown["nextRunAt"] = instant_text(_next(definition, now))
+    return records.definition_record(definition) | {"schedule": shown}
+
+
+def _fires(definition: StoredDefinition) -> str | None:
+    if definition.schedule is None:
+        return None
+    words = definition.schedule.schedule.describe()
+    zone = definition.schedule.text.timezone
+    stopped = "" if definition.schedule.enabled else " [yellow](stopped)[/]"
+    return words + ("" if zone == "UTC" else f" ({zone})") + stopped
+
+
+def _instants(definition: StoredDefinition, now: datetime, count: int) -> Iterator[datetime]:
+    if definition.schedule is None or not definition.schedule.enabled:
+        return
+    instant: datetime | None = now
+    for _ in range(count):
+        instant = definition.schedule.schedule.next_after(instant)
+        if instant is None:
+            return
+        yield instant
+
+
+def _next(definition: StoredDefinition, now: datetime) -> datetime | None:
+    return next(_instants(definition, now, 1), None)

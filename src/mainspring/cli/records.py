@@ -1,0 +1,124 @@
+"""Records of the store as JSON, with the keys of the API: what `--json` and `dump` write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mainspring.cli.output import instant_text
+
+if TYPE_CHECKING:
+    from mainspring.domain.execution import Attempt, Execution
+    from mainspring.store.definitions import StoredDefinition
+    from mainspring.store.dump import TickRecord
+    from mainspring.store.stored_schedule import StoredSchedule
+
+
+def execution_record(execution: Execution) -> dict[str, Any]:
+    """Return an execution: the job of `/v1/jobs`, with what only operators see."""
+    progress = execution.progress
+    return {
+        "id": str(execution.id),
+        "organizationId": execution.organization_id,
+        "userId": execution.user_id,
+        "jobType": execution.job_name,
+        "status": execution.status.value,
+        "priority": execution.priority,
+        "retryCount": execution.retry_count,
+        "maxRetries": execution.max_retries,
+        "payload": {} if execution.payload is None else execution.payload,
+        "result": execution.result,
+        "errorMessage": execution.error_message or execution.skip_reason,
+        "progress": progress.percent,
+        "totalSteps": progress.total_steps,
+        "currentStep": progress.current_step,
+        "startedAt": instant_text(execution.started_at),
+        "completedAt": instant_text(execution.completed_at),
+        "scheduledAt": instant_text(execution.scheduled_at),
+        "createdAt": instant_text(execution.created_at),
+        "updatedAt": instant_text(execution.updated_at),
+        "environment": execution.environment,
+        "queue": execution.queue,
+        "trigger": execution.trigger.value,
+        "scheduledFor": instant_text(execution.scheduled_for),
+        "attempt": execution.attempt,
+        "lostCount": execution.lost_count,
+        "fence": execution.fence,
+        "node": str(execution.node_id) if execution.node_id else None,
+        "durationMs": execution.duration_ms,
+        "outcome": execution.outcome.value if execution.outcome else None,
+        "messageCode": execution.message_code,
+        "skipReason": execution.skip_reason,
+        "itemsProcessed": progress.items_processed,
+        "itemsSucceeded": progress.items_succeeded,
+        "itemsFailed": progress.items_failed,
+        "cancelRequested": execution.cancel_requested,
+        "replayOf": str(execution.replay_of) if execution.replay_of else None,
+        "tags": list(execution.tags),
+    }
+
+
+def attempt_record(attempt: Attempt, *, node_name: str | None = None) -> dict[str, Any]:
+    """Return one try at an execution."""
+    return {
+        "executionId": str(attempt.execution_id),
+        "attempt": attempt.number,
+        "fence": attempt.fence,
+        "node": node_name or (str(attempt.node_id) if attempt.node_id else None),
+        "startedAt": instant_text(attempt.started_at),
+        "completedAt": instant_text(attempt.completed_at),
+        "outcome": attempt.outcome.value if attempt.outcome else None,
+        "error": attempt.error,
+    }
+
+
+def definition_record(definition: StoredDefinition) -> dict[str, Any]:
+    """Return a definition without its schedule."""
+    return {
+        "environment": definition.environment,
+        "name": definition.name,
+        "displayName": definition.display_name,
+        "description": definition.description,
+        "jobGroup": definition.group,
+        "jobType": definition.job_type,
+        "queue": definition.queue,
+        "service": definition.service_name,
+        "serviceUrl": definition.service_url,
+        "onDemand": definition.on_demand,
+        "code": definition.code,
+        "config": definition.config,
+        "override": definition.override,
+        "version": definition.version,
+        "retired": definition.retired_at is not None,
+        "createdAt": instant_text(definition.created_at),
+        "updatedAt": instant_text(definition.updated_at),
+    }
+
+
+def schedule_record(definition: StoredDefinition, schedule: StoredSchedule) -> dict[str, Any]:
+    """Return when a job fires, as it is in force now."""
+    return {
+        "environment": definition.environment,
+        "name": definition.name,
+        "type": schedule.text.kind,
+        "cronExpression": schedule.text.expression,
+        "timezone": schedule.text.timezone,
+        "enabled": schedule.enabled,
+        "overridden": schedule.override is not None,
+        "paused": schedule.pause is not None,
+        "retired": schedule.retired_at is not None,
+        "nextRunAt": instant_text(schedule.next_run_at),
+        "watermark": instant_text(schedule.watermark),
+    }
+
+
+def tick_record(tick: TickRecord) -> dict[str, Any]:
+    """Return one due instant, and what became of it."""
+    return {
+        "environment": tick.environment,
+        "schedule": tick.schedule,
+        "scheduledFor": instant_text(tick.scheduled_for),
+        "outcome": tick.outcome,
+        "reason": tick.reason,
+        "executionId": str(tick.execution_id) if tick.execution_id else None,
+        "recordedAt": instant_text(tick.recorded_at),
+    }

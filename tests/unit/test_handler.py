@@ -1,0 +1,98 @@
+"""How a function becomes a handler, and what is refused when it is declared."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mainspring import JobContext, provided
+from mainspring.domain.job import ExecutorKind, JobDefinition
+from mainspring.errors import DefinitionError, InvalidPayloadError, JobNotFoundError
+from mainspring.jobs.handler import bind
+from mainspring.jobs.registry import JobRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Note:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def context_alone(ctx: JobContext[Any]) -> None: ...
+def payload_alone(request: dict[str, Any]) -> None: ...
+def both(ctx: JobContext[Any], request: dict[str, Any]) -> None: ...
+def annotated_context(run: JobContext[int], number: int) -> None: ...
+def with_dependency(number: int, *, mailer: str = provided(lambda: "mailer")) -> None: ...
+def nothing() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "context", "payload", "payload_type"),
+    [
+        (context_alone, "ctx", None, None),
+        (payload_alone, None, "request", None),
+        (both, "ctx", "request", None),
+        (annotated_context, "run", "number", int),
+        (with_dependency, None, "number", int),
+        (nothing, None, None, None),
+        (functools.partial(annotated_context), "run", "number", int),
+    ],
+)
+def test_a_signature_says_what_a_handler_takes(
+    function: Callable[..., object], context: str | None, payload: str | None, payload_type: type | None
+) -> None:
+    handler = bind(function, job_name="job")
+    assert (handler.context_parameter, handler.payload_parameter) == (context, payload)
+    assert handler.payload_type is payload_type
+    assert set(handler.dependencies) == ({"mailer"} if function is with_dependency else set())
+
+
+def test_a_parameter_that_nobody_can_give_is_refused_with_the_way_out() -> None:
+    def handler(ctx: JobContext[Any], payload: int, mailer: str) -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"'mailer'.*provided\(factory\)"):
+        bind(handler, job_name="digest")
+
+
+def test_a_payload_that_does_not_fit_names_its_fields() -> None:
+    handler = bind(annotated_context, job_name="digest")
+    with pytest.raises(InvalidPayloadError, match="'digest': payload: Input should be a valid integer"):
+        handler.read_payload("many", "digest")
+
+
+def test_two_jobs_of_one_name_are_refused_and_both_places_named() -> None:
+    registry = JobRegistry()
+    registry.add(JobDefinition("digest"), nothing)
+    with pytest.raises(DefinitionError, match=r"two jobs are called 'digest'.*test_handler\.py:\d+.*test_handler\.py"):
+        registry.add(JobDefinition("digest"), both)
+
+
+def test_an_unknown_job_is_refused_with_the_nearest_names() -> None:
+    registry = JobRegistry()
+    registry.add(JobDefinition("weekly-digest"), nothing)
+    with pytest.raises(JobNotFoundError, match="did you mean 'weekly-digest'"):
+        registry.get("weekly-digets")
+
+
+@pytest.mark.parametrize("name", ["", "-begins-with-hyphen", "has space", "x" * 201, "ünïcode", "bulk", "status"])
+def test_a_name_that_cannot_be_used_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match=r"cannot be used|word of the API's own paths"):
+        JobDefinition(name)
+
+
+def test_plain_functions_run_on_threads_and_coroutine_functions_on_the_loop() -> None:
+    async def coroutine() -> None: ...
+
+    assert bind(coroutine, job_name="a").executor(ExecutorKind.AUTO) is ExecutorKind.ASYNC
+    assert bind(nothing, job_name="b").executor(ExecutorKind.AUTO) is ExecutorKind.THREAD
+    assert bind(nothing, job_name="c").executor(ExecutorKind.PROCESS) is ExecutorKind.PROCESS
+
+
+@pytest.mark.parametrize("job", [object(), Note("no execute")])
+def test_an_object_without_execute_or_run_is_refused(job: object) -> None:
+    with pytest.raises(DefinitionError, match="neither an `execute` nor a `run`"):
+        JobRegistry().add_object(job)
