@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.dependency import provided
     from mainspring.jobs.harness import Job, JobFailed, JobRunnable
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Cron",
@@ -61,6 +61,8 @@ _HOMES: Final = {
 
 def __getattr__(name: str) -> object:
     """Import a public name where it is first used, so that `import mainspring` loads next to nothing."""
+    if name == "__version__":
+        return import_module(f"{__name__}.settings").program_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from mainspring import __version__
 from mainspring.builtin.export import export_report
 from mainspring.control.decorator import JobDecorator
 from mainspring.control.executions import ExecutionCommands
@@ -25,7 +24,7 @@ from mainspring.observability.logs import configure_logging
 from mainspring.reports.source import Report, ReportRegistry
 from mainspring.reports.storage import ExportStorage
 from mainspring.runtime.node import ROLES, Node
-from mainspring.settings import Settings, load_settings
+from mainspring.settings import Settings, load_settings, program_version
 from mainspring.store import definitions
 from mainspring.store.open_store import OpenStore
 from mainspring.world import RealWorld
@@ -296,7 +295,9 @@ class Mainspring:
         async with self.connected():
             opened, environment = self.opened, self.settings.environment
             await opened.database.tx(
-                lambda connection: definitions.register(connection, environment, self.registry, version=__version__)
+                lambda connection: definitions.register(
+                    connection, environment, self.registry, version=program_version()
+                )
             )
             log_writer = LogWriter(log_format=self.settings.log_format)
             node = Node(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import os
 import re
 import socket
@@ -170,6 +171,11 @@ class _SecretFiles(PydanticBaseSettingsSource):
         """Return all secrets that files hold."""
         values = {name.lower(): self.get_field_value(name, name.lower())[0] for name in _SECRETS}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def program_version() -> str:
+    """Return the version of mainspring that is installed."""
+    return importlib.metadata.version("mainspring")
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - checked by the model

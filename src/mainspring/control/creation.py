@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    import sqlalchemy as sa
-
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.access import Actor
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.security.audit import Audit
+    from mainspring.store.database import Connection
     from mainspring.store.enqueues import NewExecution
 
 ACTION: Final = "execution.create"
@@ -92,7 +91,7 @@ def owned_by(actor: Actor, options: EnqueueOptions) -> EnqueueOptions:
     return owned
 
 
-def refuse_unseen_parents(connection: sa.Connection, actor: Actor, parents: Sequence[UUID]) -> None:
+def refuse_unseen_parents(connection: Connection, actor: Actor, parents: Sequence[UUID]) -> None:
     """Refuse a request that waits for an execution which the actor does not see.
 
     Raises:
@@ -104,7 +103,7 @@ def refuse_unseen_parents(connection: sa.Connection, actor: Actor, parents: Sequ
 
 
 def record(
-    audit: Audit, connection: sa.Connection, actor: Actor, new: Sequence[NewExecution], kept: Sequence[UUID]
+    audit: Audit, connection: Connection, actor: Actor, new: Sequence[NewExecution], kept: Sequence[UUID]
 ) -> None:
     """Write an audit entry for each execution that was created, and none for what had been accepted before."""
     for item, kept_id in zip(new, kept, strict=True):

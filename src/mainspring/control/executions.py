@@ -32,13 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    import sqlalchemy as sa
-
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.access import Scope
     from mainspring.domain.execution import Execution
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
-    from mainspring.store.database import Database
+    from mainspring.store.database import Connection, Database
     from mainspring.store.signals import Signals
     from mainspring.world import World
 
@@ -129,7 +127,7 @@ class ExecutionCommands:
         key = _key(job, "idempotency_key", options.get("idempotency_key"))
         owner = json_text([options.get("organization_id"), options.get("user_id")])
 
-        def accept(connection: sa.Connection) -> list[UUID]:
+        def accept(connection: Connection) -> list[UUID]:
             if not actor.is_application:
                 creation.refuse_unseen_parents(connection, actor, template.depends_on)
             if key is None:
@@ -187,7 +185,7 @@ class ExecutionCommands:
         """
         await self._audit.require(actor, Permission.CANCEL_JOBS, _CANCEL, _target(execution_id))
 
-        def change(connection: sa.Connection) -> tuple[Execution | None, bool]:
+        def change(connection: Connection) -> tuple[Execution | None, bool]:
             before = executions.get(connection, actor.scope, execution_id)
             if before is None:
                 return None, False
@@ -226,7 +224,7 @@ class ExecutionCommands:
         """
         await self._audit.require(actor, Permission.RETRY_JOBS, _RETRY, _target(execution_id))
 
-        def change(connection: sa.Connection) -> tuple[Execution | None, bool]:
+        def change(connection: Connection) -> tuple[Execution | None, bool]:
             execution = executions.get(connection, actor.scope, execution_id)
             if execution is None or not execution.can_retry:
                 return execution, False

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    import sqlalchemy as sa
-
     from mainspring.runtime.journal import Journal
-    from mainspring.store.database import Lane
+    from mainspring.store.database import Connection, Lane
     from mainspring.store.finishes import Finish, Release
     from mainspring.world import World
 
@@ -98,9 +96,9 @@ class Acknowledgements:
 
     def _write(
         self,
-        connection: sa.Connection,
+        connection: Connection,
         batch: list[Finish | Release],
-        write_said: Callable[[sa.Connection], None] | None,
+        write_said: Callable[[Connection], None] | None,
     ) -> set[UUID]:
         if write_said is not None:
             write_said(connection)

@@ -15,10 +15,8 @@ from mainspring.store import journal
 if TYPE_CHECKING:
     from uuid import UUID
 
-    import sqlalchemy as sa
-
     from mainspring.jobs.context import JobContext, LogLine
-    from mainspring.store.database import Database
+    from mainspring.store.database import Connection, Database
     from mainspring.world import World
 
 _MOST_LINES = 2000
@@ -125,6 +123,6 @@ class Said:
     beats: list[tuple[UUID, int]] = field(default_factory=list[tuple["UUID", int]])
     lines: list[journal.WrittenLine] = field(default_factory=list[journal.WrittenLine])
 
-    def write(self, connection: sa.Connection) -> None:
+    def write(self, connection: Connection) -> None:
         """Write it in the caller's transaction."""
         journal.write(connection, reports=self.reports, beats=self.beats, lines=self.lines)

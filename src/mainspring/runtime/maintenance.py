@@ -25,12 +25,14 @@ class Maintenance:
     Args:
         database: The store.
         signals: To wake workers for what was rescued.
+        environment: Whose ended executions are pruned.
         retention_age: How old an ended execution may get.
     """
 
-    def __init__(self, database: Database, signals: Signals, *, retention_age: timedelta) -> None:
+    def __init__(self, database: Database, signals: Signals, *, environment: str, retention_age: timedelta) -> None:
         self._database = database
         self._signals = signals
+        self._environment = environment
         self._retention_age = retention_age
 
     async def rescue(self) -> Turn:
@@ -51,5 +53,9 @@ class Maintenance:
     async def clean(self) -> Turn:
         """Make partitions ahead and prune what is older than the retention."""
         await self._database.tx(partitions.ensure_ahead)
-        pruned = await self._database.tx(lambda connection: retention.prune(connection, older_than=self._retention_age))
+        pruned = await self._database.tx(
+            lambda connection: retention.prune(
+                connection, older_than=self._retention_age, environment=self._environment
+            )
+        )
         return Turn(did=pruned.total, again_in=0.0 if pruned.more else None)

@@ -8,7 +8,6 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
-from mainspring import __version__
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.runtime.acknowledgements import Acknowledgements
@@ -20,6 +19,7 @@ from mainspring.runtime.loop import Loop
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
 from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.worker import Worker
+from mainspring.settings import program_version
 from mainspring.store import cluster
 from mainspring.store.signals import WORK
 
@@ -113,8 +113,13 @@ class Node:
         if "worker" in self._roles and len(self._registry):
             self._worker = await self._make_worker()
             self._worker.begin(self._id)
-        maintenance = Maintenance(self._database, self._signals, retention_age=self._settings.retention)
-        self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
+        maintenance = Maintenance(
+            self._database,
+            self._signals,
+            environment=self._settings.environment,
+            retention_age=self._settings.retention,
+        )
+        self._add_loop("rescue", maintenance.rescue, interval=min(1.0, settings.lease.total_seconds() / 5))
         self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
 
     async def stop(self, grace: float) -> None:
@@ -151,7 +156,7 @@ class Node:
             host=socket.gethostname(),
             pid=os.getpid(),
             roles=self._roles,
-            version=__version__,
+            version=program_version(),
             slots=self._settings.concurrency,
         )
         lease = self._settings.lease

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    import sqlalchemy as sa
-
     from mainspring.jobs.job_run import Harness
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.runtime.acknowledgements import Acknowledgements
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.journal import Journal
     from mainspring.runtime.local_executor import Executor
     from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.database import Database, Lane
+    from mainspring.store.database import Connection, Database, Lane
     from mainspring.store.finishes import Finish, Release
     from mainspring.store.signals import Wakeup
     from mainspring.world import World
@@ -126,7 +124,7 @@ class Worker:
         return Turn(did=len(claimed), again_in=0.0 if claimed and not full else due_in)
 
     def _claim(
-        self, connection: sa.Connection, node_id: UUID, free: Mapping[ExecutorKind, int]
+        self, connection: Connection, node_id: UUID, free: Mapping[ExecutorKind, int]
     ) -> tuple[list[ClaimedExecution], float | None]:
         now = self._world.monotonic()
         due_in = None

@@ -13,10 +13,8 @@ from mainspring.store.access import AuditEntry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import sqlalchemy as sa
-
     from mainspring.domain.access import Actor, Permission
-    from mainspring.store.database import Database
+    from mainspring.store.database import Connection, Database
     from mainspring.world import World
 
 _MAX_REASON = 1_000
@@ -53,7 +51,7 @@ class Audit:
 
     def record(
         self,
-        connection: sa.Connection,
+        connection: Connection,
         actor: Actor,
         action: str,
         target: Target,

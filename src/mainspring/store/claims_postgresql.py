@@ -50,8 +50,7 @@ with recursive walk(organization, cap, free, known, visits, opened) as (
     from walk w cross join lateral (
         select h.organization_id as organization, coalesce(o.max_running, :cap) as cap, o.id is not null as known,
             (select count(*)::int from mainspring.executions_live r
-             where r.environment = :environment and r.organization_id = h.organization_id and r.stage = 3
-               and r.organization_id is not null) as running
+             where r.environment = :environment and r.organization_id = h.organization_id and r.stage = 3) as running
         from (select organization_id from mainspring.executions_live
               where environment = :environment and queue = :queue and stage = 1 and organization_id is not null
                 and organization_id > w.organization
@@ -79,8 +78,8 @@ update mainspring.executions_live e set {_SET} where e.id = any(array(
     select c.id from unnest(cast(:organizations as text[]), cast(:caps as int[])) l(organization, cap)
     cross join lateral (
         select l.cap - (select count(*) from mainspring.executions_live r
-                        where r.environment = :environment and r.organization_id = l.organization and r.stage = 3
-                          and r.organization_id is not null) as free) f
+                        where r.environment = :environment and r.organization_id = l.organization
+                          and r.stage = 3) as free) f
     cross join lateral (
         select x.id from mainspring.executions_live x
         where x.environment = :environment and x.queue = :queue and x.stage = 1

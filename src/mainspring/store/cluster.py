@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from mainspring.domain.execution import MAX_LOST, Outcome, Stage, Status
+from mainspring.domain.execution import MAX_LOST, Ending, Outcome, Status, decide
+from mainspring.domain.failure import ErrorClass
+from mainspring.domain.job import NO_RETRY
 from mainspring.domain.write_door import json_text
-from mainspring.store import dependents, finishes, history, limits
+from mainspring.store import finishes
 from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.tables import executions_live, nodes
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _live = executions_live.c
-_RESCUED_AT_ONCE = 500
+_RESCUED_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class NodeEntry:
     slots: int
 
 
-_LEASE = sa.bindparam("lease", type_=sa.Double())
+_LEASE: sa.ColumnElement[float] = sa.bindparam("lease", type_=sa.Double[float]())
 
 
 def register(connection: sa.Connection, node: NodeEntry, *, lease_seconds: float) -> datetime:
@@ -116,8 +120,9 @@ def bury(connection: sa.Connection) -> list[str]:
 
 _LOST = (
     sa.select(
-        _live.id, _live.environment, _live.job_name, _live.fence, _live.attempt, _live.lost_count, _live.limit_key,
-        _live.fail_when_lost, _live.cancel_requested_at, nodes.c.name.label("node_name"),
+        _live.id, _live.environment, _live.job_name, _live.fence, _live.attempt, _live.started_at, _live.retry_count,
+        _live.lost_count, _live.max_retries, _live.limit_key, _live.fail_when_lost, _live.cancel_requested_at,
+        nodes.c.name.label("node_name"), store_now().label("now"),
     )
     .join(nodes, nodes.c.id == _live.node_id)
     .where(
@@ -125,7 +130,7 @@ _LOST = (
         sa.or_(nodes.c.dead_at.is_not(None), nodes.c.stopped_at.is_not(None)),
         sa.or_(_live.lease_until.is_(None), _live.lease_until < store_now()),
     )
-    .order_by(_live.id)
+    .order_by(_live.environment, _live.id)
     .limit(_RESCUED_AT_ONCE)
     .with_for_update(skip_locked=True, of=executions_live)
 )  # fmt: skip
@@ -142,69 +147,80 @@ class Rescued:
 
 
 def rescue(connection: sa.Connection) -> list[Rescued]:
-    """Take executions from dead nodes: back to the queue, or to their end.
+    """Take up to 500 executions from dead nodes: back to the queue, or to their end.
 
     What was started beside a crash runs next in a process of its own, so that a job that kills its process takes
     nobody with it twice. The third loss ends an execution as `POISON`; one whose job says `on_lost=fail` ends at the
     first; one that somebody wanted cancelled is cancelled.
     """
+    lost = connection.execute(_LOST).all()
     rescued: list[Rescued] = []
-    for row in connection.execute(_LOST).all():
-        lost = row.lost_count + 1
-        where = f"node {row.node_name} stopped answering during attempt {row.attempt}"
-        status = Status.RETRYING
-        if row.cancel_requested_at is not None:
-            status = Status.CANCELLED
-            _end(connection, row, status, Outcome.CANCELLED, "JOB_CANCELLED", where)
-        elif lost >= MAX_LOST:
-            status = Status.FAILED
-            told = f"{where}; it was the {lost}rd time, so it is not started again"
-            _end(connection, row, status, Outcome.LOST, "POISON", told)
-        elif row.fail_when_lost:
-            status = Status.FAILED
-            _end(connection, row, status, Outcome.LOST, "LEASE_LOST", where)
-        else:
-            _give_back(connection, row, where)
-        rescued.append(Rescued(row.id, row.job_name, row.node_name, status))
+    for environment, rows in groupby(lost, key=lambda row: row.environment):
+        endings = [(row, _ending(row)) for row in rows]
+        ends = [_finish(row, ending) for row, ending in endings if ending.status.is_final]
+        finishes.finish(connection, environment, ends)
+        going_on = [_release(row, ending) for row, ending in endings if not ending.status.is_final]
+        finishes.release(connection, environment, going_on)
+        rescued += [Rescued(row.id, row.job_name, row.node_name, ending.status) for row, ending in endings]
     return rescued
 
 
-def _end(
-    connection: sa.Connection, row: sa.Row[tuple[object, ...]], status: Status, outcome: Outcome, code: str, told: str
-) -> None:  # noqa: E501, PLR0913
-    connection.execute(sa.update(executions_live).where(_live.id == row.id).values(lost_count=row.lost_count + 1))
-    history.end_live(
-        connection,
-        [row.id],
-        status=status,
-        outcome=outcome,
-        stages=(Stage.RUNNING,),
-        error=json_text({"class": "crash", "type": "LeaseLostError", "code": code, "message": told}),
+def _ending(row: Any) -> Ending:  # noqa: ANN401 - a row of either driver
+    if row.cancel_requested_at is not None:
+        return Ending(Status.CANCELLED)
+    if row.fail_when_lost:
+        return Ending(Status.FAILED, adds_lost=True)
+    return decide(
+        Outcome.LOST,
+        failure=None,
+        retry_count=row.retry_count,
+        lost_count=row.lost_count,
+        max_retries=row.max_retries,
+        retry=NO_RETRY,
+        age=timedelta(0),
+        chance=0.0,
+    )
+
+
+def _finish(row: Any, ending: Ending) -> finishes.Finish:  # noqa: ANN401 - a row of either driver
+    cancelled = ending.status is Status.CANCELLED
+    code = "JOB_CANCELLED" if cancelled else ending.failure_code or "LEASE_LOST"
+    told = _told(row)
+    if ending.failure_code is not None:
+        told = f"{told}; {MAX_LOST} attempts were lost, so that it is not started again"
+    return finishes.Finish(
+        id=row.id,
+        fence=row.fence,
+        status=ending.status,
+        outcome=Outcome.CANCELLED if cancelled else Outcome.LOST,
+        duration_ms=int((row.now - row.started_at).total_seconds() * 1000),
+        error=_error(code, told),
         error_message=told,
-        error_class="crash",
+        error_class=ErrorClass.CRASH.value,
         message_code=code,
+        limit_key=row.limit_key,
+        adds_lost=ending.adds_lost,
     )
-    dependents.settle(connection, [(row.id, status)])
-    if row.limit_key:
-        limits.admit(connection, row.environment, [row.limit_key])
 
 
-def _give_back(connection: sa.Connection, row: sa.Row[tuple[object, ...]], told: str) -> None:
-    finishes.release(
-        connection,
-        row.environment,
-        [
-            finishes.Release(
-                id=row.id,
-                fence=row.fence,
-                outcome=Outcome.LOST,
-                wait_seconds=0.0,
-                retrying=True,
-                adds_lost=True,
-                isolate=True,
-                error=json_text({"class": "crash", "type": "LeaseLostError", "code": "LEASE_LOST", "message": told}),
-                error_message=told,
-                limit_key=row.limit_key,
-            )
-        ],
+def _release(row: Any, ending: Ending) -> finishes.Release:  # noqa: ANN401 - a row of either driver
+    return finishes.Release(
+        id=row.id,
+        fence=row.fence,
+        outcome=Outcome.LOST,
+        wait_seconds=ending.retry_in or 0.0,
+        retrying=ending.status is Status.RETRYING,
+        adds_lost=ending.adds_lost,
+        isolate=ending.isolate,
+        error=_error("LEASE_LOST", _told(row)),
+        error_message=_told(row),
+        limit_key=row.limit_key,
     )
+
+
+def _told(row: Any) -> str:  # noqa: ANN401 - a row of either driver
+    return f"node {row.node_name} stopped answering during attempt {row.attempt}"
+
+
+def _error(code: str, told: str) -> str:
+    return json_text({"class": ErrorClass.CRASH.value, "type": "LeaseLostError", "code": code, "message": told})

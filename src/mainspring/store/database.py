@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import sqlalchemy as sa
+    from sqlalchemy import Connection as Connection  # noqa: PLC0414 - the name that other rooms use for it
 
     from mainspring.settings import Settings
     from mainspring.world import World

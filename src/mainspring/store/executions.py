@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from mainspring.domain.execution import (
     Trigger,
     live_status,
 )
+from mainspring.errors import NotRetryableError
 from mainspring.store import limits
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import attempts, executions, executions_live
@@ -168,23 +169,22 @@ def cancel_requests(connection: sa.Connection, environment: str, node_id: UUID) 
     return list(connection.execute(statement).scalars())
 
 
-_AGAIN = ("progress", "current_step", "items_processed", "items_succeeded", "items_failed")
-_KEPT_BY_RETRY = tuple(
-    column.name
-    for column in executions_live.columns
-    if column.name in _ended
-    and column.name
-    not in {
-        *_AGAIN,
-        "total_steps",
-        "progress_message",
-        "error",
-        "error_message",
-        "started_at",
-        "updated_at",
-        "retry_count",
-        "node_id",
+_RESET_BY_RETRY: Final = frozenset(
+    {
+        "node_id", "retry_count", "started_at", "updated_at", "progress", "current_step", "total_steps",
+        "progress_message", "items_processed", "items_succeeded", "items_failed", "error", "error_message",
     }
+)  # fmt: skip
+_KEPT_BY_RETRY: Final = tuple(
+    column.name for column in executions_live.columns if column.name in _ended and column.name not in _RESET_BY_RETRY
+)
+_FAILED = sa.and_(_ended.id == sa.bindparam("b_id"), _ended.status == Status.FAILED.value)
+_LOCK_FAILED = sa.select(executions).where(_FAILED).with_for_update()
+_REMOVE_FAILED = sa.delete(executions).where(_FAILED, _ended.completed_at == sa.bindparam("b_completed_at"))
+_HOLDS_UNIQUE_KEY = sa.select(_live.id).where(
+    _live.environment == sa.bindparam("b_environment"),
+    _live.job_name == sa.bindparam("b_job_name"),
+    _live.unique_key == sa.bindparam("b_unique_key"),
 )
 
 
@@ -192,41 +192,58 @@ def retry(connection: sa.Connection, execution: Execution) -> bool:
     """Move a failed execution back to the queue under its id, with one more retry; False if it is no longer there.
 
     Its limit key holds no slot before it is admitted again, and its last attempt joins the earlier ones.
+
+    Raises:
+        NotRetryableError: Another execution with its unique key is live.
     """
-    removed = sa.delete(executions).where(
-        _ended.id == execution.id, _ended.completed_at == execution.completed_at, _ended.status == Status.FAILED
-    )
-    row = connection.execute(
-        sa.select(executions).where(_ended.id == execution.id, _ended.status == Status.FAILED).with_for_update()
-    ).first()
-    if row is None or not connection.execute(removed).rowcount:
+    names = {"b_id": execution.id, "b_completed_at": execution.completed_at}
+    row = connection.execute(_LOCK_FAILED, {"b_id": execution.id}).first()
+    if row is None or not connection.execute(_REMOVE_FAILED, names).rowcount:
         return False
+    _refuse_second_holder(connection, row)
     if row.attempt:
-        connection.execute(
-            sa.insert(attempts).values(
-                execution_id=row.id,
-                fence=row.fence,
-                number=row.attempt,
-                node_id=row.node_id,
-                started_at=row.started_at,
-                completed_at=row.completed_at,
-                outcome=row.outcome or Outcome.FAILED,
-                error=row.error,
-            )
-        )
+        _keep_attempt(connection, row)
     facts = cast("dict[str, Any]", row._mapping)  # noqa: SLF001 - the documented name of SQLAlchemy
     connection.execute(
         sa.insert(executions_live).values(
             **{name: facts[name] for name in _KEPT_BY_RETRY},
             retry_count=row.retry_count + 1,
+            isolate=row.lost_count > 0,
             stage=int(Stage.PARKED if row.limit_key else Stage.READY),
             available_at=store_now(),
             updated_at=store_now(),
         )
     )
-    if row.limit_key:
+    if row.limit_key is not None:
         limits.admit(connection, row.environment, [row.limit_key])
     return True
+
+
+def _refuse_second_holder(connection: sa.Connection, row: Any) -> None:  # noqa: ANN401 - a row of either driver
+    if row.unique_key is None:
+        return
+    names = {"b_environment": row.environment, "b_job_name": row.job_name, "b_unique_key": row.unique_key}
+    holder = connection.execute(_HOLDS_UNIQUE_KEY, names).scalar()
+    if holder is not None:
+        raise NotRetryableError(
+            f"execution {row.id} of job {row.job_name!r} cannot be retried now: execution {holder} has the same unique "
+            f"key {row.unique_key!r} and has not ended"
+        )
+
+
+def _keep_attempt(connection: sa.Connection, row: Any) -> None:  # noqa: ANN401 - a row of either driver
+    connection.execute(
+        sa.insert(attempts).values(
+            execution_id=row.id,
+            fence=row.fence,
+            number=row.attempt,
+            node_id=row.node_id,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            outcome=row.outcome or Outcome.FAILED,
+            error=row.error,
+        )
+    )
 
 
 def read_json(text: str | None) -> Any:  # noqa: ANN401 - whatever was stored

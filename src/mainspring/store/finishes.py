@@ -140,7 +140,7 @@ _KEEP_ATTEMPT = sa.insert(attempts).from_select(
         sa.bindparam("b_error", type_=sa.Text()),
     ).where(_GUARD),
 )
-_wait = sa.bindparam("b_wait", type_=sa.Double())
+_wait: sa.ColumnElement[float] = sa.bindparam("b_wait", type_=sa.Double[float]())
 _RELEASE = (
     sa.update(executions_live)
     .where(_GUARD)

@@ -49,6 +49,7 @@ def _request() -> list[sa.Column[Any]]:
         sa.Column("replay_of", Identifier),
         sa.Column("search_terms", terms_column()),
         sa.Column("trace_context", sa.Text),
+        _flag("fail_when_lost"),
         sa.Column("created_at", Instant, nullable=False),
     ]
 
@@ -89,7 +90,6 @@ executions_live = sa.Table(
     sa.Column("cancel_requested_at", Instant),
     _flag("retrying"),
     _flag("isolate"),
-    _flag("fail_when_lost"),
     sa.Column("blockers", sa.Integer, nullable=False, server_default="0"),
     _flag("has_dependents"),
     **_HOT_TABLE,
@@ -121,10 +121,7 @@ _live_index(
     where=sa.and_(_live.stage == sa.literal_column("1"), _live.organization_id.is_not(None)),
 )
 _live_index(
-    "executions_live_running_organization",
-    _live.environment,
-    _live.organization_id,
-    where=sa.and_(_live.stage == sa.literal_column("3"), _live.organization_id.is_not(None)),
+    "executions_live_running", _live.environment, _live.organization_id, where=_live.stage == sa.literal_column("3")
 )
 _live_index(
     "executions_live_admitted",

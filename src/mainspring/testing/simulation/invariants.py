@@ -102,7 +102,7 @@ def broken_by_overlap(shifts: Sequence[Shift]) -> Iterator[str]:
     by_execution: defaultdict[UUID, list[Shift]] = defaultdict(list)
     for shift in shifts:
         for other in by_execution[shift.execution_id]:
-            if other.ended_at is None or other.ended_at > shift.started_at:
+            if other.obedient and (other.ended_at is None or other.ended_at > shift.started_at):
                 yield (
                     f"execution {shift.execution_id} ran on {shift.node} under fence {shift.fence} from "
                     f"{shift.started_at:.3f} while {other.node} ran it under {other.fence} until {other.ended_at}"

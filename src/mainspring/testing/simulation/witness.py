@@ -94,7 +94,13 @@ class Change:
 
 @dataclass(slots=True)
 class Shift:
-    """One run of one handler."""
+    """One run of one handler.
+
+    Attributes:
+        ended_at: When it ended, by itself or because it was stopped; None while it runs.
+        completed: Whether it returned.
+        obedient: Whether it ends when it is told to; one that does not may still run when another node starts again.
+    """
 
     execution_id: UUID
     fence: int
@@ -102,6 +108,7 @@ class Shift:
     started_at: float
     ended_at: float | None = None
     completed: bool = False
+    obedient: bool = True
 
 
 class Trace:

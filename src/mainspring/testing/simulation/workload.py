@@ -95,6 +95,7 @@ class Workload:
             case "hang":
                 await self._world.sleep(_HANGS_SECONDS)
             case "stubborn":
+                shift.obedient = False
                 await self._ignore_the_stop()
             case "crash":
                 self._world.die()

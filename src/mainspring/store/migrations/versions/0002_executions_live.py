@@ -59,6 +59,7 @@ def _create_executions_live() -> None:
         sa.Column("replay_of", Identifier),
         sa.Column("search_terms", terms_column()),
         sa.Column("trace_context", sa.Text),
+        sa.Column("fail_when_lost", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("attempt", sa.SmallInteger, nullable=False, server_default="0"),
         sa.Column("retry_count", sa.SmallInteger, nullable=False, server_default="0"),
@@ -84,7 +85,6 @@ def _create_executions_live() -> None:
         sa.Column("cancel_requested_at", Instant),
         sa.Column("retrying", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("isolate", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.Column("fail_when_lost", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("blockers", sa.Integer, nullable=False, server_default="0"),
         sa.Column("has_dependents", sa.Boolean, nullable=False, server_default=sa.false()),
         schema=SCHEMA,
@@ -117,11 +117,7 @@ def _index_the_lanes() -> None:
         ["environment", "queue", "organization_id", "priority DESC", "available_at"],
         where="stage = 1 AND organization_id IS NOT NULL",
     )
-    _index(
-        "executions_live_running_organization",
-        ["environment", "organization_id"],
-        where="stage = 3 AND organization_id IS NOT NULL",
-    )
+    _index("executions_live_running", ["environment", "organization_id"], where="stage = 3")
     _index(
         "executions_live_admitted",
         ["environment", "limit_key"],

@@ -89,6 +89,7 @@ def _create_executions() -> None:
         sa.Column("replay_of", Identifier),
         sa.Column("search_terms", terms_column()),
         sa.Column("trace_context", sa.Text),
+        sa.Column("fail_when_lost", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("attempt", sa.SmallInteger, nullable=False, server_default="0"),
         sa.Column("retry_count", sa.SmallInteger, nullable=False, server_default="0"),

@@ -1,0 +1,51 @@
+"""The application that the nodes under test run. A job waits where it is until the test opens its gate, a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mainspring import JobContext, Mainspring
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+STEPS = 4
+GATED_STEP = 2
+ROWS = 3_000
+
+app = Mainspring()
+
+
+async def pass_gate() -> None:
+    gate = Path(os.environ["GATE"])
+    while not gate.exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
+        await app.world.sleep(0.02)
+
+
+@app.job("stepwise")
+async def stepwise(ctx: JobContext[None]) -> int:
+    for step in range(1, STEPS + 1):
+        ctx.step(step, of=STEPS)
+        if step == GATED_STEP:
+            await pass_gate()
+    return ctx.attempt
+
+
+@app.job("quick")
+async def quick() -> str:
+    return "done"
+
+
+@app.job("exits-hard")
+async def exits_hard() -> None:
+    os._exit(7)
+
+
+@app.report("slow")
+async def slow(filters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    for number in range(ROWS):
+        if number == ROWS // 2:
+            await pass_gate()
+        yield {"number": number}
