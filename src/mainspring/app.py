@@ -310,8 +310,8 @@ class Mainspring:
                 roles=roles,
                 app_path=self.path,
             )
-            await node.start()
             try:
+                await node.start()
                 yield node
             finally:
                 await node.stop((self.settings.shutdown_grace if grace is None else grace).total_seconds())

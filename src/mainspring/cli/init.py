@@ -41,10 +41,13 @@ _TEST: Final = '''"""What the jobs promise."""
 import asyncio
 from datetime import timedelta
 
+import pytest
 from jobs import Greeting, app, greet
 
 
-def test_greeting_somebody_by_name() -> None:
+def test_greeting_somebody_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_DATABASE_URL", "sqlite://")  # a store in memory, for this test alone
+
     async def run() -> str:
         async with app.running():
             execution = await greet.enqueue(Greeting(name="Ada"))

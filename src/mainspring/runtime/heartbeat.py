@@ -92,10 +92,16 @@ class Heartbeat:
             while not self._stopping and await self._held(lane):
                 await self._wakeup.sleep(self._pause())
             if not self._stopping:
-                home.call_soon_threadsafe(self._on_lost)
+                self._tell(home, self._on_lost)
         finally:
             await lane.close()
-            home.call_soon_threadsafe(self._end)
+            self._tell(home, self._end)
+
+    @staticmethod
+    def _tell(home: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+        # The program's loop may be closed without the node having been stopped: then nobody is left to tell.
+        if not home.is_closed():
+            home.call_soon_threadsafe(call)
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():

@@ -119,7 +119,7 @@ class Node:
             environment=self._settings.environment,
             retention_age=self._settings.retention,
         )
-        self._add_loop("rescue", maintenance.rescue, interval=min(1.0, settings.lease.total_seconds() / 5))
+        self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
         self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
 
     async def stop(self, grace: float) -> None:

@@ -5,29 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import orjson
 import sqlalchemy as sa
 
-from mainspring.domain.execution import (
-    Attempt,
-    Execution,
-    Outcome,
-    Progress,
-    Stage,
-    Status,
-    Trigger,
-    live_status,
-)
+from mainspring.domain.execution import Attempt, Outcome, Stage, Status
 from mainspring.errors import NotRetryableError
 from mainspring.store import limits
 from mainspring.store.dialect import store_now
+from mainspring.store.execution_rows import from_history, from_live, read_json
 from mainspring.store.tables import attempts, executions, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from mainspring.domain.access import Scope
+    from mainspring.domain.execution import Execution
 
 _live = executions_live.c
 _ended = executions.c
@@ -48,7 +39,7 @@ class Filter:
 
 def get(connection: sa.Connection, scope: Scope, execution_id: UUID) -> Execution | None:
     """Return one execution if the scope sees it."""
-    for table, read in ((executions_live, _from_live), (executions, _from_history)):
+    for table, read in ((executions_live, from_live), (executions, from_history)):
         row = connection.execute(sa.select(table).where(table.c.id == execution_id, *_seen(table, scope))).first()
         if row is not None:
             return read(row)
@@ -67,9 +58,9 @@ def find(connection: sa.Connection, scope: Scope, wanted: Filter, *, most: int) 
     found: list[Execution] = []
     if wanted.status is None or not wanted.status.is_final:
         rows = connection.execute(_page(executions_live, scope, wanted, most))
-        found += [execution for execution in map(_from_live, rows) if wanted.status in (None, execution.status)]
+        found += [execution for execution in map(from_live, rows) if wanted.status in (None, execution.status)]
     if wanted.status is None or wanted.status.is_final:
-        found += map(_from_history, connection.execute(_page(executions, scope, wanted, most)))
+        found += map(from_history, connection.execute(_page(executions, scope, wanted, most)))
     return sorted(found, key=lambda execution: execution.id, reverse=True)[:most]
 
 
@@ -244,72 +235,3 @@ def _keep_attempt(connection: sa.Connection, row: Any) -> None:  # noqa: ANN401 
             error=row.error,
         )
     )
-
-
-def read_json(text: str | None) -> Any:  # noqa: ANN401 - whatever was stored
-    """Return stored JSON text as a value."""
-    return None if text is None else orjson.loads(text)
-
-
-def _from_live(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
-    stage = Stage(row.stage)
-    return Execution(
-        **_common(row),
-        status=live_status(stage, retrying=row.retrying),
-        available_at=row.available_at,
-        cancel_requested=row.cancel_requested_at is not None,
-    )
-
-
-def _from_history(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
-    return Execution(
-        **_common(row),
-        status=Status(row.status),
-        completed_at=row.completed_at,
-        duration_ms=row.duration_ms,
-        result=read_json(row.result),
-        outcome=Outcome(row.outcome) if row.outcome else None,
-        skip_reason=row.skip_reason,
-        message_code=row.message_code,
-        summary=row.summary,
-    )
-
-
-def _common(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of either driver
-    terms: Sequence[str] = row.search_terms or ()
-    return {
-        "id": row.id,
-        "environment": row.environment,
-        "job_name": row.job_name,
-        "queue": row.queue,
-        "priority": row.priority,
-        "payload": read_json(row.payload),
-        "trigger": Trigger(row.trigger),
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "organization_id": row.organization_id,
-        "user_id": row.user_id,
-        "attempt": row.attempt,
-        "retry_count": row.retry_count,
-        "lost_count": row.lost_count,
-        "max_retries": row.max_retries,
-        "fence": row.fence,
-        "node_id": row.node_id,
-        "scheduled_at": row.scheduled_at,
-        "scheduled_for": row.scheduled_for,
-        "started_at": row.started_at,
-        "error": read_json(row.error),
-        "error_message": row.error_message,
-        "last_heartbeat": row.last_heartbeat,
-        "replay_of": row.replay_of,
-        "tags": tuple(term.removeprefix("tag:") for term in terms if term.startswith("tag:")),
-        "progress": Progress(
-            percent=row.progress,
-            current_step=row.current_step,
-            total_steps=row.total_steps,
-            message=row.progress_message,
-            items_processed=row.items_processed,
-            items_succeeded=row.items_succeeded,
-            items_failed=row.items_failed,
-        ),
-    }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from mainspring.domain.write_door import json_text
+from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, json_text
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import execution_logs, executions_live
 
@@ -119,7 +119,7 @@ def _report(report: Report) -> dict[str, Any]:
         "b_percent": said.percent,
         "b_current_step": said.current_step,
         "b_total_steps": said.total_steps,
-        "b_message": said.message,
+        "b_message": None if said.message is None else clean_text(said.message, MAX_LOG_CHARACTERS),
         "b_processed": said.items_processed,
         "b_succeeded": said.items_succeeded,
         "b_failed": said.items_failed,
@@ -133,6 +133,6 @@ def _line(line: WrittenLine) -> dict[str, Any]:
         "b_attempt": line.attempt,
         "b_at": line.at,
         "b_level": line.level,
-        "b_message": line.message,
+        "b_message": clean_text(line.message, MAX_LOG_CHARACTERS),
         "b_fields": line.fields,
     }
