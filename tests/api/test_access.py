@@ -281,6 +281,18 @@ class TestWhoMayDoWhat:
         assert answer.status_code == 403
         assert "reports.export_reports" in answer.json()["detail"]
 
+    async def test_the_commands_themselves_ask_for_the_permission(self, door: Door) -> None:
+        [job_id] = await door.services.commands.enqueue("greet", [None], organization_id="acme", user_id="ada")
+        ada = Actor("ada", ActorKind.USER, "dev", "acme", Role.VIEWER.permissions)
+        with pytest.raises(PermissionDeniedError, match="create_jobs"):
+            await door.services.commands.enqueue("greet", [None], actor=ada)
+        with pytest.raises(PermissionDeniedError, match="cancel_jobs"):
+            await door.services.commands.cancel(ada, job_id)
+        with pytest.raises(PermissionDeniedError, match="retry_jobs"):
+            await door.services.commands.retry(ada, job_id)
+        assert [entry.action for entry in await door.audit(str(job_id))] == ["execution.retry", "execution.cancel"]
+        assert [entry.allowed for entry in await door.audit("greet")] == [False]
+
 
 class TestAudit:
     async def test_every_change_leaves_one_entry_that_says_who_what_and_whence(

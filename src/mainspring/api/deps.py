@@ -116,7 +116,7 @@ def actor_who_may(permission: Permission, action: str) -> Callable[[Request, Ser
     """
 
     async def check(request: Request, services: CurrentServices, actor: CurrentActor) -> Actor:
-        await services.audit.require(actor, permission, action, Target("path", request.url.path[:500]))
+        await services.audit.require(actor, permission, action, Target("path", request.url.path))
         return actor
 
     return check

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from mainspring.control.creation import OrganizationRequiredError, UnknownJobTypeError, UnseenParentError
+from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
 from mainspring.domain.money import MonetaryValueError
 from mainspring.domain.write_door import json_text
 from mainspring.errors import (
@@ -88,7 +88,6 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     MalformedBodyError: HTTPStatus.BAD_REQUEST,
     AuthenticationError: HTTPStatus.UNAUTHORIZED,
     PermissionDeniedError: HTTPStatus.FORBIDDEN,
-    OrganizationRequiredError: HTTPStatus.FORBIDDEN,
     ExecutionNotFoundError: HTTPStatus.NOT_FOUND,
     ExportNotFoundError: HTTPStatus.NOT_FOUND,
     IdempotencyConflictError: HTTPStatus.CONFLICT,

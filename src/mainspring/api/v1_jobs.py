@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from mainspring.api.deps import CurrentServices, Services, actor_who_may, body_schema, json_body
-from mainspring.api.problems import documented
+from mainspring.api.problems import Fault, InvalidRequestError, documented
 from mainspring.api.responses import json_response
 from mainspring.api.v1_jobs_bodies import (
     CreateJob,
@@ -34,6 +34,7 @@ from mainspring.store.execution_pages import MOST_COUNTED, Page, Wanted
 router = APIRouter(prefix="/v1/jobs", tags=["On-demand jobs"])
 
 MAX_PAGE_SIZE: Final = 100
+_STORABLE: Final = r"^[^\x00]+$"
 _YOUNG: Final = timedelta(seconds=10)
 _ADVICE: Final = {Status.QUEUED: 10, Status.RETRYING: 10, Status.RUNNING: 5}
 _ADVICE_WHILE_YOUNG: Final = 2
@@ -107,9 +108,12 @@ async def list_jobs(
     page: PageNumber = 1,
     page_size: PageSize = 25,
     status: ShownStatus | None = None,
-    job_type: Annotated[str | None, Query(alias="jobType", max_length=200)] = None,
+    job_type: Annotated[str | None, Query(alias="jobType", pattern=_STORABLE, max_length=200)] = None,
     organization_id: Annotated[
-        str | None, Query(alias="organizationId", max_length=200, description="For platform staff, who see all.")
+        str | None,
+        Query(
+            alias="organizationId", pattern=_STORABLE, max_length=200, description="For platform staff, who see all."
+        ),
     ] = None,
     cursor: Annotated[
         UUID | None, Query(description="From the `Link` of the page before; `page` then counts on.")
@@ -123,6 +127,8 @@ async def list_jobs(
         before=cursor,
     )
     skip = 0 if cursor is not None else (page - 1) * page_size
+    if skip >= MOST_COUNTED:
+        raise InvalidRequestError([Fault("page", f"pages end after {MOST_COUNTED:,} jobs: follow the `Link` instead")])
     found = await services.database.read(
         lambda connection: execution_pages.page(connection, actor.scope, wanted, skip=skip, size=page_size)
     )

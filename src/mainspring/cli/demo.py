@@ -69,24 +69,25 @@ def _enter_folder() -> None:
 
 
 async def _run(app: Mainspring, display: DemoDisplay, *, stays: bool) -> None:
-    from mainspring.cli.serve import on_stop_signals
+    from mainspring.cli.serve import StopSignals
     from mainspring.cli.serving import serving
     from mainspring.runtime.node import ROLES
 
-    stop = asyncio.Event()
-    on_stop_signals(stop.set)
+    stop = StopSignals()
     async with serving(app, host=_HOST, port=_free_port(), roles=ROLES) as served:
-        main_job = app.world.spawn(_show_main_job(app, display, served), name="demo")
-        stopped = app.world.spawn(stop.wait(), name="demo-stop")
-        await asyncio.wait({main_job, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if main_job.done():
-            await main_job
+        stop.node = served.node
+        stopping = app.world.spawn(stop.wait(), name="demo-stop")
+        showing = app.world.spawn(_show_main_job(app, display, served), name="demo")
+        await asyncio.wait({showing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if showing.done():
+            await showing
             if stays and served.url is not None:
                 display.stays_at(served.url)
-                await stopped
-        for task in (main_job, stopped):
+                await stopping
+        for task in (showing, stopping):
             task.cancel()
-        if stop.is_set():
+        await asyncio.wait({showing, stopping})
+        if stop.is_asked:
             display.stopping()
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from mainspring import __version__
 from mainspring.cli import (
     database,
     demo,
@@ -44,6 +43,8 @@ program.command("dump", short_help="Write the whole store as lines of JSON.")(du
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
     if wanted:
+        from mainspring import __version__
+
         typer.echo(f"mainspring {__version__}")
         raise typer.Exit
 

@@ -9,17 +9,20 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
 from mainspring.cli.application import AppOption, load_app
-from mainspring.cli.serving import DEFAULT_PORT, Served, read_roles, serving
+from mainspring.cli.serving import DEFAULT_PORT, read_roles, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from mainspring.app import Mainspring
+    from mainspring.runtime.node import Node
+
+_STANDARD_ERROR: Final = 2
 
 
 def serve(
@@ -45,7 +48,6 @@ def serve(
 
         run_and_reload([argument for argument in sys.argv[1:] if argument != "--reload"])
         return
-    faulthandler.register(signal.SIGQUIT, all_threads=True)
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):  # nothing may precede the ready line
         app = load_app(app_path)
@@ -53,29 +55,44 @@ def serve(
 
 
 async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str], stdout: TextIO) -> None:
-    stop = asyncio.Event()
-    served: list[Served] = []
-
-    def stop_or_hand_back() -> None:
-        if stop.is_set() and served:
-            served[0].node.hand_back()
-        stop.set()
-
-    on_stop_signals(stop_or_hand_back)
+    stop = StopSignals()
+    faulthandler.register(signal.SIGQUIT, file=_STANDARD_ERROR, all_threads=True)
     with ExitStack() as once_ready:
-        async with serving(app, host=host, port=port, roles=roles) as node:
-            served.append(node)
-            stdout.write(json.dumps(node.as_ready_line()) + "\n")
+        async with serving(app, host=host, port=port, roles=roles) as served:
+            stop.node = served.node
+            stdout.write(json.dumps(served.as_ready_line()) + "\n")
             stdout.flush()
             once_ready.enter_context(redirect_stdout(stdout))
             await stop.wait()
 
 
-def on_stop_signals(call: Callable[[], None]) -> None:
-    """Call something in the running event loop at each TERM and INT."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, call)
+class StopSignals:
+    """TERM and INT in the running event loop: the first asks to stop, each further one hands back what runs.
+
+    Attributes:
+        node: What runs, once it does.
+    """
+
+    def __init__(self) -> None:
+        self.node: Node | None = None
+        self._asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._receive)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody has asked to stop."""
+        return self._asked.is_set()
+
+    async def wait(self) -> None:
+        """Return when somebody has asked to stop."""
+        await self._asked.wait()
+
+    def _receive(self) -> None:
+        if self._asked.is_set() and self.node is not None:
+            self.node.hand_back()
+        self._asked.set()
 
 
 def run_event_loop(work: Coroutine[object, object, None]) -> None:

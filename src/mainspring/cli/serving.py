@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring import __version__
 from mainspring.errors import ConfigurationError, MainspringError
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ class Served:
 
     def as_ready_line(self) -> dict[str, Any]:
         """Return what `serve` says first (contract §3)."""
+        from mainspring import __version__
+
         return {
             "event": "ready",
             "node": self.name,

@@ -49,6 +49,7 @@ class Acknowledgements:
         self._world = world
         self._on_written = on_written
         self._ends: list[Finish | Release] = []
+        self._writing: list[Finish | Release] = []
         self._writer: asyncio.Task[None] | None = None
 
     def add(self, end: Finish | Release) -> None:
@@ -60,7 +61,11 @@ class Acknowledgements:
     async def drain(self) -> None:
         """Return when everything that was added is written."""
         while self._writer is not None and not self._writer.done():
-            await asyncio.shield(self._writer)
+            await asyncio.wait({self._writer})  # not awaited itself, because `give_up` may cancel it
+
+    def has(self, execution_id: UUID, fence: int) -> bool:
+        """Whether the end of that attempt is on its way."""
+        return any((end.id, end.fence) == (execution_id, fence) for end in (*self._writing, *self._ends))
 
     def give_up(self) -> None:
         """Forget what is not written: the node has lost its lease, so that another one runs it all again."""
@@ -70,8 +75,10 @@ class Acknowledgements:
 
     async def _write_all(self) -> None:
         while self._ends:
-            batch, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
+            self._writing, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
+            batch = self._writing
             written = await self._write_patiently(batch)
+            self._writing = []
             self._world.crash_point("after_finish_sent")
             ids = {end.id for end in batch}
             self._on_written(written, ids - written)

@@ -80,6 +80,7 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: list[Lane] = []
         self._worker: Worker | None = None
+        self._stopping = False
         self._threads = ThreadExecutor(world, size=settings.threads)
         self._executors: dict[ExecutorKind, Executor] = {
             ExecutorKind.ASYNC: AsyncExecutor(),
@@ -128,6 +129,7 @@ class Node:
         Args:
             grace: Seconds; 0 hands back at once.
         """
+        self._stopping = True
         if self._worker is not None:
             await self._worker.stop(grace)
         for loop in self._loops:
@@ -241,7 +243,8 @@ class Node:
     def _lose_lease(self) -> None:
         if self._worker is not None:
             self._worker.lose_lease()
-        self._tasks.append(self._world.spawn(self._enter_anew(), name="mainspring-enter-anew"))
+        if not self._stopping:
+            self._tasks.append(self._world.spawn(self._enter_anew(), name="mainspring-enter-anew"))
 
     async def _enter_anew(self) -> None:
         """Go on as a new node: the store rescues what the old one ran, and nothing of it is written here."""

@@ -65,6 +65,11 @@ class RunningAttempts:
         """Return how many are under way."""
         return len(self._running)
 
+    def has(self, execution_id: UUID, fence: int) -> bool:
+        """Whether that attempt is under way."""
+        attempt = self._running.get(execution_id)
+        return attempt is not None and attempt.claimed.fence == fence
+
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Write the start lines of the whole batch, then start its handlers.
 

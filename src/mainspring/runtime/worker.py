@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from mainspring.domain.execution import Outcome
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import StoreError
 from mainspring.runtime.attempt import StopReason, prepare
 from mainspring.runtime.loop import Turn
 from mainspring.runtime.running_attempts import STOP_SECONDS, RunningAttempts
-from mainspring.store import claims
+from mainspring.store import claims, cluster
+from mainspring.store.finishes import Release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
     from mainspring.runtime.local_executor import Executor
     from mainspring.store.claims import ClaimedExecution
     from mainspring.store.database import Connection, Database, Lane
-    from mainspring.store.finishes import Finish, Release
+    from mainspring.store.finishes import Finish
     from mainspring.store.signals import Wakeup
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)
 
 _PROMOTE_EVERY: Final = 0.1
+DOUBT_SECONDS: Final = 60.0
+"""How long after a lost answer the claim may still reach the store: longer than any statement may take."""
 
 
 class Worker:
@@ -96,6 +101,8 @@ class Worker:
         self._cursors = {kind: [claims.QueueCursor(queue) for queue in queues] for kind in self._names}
         self._node_id: UUID | None = None
         self._promoted_at = -1.0
+        self._claiming = asyncio.Lock()
+        self._in_doubt_until = 0.0
 
     @property
     def running(self) -> int:
@@ -114,18 +121,27 @@ class Worker:
         free = {kind: self._capacity.get(kind, 0) - self._busy[kind] for kind in self._names}
         if not any(room > 0 for room in free.values()):
             return Turn()
-        claimed, due_in = await self._lane.tx(lambda connection: self._claim(connection, node_id, free))
-        self._world.crash_point("after_claim")
-        if self._node_id != node_id:
-            # The lease was lost meanwhile: what was claimed under it is rescued, not run.
-            return Turn()
-        self._start(claimed)
+        async with self._claiming:
+            await self._hand_back_unknown(node_id)
+            try:
+                claimed, due_in = await self._lane.tx(lambda connection: self._claim(connection, node_id, free))
+            except StoreError:
+                self._in_doubt_until = self._world.monotonic() + DOUBT_SECONDS
+                raise
+            self._world.crash_point("after_claim")
+            if self._node_id != node_id:  # it stops, or has lost its lease meanwhile
+                for row in claimed:
+                    self._hand_back_untouched(row.id, row.fence, row.limit_key)
+                return Turn()
+            self._start(claimed)
         full = len(claimed) == sum(room for room in free.values() if room > 0)
         return Turn(did=len(claimed), again_in=0.0 if claimed and not full else due_in)
 
     def _claim(
         self, connection: Connection, node_id: UUID, free: Mapping[ExecutorKind, int]
     ) -> tuple[list[ClaimedExecution], float | None]:
+        if not cluster.is_alive(connection, node_id):  # the heartbeat will hear of it soon
+            return [], None
         now = self._world.monotonic()
         due_in = None
         if now - self._promoted_at >= _PROMOTE_EVERY:
@@ -143,6 +159,18 @@ class Worker:
                 )
                 found += claims.claim(connection, request, room)
         return found, due_in
+
+    async def _hand_back_unknown(self, node_id: UUID) -> None:
+        """After a claim whose answer was lost: give back what the store says is ours and nobody here knows of."""
+        if self._world.monotonic() > self._in_doubt_until:
+            return
+        for row in await self._lane.tx(lambda connection: claims.held(connection, node_id)):
+            if not self._running.has(row.id, row.fence) and not self._acknowledgements.has(row.id, row.fence):
+                self._hand_back_untouched(row.id, row.fence, row.limit_key)
+
+    def _hand_back_untouched(self, execution_id: UUID, fence: int, limit_key: str | None) -> None:
+        end = Release(execution_id, fence, Outcome.INTERRUPTED, wait_seconds=0.0, retrying=False, limit_key=limit_key)
+        self._acknowledgements.add(end)
 
     def _start(self, claimed: Sequence[ClaimedExecution]) -> None:
         attempts = [
@@ -181,14 +209,16 @@ class Worker:
             grace: Seconds; 0 hands back at once.
         """
         self._node_id = None
+        async with self._claiming:
+            pass  # what is being claimed at this moment is handed back first
         await self._running.settled(grace)
         self._running.stop_all(StopReason.INTERRUPT)
         await self._running.settled(STOP_SECONDS + 1)
+        await self._acknowledgements.drain()
         try:
             await self._journal.run_once()
-            await self._acknowledgements.drain()
         except StoreError as error:
-            _logger.warning("some ends could not be written before the node stopped: %s", error)
+            _logger.warning("some log lines could not be written before the node stopped: %s", error)
 
 
 def _kind(job: RegisteredJob) -> ExecutorKind:

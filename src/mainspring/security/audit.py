@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.write_door import clean_text, json_text
 from mainspring.errors import PermissionDeniedError
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mainspring.store.database import Connection, Database
     from mainspring.world import World
 
-_MAX_REASON = 1_000
+_MAX_REASON: Final = 1_000
+_MAX_TARGET: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Audit:
             organization_id=actor.organization_id,
             action=action,
             target_kind=target.kind,
-            target_id=target.id,
+            target_id=clean_text(target.id, _MAX_TARGET),
             allowed=allowed,
             reason=None if reason is None else clean_text(reason, _MAX_REASON),
             before=None if before is None else json_text(before),

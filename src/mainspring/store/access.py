@@ -125,7 +125,7 @@ class AuditEntry:
 
         Canonical is: every field, sorted by name, without spaces; the instant in UTC with microseconds.
         """
-        facts = asdict(self) | {"at": self.at.isoformat(timespec="microseconds")}
+        facts = asdict(self) | {"id": str(self.id), "at": self.at.isoformat(timespec="microseconds")}
         return hmac.new(key, orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), "sha256").hexdigest()
 
 

@@ -8,7 +8,7 @@ strictly priority, then age; between organizations it is a round, so that nobody
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -88,6 +88,16 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
 
 def _urgency(execution: ClaimedExecution) -> tuple[int, datetime]:
     return -execution.priority, execution.available_at
+
+
+_HELD = sa.select(_live.id, _live.fence, _live.limit_key).where(
+    _live.node_id == sa.bindparam("node"), _live.stage == sa.literal_column("3")
+)
+
+
+def held(connection: sa.Connection, node_id: UUID) -> Sequence[sa.Row[Any, Any, Any]]:
+    """Return id, fence and limit key of all that a node has claimed and not ended."""
+    return connection.execute(_HELD, {"node": node_id}).all()
 
 
 _DUE = (

@@ -95,6 +95,12 @@ def beat(connection: sa.Connection, node_id: UUID, *, lease_seconds: float, offs
     return None if row is None else row[0]
 
 
+def is_alive(connection: sa.Connection, node_id: UUID) -> bool:
+    """Whether the others still count on a node; what a dead one claimed would be taken from it at once, and counted."""
+    statement = sa.select(nodes.c.id).where(nodes.c.id == node_id, nodes.c.dead_at.is_(None))
+    return connection.execute(statement).first() is not None
+
+
 def leave(connection: sa.Connection, node_id: UUID) -> None:
     """Say that a node has stopped in good order."""
     connection.execute(

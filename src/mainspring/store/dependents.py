@@ -14,7 +14,7 @@ from mainspring.store.lists import one_of
 from mainspring.store.tables import execution_dependencies, executions, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from mainspring.store.enqueues import NewExecution
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 _live = executions_live.c
 _edge = execution_dependencies.c
 
-_LIVE_PARENTS = sa.select(_live.id).where(one_of(_live.id, "ids")).order_by(_live.id)
+_LIVE_PARENTS = sa.select(_live.id, _live.environment).where(one_of(_live.id, "ids")).order_by(_live.id)
 _LOCK_PARENTS = _LIVE_PARENTS.with_for_update()
 _MARK_PARENTS = sa.update(executions_live).where(one_of(_live.id, "ids")).values(has_dependents=True)
-_ENDED_PARENTS = sa.select(executions.c.id, executions.c.status).where(one_of(executions.c.id, "ids"))
+_ENDED_PARENTS = sa.select(executions.c.id, executions.c.environment, executions.c.status).where(
+    one_of(executions.c.id, "ids")
+)
 
 
 def block(connection: sa.Connection, item: NewExecution) -> bool:
@@ -53,21 +55,17 @@ def block_unlocked(connection: sa.Connection, item: NewExecution) -> bool:
     return not met
 
 
-def _parents(connection: sa.Connection, item: NewExecution, look: sa.Select[Any]) -> tuple[list[UUID], bool]:
+def _parents(connection: sa.Connection, item: NewExecution, look: sa.Select[Any, Any]) -> tuple[list[UUID], bool]:
     """Return the parents that live, and whether those that have ended succeeded."""
     parents = sorted(set(item.depends_on))
-    live = list(connection.execute(look, {"ids": parents}).scalars())
-    ended = _ended(connection, parents)
+    live = [row.id for row in connection.execute(look, {"ids": parents}) if row.environment == item.environment]
+    rows = connection.execute(_ENDED_PARENTS, {"ids": parents})
+    ended = {row.id: Status(row.status) for row in rows if row.environment == item.environment}
     missing = [str(parent) for parent in parents if parent not in ended and parent not in live]
     if missing:
         msg = f"job {item.job_name!r} cannot depend on {', '.join(missing)}: there is no such execution"
         raise ExecutionNotFoundError(msg)
     return live, all(status is Status.SUCCEEDED for status in ended.values())
-
-
-def _ended(connection: sa.Connection, parents: Collection[UUID]) -> dict[UUID, Status]:
-    rows = connection.execute(_ENDED_PARENTS, {"ids": list(parents)})
-    return {row.id: Status(row.status) for row in rows}
 
 
 def _add_edges(connection: sa.Connection, item: NewExecution, live: Sequence[UUID]) -> None:
@@ -110,7 +108,7 @@ def tie(connection: sa.Connection, most: int) -> None:
     connection.execute(_MARK_PARENTS, {"ids": live})
     connection.execute(_BLOCK, {"children": children})
     gone = [parent for parent in parents if parent not in live]
-    ended = _ended(connection, gone)
+    ended = {row.id: Status(row.status) for row in connection.execute(_ENDED_PARENTS, {"ids": gone})}
     # Of a parent that retention has taken meanwhile nobody knows that it succeeded.
     settle(connection, [(parent, ended.get(parent, Status.CANCELLED)) for parent in gone])
 

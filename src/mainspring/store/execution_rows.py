@@ -18,6 +18,7 @@ def read_json(text: str | None) -> Any:  # noqa: ANN401 - whatever was stored
 
 
 def from_live(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
+    """Return a row of `executions_live`."""
     stage = Stage(row.stage)
     return Execution(
         **_common(row),
@@ -28,6 +29,7 @@ def from_live(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
 
 
 def from_history(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
+    """Return a row of `executions`."""
     return Execution(
         **_common(row),
         status=Status(row.status),

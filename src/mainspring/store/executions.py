@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -70,7 +70,12 @@ def count(connection: sa.Connection, scope: Scope, wanted: Filter, *, most: int 
     for table in (executions_live, executions):
         if wanted.status is not None and wanted.status.is_final != (table is executions):
             continue
-        page = _page(table, scope, wanted, most).with_only_columns(sa.literal_column("1")).order_by(None).subquery()
+        page = (
+            _page(table, scope, wanted, most)
+            .with_only_columns(sa.literal_column("1", sa.Integer()))
+            .order_by(None)
+            .subquery()
+        )
         total += connection.execute(sa.select(sa.func.count()).select_from(page)).scalar_one()
     return min(total, most)
 
@@ -188,50 +193,45 @@ def retry(connection: sa.Connection, execution: Execution) -> bool:
         NotRetryableError: Another execution with its unique key is live.
     """
     names = {"b_id": execution.id, "b_completed_at": execution.completed_at}
-    row = connection.execute(_LOCK_FAILED, {"b_id": execution.id}).first()
-    if row is None or not connection.execute(_REMOVE_FAILED, names).rowcount:
+    failed = connection.execute(_LOCK_FAILED, {"b_id": execution.id}).mappings().first()
+    if failed is None or not connection.execute(_REMOVE_FAILED, names).rowcount:
         return False
-    _refuse_second_holder(connection, row)
-    if row.attempt:
-        _keep_attempt(connection, row)
-    facts = cast("dict[str, Any]", row._mapping)  # noqa: SLF001 - the documented name of SQLAlchemy
+    _refuse_second_holder(connection, failed)
+    if failed["attempt"]:
+        _keep_attempt(connection, failed)
     connection.execute(
         sa.insert(executions_live).values(
-            **{name: facts[name] for name in _KEPT_BY_RETRY},
-            retry_count=row.retry_count + 1,
-            isolate=row.lost_count > 0,
-            stage=int(Stage.PARKED if row.limit_key else Stage.READY),
+            **{name: failed[name] for name in _KEPT_BY_RETRY},
+            retry_count=failed["retry_count"] + 1,
+            isolate=failed["lost_count"] > 0,
+            stage=int(Stage.PARKED if failed["limit_key"] else Stage.READY),
             available_at=store_now(),
             updated_at=store_now(),
         )
     )
-    if row.limit_key is not None:
-        limits.admit(connection, row.environment, [row.limit_key])
+    limits.admit_each(connection, [(failed["environment"], failed["limit_key"])])
     return True
 
 
-def _refuse_second_holder(connection: sa.Connection, row: Any) -> None:  # noqa: ANN401 - a row of either driver
-    if row.unique_key is None:
+def _refuse_second_holder(connection: sa.Connection, failed: sa.RowMapping) -> None:
+    if failed["unique_key"] is None:
         return
-    names = {"b_environment": row.environment, "b_job_name": row.job_name, "b_unique_key": row.unique_key}
+    names = {f"b_{name}": failed[name] for name in ("environment", "job_name", "unique_key")}
     holder = connection.execute(_HOLDS_UNIQUE_KEY, names).scalar()
     if holder is not None:
         raise NotRetryableError(
-            f"execution {row.id} of job {row.job_name!r} cannot be retried now: execution {holder} has the same unique "
-            f"key {row.unique_key!r} and has not ended"
+            f"execution {failed['id']} of job {failed['job_name']!r} cannot be retried now: execution {holder} has the "
+            f"same unique key {failed['unique_key']!r} and has not ended"
         )
 
 
-def _keep_attempt(connection: sa.Connection, row: Any) -> None:  # noqa: ANN401 - a row of either driver
+def _keep_attempt(connection: sa.Connection, failed: sa.RowMapping) -> None:
+    kept = {name: failed[name] for name in ("fence", "node_id", "started_at", "completed_at", "error")}
     connection.execute(
         sa.insert(attempts).values(
-            execution_id=row.id,
-            fence=row.fence,
-            number=row.attempt,
-            node_id=row.node_id,
-            started_at=row.started_at,
-            completed_at=row.completed_at,
-            outcome=row.outcome or Outcome.FAILED,
-            error=row.error,
+            execution_id=failed["id"],
+            number=failed["attempt"],
+            outcome=failed["outcome"] or Outcome.FAILED,
+            **kept,
         )
     )

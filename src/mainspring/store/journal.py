@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import sqlalchemy as sa
 
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, json_text
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import execution_logs, executions_live
+from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from uuid import UUID
 
     from mainspring.domain.execution import Progress
@@ -65,16 +67,25 @@ _BEAT = sa.update(executions_live).where(_GUARD).values(last_heartbeat=store_now
 _CHECKPOINT = (
     sa.update(executions_live).where(_GUARD).values(checkpoint=sa.bindparam("b_value"), updated_at=store_now())
 )
-_LINE = sa.insert(execution_logs).from_select(
-    ["execution_id", "attempt", "at", "level", "message", "fields"],
-    sa.select(
-        _live.id,
-        *(
-            sa.bindparam(f"b_{name}", type_=execution_logs.c[name].type)
-            for name in ("attempt", "at", "level", "message", "fields")
-        ),
-    ).where(_GUARD),
-)
+# All lines in one statement, as one JSON text: a handler may write thousands.
+_LINES_POSTGRESQL = sa.text("""
+insert into mainspring.execution_logs (execution_id, attempt, at, level, message, fields)
+select line.id, line.attempt, line.at, line.level, line.message, line.fields
+from json_to_recordset(cast(:lines as json)) line(
+    place int, id uuid, fence bigint, attempt smallint, at timestamptz, level text, message text, fields text)
+join mainspring.executions_live e on e.id = line.id and e.fence = line.fence and e.stage = 3
+where e.id = any(cast(:ids as uuid[]))
+order by line.place
+""")
+_LINES_SQLITE = sa.text("""
+insert into mainspring.execution_logs (execution_id, attempt, at, level, message, fields)
+select e.id, json_extract(line.value, '$.attempt'), json_extract(line.value, '$.at'),
+    json_extract(line.value, '$.level'), json_extract(line.value, '$.message'), json_extract(line.value, '$.fields')
+from json_each(:lines) line
+cross join mainspring.executions_live e
+    on e.id = json_extract(line.value, '$.id') and e.fence = json_extract(line.value, '$.fence') and e.stage = 3
+order by json_extract(line.value, '$.place')
+""")
 
 
 def write(
@@ -90,7 +101,7 @@ def write(
     if beats:
         connection.execute(_BEAT, [{"b_id": id_, "b_fence": fence} for id_, fence in sorted(beats)])
     if lines:
-        connection.execute(_LINE, [_line(line) for line in lines])
+        _write_lines(connection, lines)
 
 
 def save_checkpoint(connection: sa.Connection, execution_id: UUID, fence: int, value: object) -> bool:
@@ -126,13 +137,24 @@ def _report(report: Report) -> dict[str, Any]:
     }
 
 
-def _line(line: WrittenLine) -> dict[str, Any]:
+def _write_lines(connection: sa.Connection, lines: Sequence[WrittenLine]) -> None:
+    on_sqlite = connection.dialect.name == "sqlite"
+    instant = to_microseconds if on_sqlite else datetime.isoformat
+    rows = [_line(place, line) | {"at": instant(line.at)} for place, line in enumerate(lines)]
+    batch: dict[str, object] = {"lines": orjson.dumps(rows).decode()}
+    if on_sqlite:
+        connection.execute(_LINES_SQLITE, batch)
+    else:
+        connection.execute(_LINES_POSTGRESQL, batch | {"ids": list({line.execution_id for line in lines})})
+
+
+def _line(place: int, line: WrittenLine) -> dict[str, object]:
     return {
-        "b_id": line.execution_id,
-        "b_fence": line.fence,
-        "b_attempt": line.attempt,
-        "b_at": line.at,
-        "b_level": line.level,
-        "b_message": clean_text(line.message, MAX_LOG_CHARACTERS),
-        "b_fields": line.fields,
+        "place": place,
+        "id": str(line.execution_id),
+        "fence": line.fence,
+        "attempt": line.attempt,
+        "level": line.level,
+        "message": clean_text(line.message, MAX_LOG_CHARACTERS),
+        "fields": line.fields,
     }

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _live = executions_live.c
-_environment = sa.bindparam("env")
-_key = sa.bindparam("key")
+_environment: sa.ColumnElement[str] = sa.bindparam("env", type_=sa.Text())
+_key: sa.ColumnElement[str] = sa.bindparam("key", type_=sa.Text())
 
 _LOCK = (
     sa.select(limits.c.key)

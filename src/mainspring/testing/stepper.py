@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.attempt import Attempt
     from mainspring.settings import Settings
     from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.database import Lane
+    from mainspring.store.database import Connection, Lane
     from mainspring.store.finishes import Finish, Release
     from mainspring.store.open_store import OpenStore
     from mainspring.world import World
@@ -91,13 +91,11 @@ class Stepper:
         return len(self._running) > 0
 
     async def run_next(self) -> UUID | None:
-        """Run the next execution that is ready, to the end of its attempt, and return its id; None: nothing is ready."""
+        """Run the next execution that is ready, to the end of its attempt, and return its id; None: none is ready."""
         claimed = await self._claim()
         if claimed is None:
             return None
-        attempt = prepare(
-            claimed, self._registry.get(claimed.job_name), sink=self._journal, node=self._settings.node
-        )
+        attempt = prepare(claimed, self._registry.get(claimed.job_name), sink=self._journal, node=self._settings.node)
         end = self._ends[attempt] = asyncio.get_running_loop().create_future()
         self._running.start([attempt])
         if attempt.timer is not None:
@@ -128,7 +126,7 @@ class Stepper:
             organization_limit=self._settings.org_concurrency,
         )
 
-        def claim(connection: Any) -> list[ClaimedExecution]:  # noqa: ANN401 - a connection of the store's own library
+        def claim(connection: Connection) -> list[ClaimedExecution]:
             claims.promote_due(connection)
             return claims.claim(connection, request, 1)
 

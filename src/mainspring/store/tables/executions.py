@@ -10,7 +10,7 @@ from mainspring.domain.execution import FINAL
 from mainspring.store.tables.metadata import metadata
 from mainspring.store.tables.types import Identifier, Instant, terms_column
 
-_HOT_TABLE = {
+_HOT_TABLE: dict[str, Any] = {
     "postgresql_with": {
         "fillfactor": "70",
         "autovacuum_vacuum_scale_factor": "0.01",

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from random import Random  # noqa: TID251 - the chance of a simulation is this one, from a seed
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.control.executions import ExecutionCommands
@@ -20,7 +19,7 @@ from mainspring.testing.simulation.link import Link, Weather
 from mainspring.testing.simulation.process import Grapevine, Process
 from mainspring.testing.simulation.witness import Trace, Witness
 from mainspring.testing.simulation.workload import DEFINITIONS, Workload, script
-from mainspring.testing.simulation.world import ProcessDied, SimulatedWorld
+from mainspring.testing.simulation.world import Chance, ProcessDied, SimulatedWorld
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -71,7 +70,7 @@ class Cluster:
         self._seed = seed
         self._plan = plan
         self._trace = trace
-        self._chance = Random(seed)  # noqa: S311 - a simulation has no secrets
+        self._chance = Chance(seed)
         self._weather = Weather(self._fork("weather"))
         self._world = SimulatedWorld(self._fork("driver"), on_task_error=self._note_task_error)
         self._grapevine = Grapevine(self._weather)
@@ -111,8 +110,8 @@ class Cluster:
         await asyncio.wait(lives)
         self.seconds = self._world.monotonic()
 
-    def _fork(self, name: str) -> Random:
-        return Random(f"{self._seed}/{name}")  # noqa: S311 - as above
+    def _fork(self, name: str) -> Chance:
+        return Chance(f"{self._seed}/{name}")
 
     def _note_task_error(self, name: str, error: BaseException) -> None:
         self.witness.trouble(f"task {name} ended with {type(error).__name__}: {error}")
@@ -161,7 +160,7 @@ class Cluster:
             witness=self.witness,
         )
 
-    async def _outlast(self, process: Process, chance: Random) -> None:
+    async def _outlast(self, process: Process, chance: Chance) -> None:
         """Wait until it has died, its time has come, or the simulation is over."""
         until = self._world.monotonic() + chance.expovariate(1 / 12)
         while not process.world.dead and not self._over:
@@ -169,7 +168,7 @@ class Cluster:
                 break
             await self._world.sleep(0.1)
 
-    async def _end(self, name: str, process: Process, chance: Random) -> None:
+    async def _end(self, name: str, process: Process, chance: Chance) -> None:
         gracefully = self._over or chance.random() < 0.4  # noqa: PLR2004 - most end by a crash
         if not process.world.dead and gracefully:
             self._trace.add(f"{name} stops")
@@ -207,7 +206,7 @@ class Cluster:
             with suppress(MainspringError):
                 self.accepted += await commands.enqueue(chance.choice(DEFINITIONS).name, [payload], **options)
 
-    def _options(self, chance: Random) -> Any:  # noqa: ANN401 - the options of `enqueue`, of which any may be missing
+    def _options(self, chance: Chance) -> Any:  # noqa: ANN401 - the options of `enqueue`, of which any may be missing
         options: dict[str, object] = {"priority": chance.randint(-2, 2)}
         if chance.random() < 0.5:  # noqa: PLR2004 - half of them belong to a tenant
             options["organization_id"] = chance.choice(_ORGANIZATIONS)

@@ -40,50 +40,78 @@ def _broken_limits(change: Change, organization_limit: int) -> Iterator[str]:
 
 
 def _broken_life(changes: Sequence[Change]) -> Iterator[str]:
+    yield from _broken_transitions(changes)
+    yield from _broken_claims(changes)
+    yield from _broken_endings(changes)
+
+
+def _broken_transitions(changes: Sequence[Change]) -> Iterator[str]:
     status: Status | None = None
-    fence = attempt = 0
-    endings: list[Status] = []
     for change in changes:
-        if change.event == "reopened":
-            if endings.pop() is not Status.FAILED:
-                yield f"it left history although it had not failed ({change.status})"
-            continue
         present = change.present_status
-        if present is None:
+        if present is None or present is status:
             continue
         if status is None and present is not Status.QUEUED:
             yield f"it began as {present}"
-        elif status is not None and present is not status and present not in TRANSITIONS[status]:
+        elif status is not None and present not in TRANSITIONS[status]:
             yield f"it went from {status} to {present}"
-        elif status is Status.RUNNING and change.is_claim:
-            yield f"it was claimed under fence {change.fence} while it ran under {fence}"
         status = present
+
+
+def _broken_claims(changes: Sequence[Change]) -> Iterator[str]:
+    fence = attempt = 0
+    running = False
+    for change in changes:
         if change.is_claim:
+            if running:
+                yield f"it was claimed under fence {change.fence} while it ran under {fence}"
             if (change.fence or 0) <= fence:
                 yield f"fence {change.fence} is not higher than {fence}"
             if change.attempt != attempt + 1:
                 yield f"attempt {change.attempt} follows attempt {attempt}"
             fence, attempt = change.fence or 0, change.attempt or 0
-        if change.event == "ended":
-            endings.append(present)
+        running = change.is_claim
+
+
+def _broken_endings(changes: Sequence[Change]) -> Iterator[str]:
+    endings: list[Status] = []
+    for change in changes:
+        if change.event == "reopened" and endings.pop() is not Status.FAILED:
+            yield f"it left history although it had not failed ({change.status})"
+        elif change.event == "ended":
+            endings.append(Status(change.status))
     if len(endings) != 1:
         yield f"it has {len(endings)} ends ({', '.join(endings) or 'it never ended'})"
 
 
-def broken_by_end(execution: Execution | None, attempts: Sequence[Attempt], shifts: Sequence[Shift]) -> Iterator[str]:
+def broken_by_end(
+    execution: Execution | None, attempts: Sequence[Attempt], shifts: Sequence[Shift], stopped_nodes: set[str]
+) -> Iterator[str]:
     """Yield what the final record of one execution contradicts: its attempts, its counts, the work that was done."""
     if execution is None:
         yield "it was accepted and is gone"
-        return
-    if execution.status not in FINAL:
+    elif execution.status not in FINAL:
         yield f"it is still {execution.status}"
-        return
+    else:
+        yield from _broken_attempts(execution, attempts, stopped_nodes)
+        yield from _broken_counts(execution, [attempt.outcome for attempt in attempts])
+        completed = {shift.fence for shift in shifts if shift.completed}
+        if execution.status is Status.SUCCEEDED and execution.fence not in completed:
+            yield f"it succeeded under fence {execution.fence}, whose handler never completed"
+
+
+def _broken_attempts(execution: Execution, attempts: Sequence[Attempt], stopped_nodes: set[str]) -> Iterator[str]:
     numbers = [attempt.number for attempt in attempts]
     if numbers != list(range(1, execution.attempt + 1)):
         yield f"its attempts are {numbers}, and it was claimed {execution.attempt} times"
-    outcomes = [attempt.outcome for attempt in attempts]
-    if None in outcomes:
-        yield f"an attempt has no outcome: {outcomes}"
+    for attempt in attempts:
+        if attempt.outcome is None:
+            yield f"attempt {attempt.number} has no outcome"
+        if attempt.outcome is Outcome.LOST and str(attempt.node_id) in stopped_nodes:
+            yield f"attempt {attempt.number} was lost with a node that stopped in good order"
+
+
+def _broken_counts(execution: Execution, outcomes: Sequence[Outcome | None]) -> Iterator[str]:
     lost = sum(outcome in _LOST for outcome in outcomes)
     if execution.lost_count != lost:
         yield f"lost_count is {execution.lost_count}, and {lost} attempts were lost"
@@ -92,9 +120,6 @@ def broken_by_end(execution: Execution | None, attempts: Sequence[Attempt], shif
         yield f"retry_count is {execution.retry_count}, and {tried_again} failures were tried again"
     if execution.retry_count > execution.max_retries:
         yield f"it was retried {execution.retry_count} times of {execution.max_retries}"
-    completed = {shift.fence for shift in shifts if shift.completed}
-    if execution.status is Status.SUCCEEDED and execution.fence not in completed:
-        yield f"it succeeded under fence {execution.fence}, whose handler never completed"
 
 
 def broken_by_overlap(shifts: Sequence[Shift]) -> Iterator[str]:

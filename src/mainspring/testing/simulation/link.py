@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mainspring.errors import DatabaseUnreachableError
 from mainspring.testing.inline import finish_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random  # noqa: TID251 - the chance of a simulation is this one, from a seed
 
-    from mainspring.store.database import Database
-    from mainspring.testing.simulation.world import SimulatedWorld
+    from mainspring.store.database import Connection, Database
+    from mainspring.testing.simulation.world import Chance, SimulatedWorld
 
 Result = TypeVar("Result")
-Work = "Callable[[Any], Result]"
+Work = "Callable[[Connection], Result]"
 
 _CALM_SECONDS: Final = 0.001
 _SENT_BEFORE_DEATH: Final = 0.5
@@ -35,7 +34,7 @@ class Weather:
         cut_after: How likely its answer is lost, although it was committed.
     """
 
-    chance: Random
+    chance: Chance
     storm: bool = True
     cut_before: float = 0.01
     cut_after: float = 0.01
@@ -90,11 +89,11 @@ class Link:
         del purpose
         return self
 
-    async def read(self, work: Callable[[Any], Result]) -> Result:
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` in the store."""
         return await self.tx(work)
 
-    async def tx(self, work: Callable[[Any], Result]) -> Result:
+    async def tx(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` in one transaction of the store.
 
         Raises:
@@ -108,7 +107,7 @@ class Link:
         self._world.alive()
         return result
 
-    def _arrive(self, work: Callable[[Any], Result], answer: asyncio.Future[Result]) -> None:
+    def _arrive(self, work: Callable[[Connection], Result], answer: asyncio.Future[Result]) -> None:
         loop = asyncio.get_running_loop()
         left = self._isolated_until - loop.time()
         if left > 0:
@@ -120,7 +119,7 @@ class Link:
         else:
             self._carry_out(work, answer)
 
-    def _carry_out(self, work: Callable[[Any], Result], answer: asyncio.Future[Result]) -> None:
+    def _carry_out(self, work: Callable[[Connection], Result], answer: asyncio.Future[Result]) -> None:
         loop = asyncio.get_running_loop()
         try:
             result = finish_at_once(self._store.tx(work))

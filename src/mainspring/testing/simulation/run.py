@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mainspring.domain.access import Scope
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from mainspring.domain.execution import Attempt, Execution
+    from mainspring.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +92,18 @@ async def _simulate(seed: int, plan: Plan, trace: Trace) -> Report:
 
 
 def _broken_ends(cluster: Cluster, execution_ids: list[str]) -> Iterator[str]:
-    shifts = cluster.witness.shifts
+    shifts, stopped_nodes = cluster.witness.shifts, cluster.witness.stopped_nodes()
     for execution_id in execution_ids:
         execution, attempts = _record(cluster, UUID(execution_id))
         own = [shift for shift in shifts if str(shift.execution_id) == execution_id]
-        for problem in broken_by_end(execution, attempts, own):
+        for problem in broken_by_end(execution, attempts, own, stopped_nodes):
             yield f"execution {execution_id}: {problem}"
     seen = set(execution_ids)
     yield from (f"execution {lost} was accepted and never seen" for lost in cluster.accepted if str(lost) not in seen)
 
 
 def _record(cluster: Cluster, execution_id: UUID) -> tuple[Execution | None, list[Attempt]]:
-    def read(connection: Any) -> tuple[Execution | None, list[Attempt]]:  # noqa: ANN401 - the store's own library
+    def read(connection: Connection) -> tuple[Execution | None, list[Attempt]]:
         execution = executions.get(connection, Scope(ENVIRONMENT), execution_id)
         return execution, [] if execution is None else executions.earlier_attempts(connection, execution)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from mainspring.store.database import Database
+    from mainspring.store.database import Connection, Database
 
 _SEEN: Final = (
     "execution_id", "event", "stage", "retrying", "fence", "attempt", "retry_count", "lost_count", "organization_id",
@@ -32,23 +32,19 @@ values (new.id, '{event}', new.stage, new.retrying, new.fence, new.attempt, new.
         and r.limit_key = new.limit_key),
     new.limit_max);
 """
-# Temporary ones belong to the connection: the store itself knows nothing of its witness.
+_ENDED: Final = """
+insert into witnessed (execution_id, event, status, outcome, fence, attempt, retry_count, lost_count)
+values (new.id, 'ended', new.status, new.outcome, new.fence, new.attempt, new.retry_count, new.lost_count);
+"""
+_LEFT: Final = "insert into witnessed (execution_id, event) values (old.id, 'left');"
+_REOPENED: Final = "insert into witnessed (execution_id, event, status) values (old.id, 'reopened', old.status);"
+_HAS_CHANGED: Final = "old.stage <> new.stage or old.fence <> new.fence or old.retrying <> new.retrying"
 _TRIGGERS: Final = (
-    "create temp table witnessed (number integer primary key, " + ", ".join(_SEEN) + ")",
-    "create temp trigger witness_accepted after insert on {live} begin "
-    + _LIVE.replace("{event}", "accepted")
-    + " end",
-    "create temp trigger witness_changed after update of stage, fence, retrying on {live} "
-    "when old.stage <> new.stage or old.fence <> new.fence or old.retrying <> new.retrying begin "
-    + _LIVE.replace("{event}", "changed")
-    + " end",
-    "create temp trigger witness_left after delete on {live} begin "
-    "insert into witnessed (execution_id, event) values (old.id, 'left'); end",
-    "create temp trigger witness_ended after insert on {history} begin insert into witnessed "
-    "(execution_id, event, status, outcome, fence, attempt, retry_count, lost_count) values "
-    "(new.id, 'ended', new.status, new.outcome, new.fence, new.attempt, new.retry_count, new.lost_count); end",
-    "create temp trigger witness_reopened after delete on {history} begin "
-    "insert into witnessed (execution_id, event, status) values (old.id, 'reopened', old.status); end",
+    f"accepted after insert on {{live}} begin {_LIVE.replace('{event}', 'accepted')} end",
+    f"changed after update on {{live}} when {_HAS_CHANGED} begin {_LIVE.replace('{event}', 'changed')} end",
+    f"left after delete on {{live}} begin {_LEFT} end",
+    f"ended after insert on {{history}} begin {_ENDED} end",
+    f"reopened after delete on {{history}} begin {_REOPENED} end",
 )
 
 
@@ -162,20 +158,21 @@ class Witness:
         self.troubles: list[str] = []
         self._read(self._watch)
 
-    def _watch(self, connection: Any) -> None:  # noqa: ANN401 - a connection of the store's own library
+    def _watch(self, connection: Connection) -> None:
         names = {"live": f"{self._store.schema}_executions_live", "history": f"{self._store.schema}_executions"}
-        for statement in _TRIGGERS:
-            for name, table in names.items():
-                statement = statement.replace(f"{{{name}}}", table)  # noqa: PLW2901 - spelled out in two steps
-            connection.exec_driver_sql(statement)
-        connection.connection.driver_connection.set_trace_callback(self._hear)
+        # Temporary, so that they belong to the connection: the store itself knows nothing of its witness.
+        connection.exec_driver_sql(f"create temp table witnessed (number integer primary key, {', '.join(_SEEN)})")
+        for trigger in _TRIGGERS:
+            connection.exec_driver_sql(f"create temp trigger witness_{trigger.format(**names)}")
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(self._hear)
 
     def _hear(self, statement: str) -> None:
         # The entry of a node holds the pid and the host, which are the machine's.
         told = "a node enters" if _ENTERS_A_NODE.match(statement) else statement
         self.trace.add(f"{self._clock():.9f} {told}")
 
-    def _read(self, work: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - whatever `work` returns
+    def _read(self, work: Callable[[Connection], Any]) -> Any:  # noqa: ANN401 - whatever `work` returns
         return finish_at_once(self._store.tx(work))
 
     def handler_started(self, execution_id: UUID, fence: int, node: str) -> Shift:
@@ -198,7 +195,7 @@ class Witness:
     def changes(self) -> Iterable[Change]:
         """Return every change of every execution, in order."""
 
-        def select(connection: Any) -> list[Change]:  # noqa: ANN401 - as above
+        def select(connection: Connection) -> list[Change]:
             rows = connection.exec_driver_sql(f"select {', '.join(_SEEN)} from temp.witnessed order by number")  # noqa: S608
             return [Change(*row) for row in rows.all()]
 
@@ -208,3 +205,9 @@ class Witness:
         """Return how many executions have not ended."""
         table = f"{self._store.schema}_executions_live"
         return self._read(lambda connection: connection.exec_driver_sql(f"select count(*) from {table}").scalar_one())  # noqa: S608
+
+    def stopped_nodes(self) -> set[str]:
+        """Return the ids of the nodes that said good-bye; whatever they ran was to be handed back before."""
+        table = f"{self._store.schema}_nodes"
+        query = f"select id from {table} where stopped_at is not null and dead_at is null"  # noqa: S608
+        return set(self._read(lambda connection: connection.exec_driver_sql(query).scalars().all()))

@@ -12,11 +12,9 @@ from mainspring.errors import PermanentError, SkipExecution, TransientError
 from mainspring.jobs.registry import JobRegistry
 
 if TYPE_CHECKING:
-    from random import Random  # noqa: TID251 - the chance of a simulation is this one, from a seed
-
     from mainspring.jobs.context import JobContext
     from mainspring.testing.simulation.witness import Shift, Witness
-    from mainspring.testing.simulation.world import SimulatedWorld
+    from mainspring.testing.simulation.world import Chance, SimulatedWorld
 
 TIMEOUT: Final = timedelta(seconds=8)
 _RETRY: Final = Retry(max_retries=3, base=timedelta(seconds=1), cap=timedelta(seconds=5))
@@ -37,7 +35,7 @@ _ACTS: Final = {
 """What an attempt may do after its time, with weights."""
 
 
-def script(chance: Random) -> list[list[Any]]:
+def script(chance: Chance) -> list[list[Any]]:
     """Return seconds and act for each attempt; the last one stands for all that follow."""
     attempts = chance.choice((1, 2, 4))
     acts = chance.choices(list(_ACTS), weights=list(_ACTS.values()), k=attempts)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from random import Random as Chance  # noqa: TID251 - all chance of a simulation comes from these, each from a seed
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from mainspring.world import uuid7
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Coroutine
-    from concurrent.futures import ThreadPoolExecutor
-    from random import Random  # noqa: TID251 - the chance of a simulated world is this one, from a seed
     from uuid import UUID
+
+__all__ = ["START", "Chance", "ProcessDied", "SimulatedWorld"]
 
 Result = TypeVar("Result")
 
@@ -21,8 +21,8 @@ START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """The wall clock when a simulation begins."""
 
 
-class ProcessDied(BaseException):  # noqa: N818 - an event, not an error: nothing in a dead process may catch it
-    """The simulated process is dead: whatever it does next is this."""
+class ProcessDied(BaseException):
+    """The simulated process is dead, and whatever it does next raises this, which is no `Exception` to be survived."""
 
 
 class SimulatedWorld:
@@ -38,7 +38,7 @@ class SimulatedWorld:
 
     def __init__(
         self,
-        chance: Random,
+        chance: Chance,
         *,
         crash_chance: Callable[[], float] = lambda: 0.0,
         on_task_error: Callable[[str, BaseException], None] | None = None,
@@ -117,11 +117,11 @@ class SimulatedWorld:
         if error is not None and not self.dead and self._on_task_error is not None:
             self._on_task_error(task.get_name(), error)
 
-    def start_thread(self, target: Callable[[], None], *, name: str) -> threading.Thread:
+    def start_thread(self, target: Callable[[], None], *, name: str) -> NoReturn:
         """Refuse: what threads do depends on the machine."""
         raise AssertionError(f"a simulated process has no threads, and {name} ({target!r}) wants one")
 
-    def thread_pool(self, size: int, *, name: str) -> ThreadPoolExecutor:
+    def thread_pool(self, size: int, *, name: str) -> NoReturn:
         """Refuse: what threads do depends on the machine."""
         raise AssertionError(f"a simulated process has no threads, and {name} wants {size}")
 
