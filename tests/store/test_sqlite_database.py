@@ -1,0 +1,235 @@
+"""SQLite: one writer that commits for everybody who waits, several processes on one file, files that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import sqlalchemy as sa
+
+from mainspring.errors import DatabaseUnreachableError, IntegrityError
+from mainspring.store import schema
+from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.tables import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mainspring.store.database import Database
+    from mainspring.world import RealWorld
+
+
+def database_at(path: Path | str, world: RealWorld) -> SqliteDatabase:
+    return SqliteDatabase(f"sqlite:///{path}", schema="mainspring", world=world, clock_shift=lambda: 0.0)
+
+
+def insert(key: str) -> Any:
+    statement = sa.insert(limits).values(environment="test", key=key)
+    return lambda connection: connection.execute(statement)
+
+
+async def keys(database: Database) -> set[str]:
+    return await database.read(lambda connection: set(connection.execute(sa.select(limits.c.key)).scalars()))
+
+
+async def grouped(database: Database, *works: Callable[[sa.Connection], Any]) -> list[Any]:
+    """Run functions in one group: while the writer is held up, they all come to wait."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_connection: sa.Connection) -> None:
+        entered.set()
+        go_on.wait()
+
+    first = asyncio.ensure_future(database.tx(hold_up))  # noqa: TID251 - the test's own task
+    await asyncio.get_running_loop().run_in_executor(None, entered.wait)
+    rest = [asyncio.ensure_future(database.tx(work)) for work in works]  # noqa: TID251 - the same
+    await asyncio.wait_for(asyncio.gather(*(asyncio.shield(asyncio.wait({task}, timeout=0)) for task in rest)), 5)
+    go_on.set()
+    await first
+    return await asyncio.gather(*rest, return_exceptions=True)
+
+
+# ---- Group commit ---------------------------------------------------------------------------------------------------
+
+
+async def test_all_that_wait_share_one_commit(sqlite: Database) -> None:
+    nested = await grouped(sqlite, *(lambda connection: connection.in_nested_transaction() for _ in range(5)))
+    assert nested == [True] * 5
+
+
+async def test_one_failure_in_a_group_does_not_spoil_the_others(sqlite: Database) -> None:
+    def fail(connection: sa.Connection) -> None:
+        insert("undone")(connection)
+        raise LookupError
+
+    twice = insert("a")
+    good, wrong, again, last = await grouped(sqlite, twice, fail, twice, insert("b"))
+    assert isinstance(wrong, LookupError)
+    assert isinstance(again, sa.exc.IntegrityError)
+    assert not isinstance(good, BaseException)
+    assert not isinstance(last, BaseException)
+    assert await keys(sqlite) == {"a", "b"}
+
+
+async def test_a_group_whose_transaction_is_lost_fails_as_a_whole(sqlite: Database) -> None:
+    def lose_everything(connection: sa.Connection) -> None:
+        # What SQLite itself does when the disk is full.
+        cast("sqlite3.Connection", connection.connection.driver_connection).execute("rollback")
+        raise LookupError
+
+    results = await grouped(sqlite, insert("a"), lose_everything, insert("b"))
+    assert all(isinstance(result, BaseException) for result in results)
+    assert await keys(sqlite) == set()
+    await sqlite.tx(insert("later"))
+    assert await keys(sqlite) == {"later"}
+
+
+async def test_what_was_cancelled_before_its_turn_is_not_done(sqlite: Database) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_connection: sa.Connection) -> None:
+        entered.set()
+        go_on.wait()
+
+    first = asyncio.ensure_future(sqlite.tx(hold_up))  # noqa: TID251 - the test's own task
+    await asyncio.get_running_loop().run_in_executor(None, entered.wait)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(sqlite.tx(insert("cancelled")), 0.001)
+    go_on.set()
+    await first
+    await sqlite.tx(insert("kept"))
+    assert await keys(sqlite) == {"kept"}
+
+
+async def test_what_waits_is_done_before_the_file_is_closed(sqlite: Database, world: RealWorld) -> None:
+    waiting = [asyncio.ensure_future(sqlite.tx(insert(str(number)))) for number in range(50)]  # noqa: TID251
+    await asyncio.wait(waiting, timeout=0)
+    await sqlite.close()
+    await asyncio.gather(*waiting)
+    again = database_at(cast("Any", sqlite).path, world)
+    await again.open()
+    assert len(await keys(again)) == 50
+    await again.close()
+
+
+async def test_a_read_cannot_write(sqlite: Database) -> None:
+    with pytest.raises((sa.exc.OperationalError, DatabaseUnreachableError), match="readonly"):
+        await sqlite.read(insert("forbidden"))
+
+
+async def test_commits_are_durable_and_readers_do_not_wait_for_writers(sqlite: Database) -> None:
+    def pragma(name: str) -> Any:
+        return lambda connection: connection.exec_driver_sql(f"pragma {name}").scalar_one()
+
+    assert (await sqlite.tx(pragma("synchronous")), await sqlite.tx(pragma("journal_mode"))) == (2, "wal")
+    read = sqlite.read(lambda connection: connection.execute(sa.select(limits.c.key)).all())
+    inside = await sqlite.tx(lambda connection: asyncio.run(_within(connection, read)))
+    assert inside == []
+
+
+async def _within(connection: sa.Connection, read: Any) -> Any:
+    insert("uncommitted")(connection)
+    return await read
+
+
+# ---- Several processes ----------------------------------------------------------------------------------------------
+
+COUNT = """
+import asyncio, sys
+import sqlalchemy as sa
+from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.tables import fences
+from mainspring.world import RealWorld
+
+async def main(path, times):
+    database = SqliteDatabase(f"sqlite:///{path}", schema="mainspring", world=RealWorld(), clock_shift=lambda: 0.0)
+    await database.open()
+    add = sa.update(fences).values(value=fences.c.value + 1).returning(fences.c.value)
+    for _ in range(times):
+        print(await database.tx(lambda connection: connection.execute(add).scalar_one()))
+    await database.close()
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def test_several_processes_write_to_one_file_and_none_is_starved(migrated_sqlite_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    path.write_bytes(migrated_sqlite_file.read_bytes())
+    times = 150
+    processes = [
+        subprocess.Popen([sys.executable, "-c", COUNT, path, str(times)], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    turns = [[int(turn) for turn in process.communicate(timeout=50)[0].split()] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(turn for own in turns for turn in own) == list(range(1, 3 * times + 1))
+
+
+# ---- Files that are none --------------------------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path, world: RealWorld) -> None:
+    path = tmp_path / "notes.db"
+    path.write_text("these are my notes\n" * 100)
+    with pytest.raises(IntegrityError, match=r"notes\.db is not an SQLite database"):
+        await database_at(path, world).open()
+    assert path.read_text().startswith("these are my notes")
+
+
+async def test_a_file_that_is_damaged_later_is_named_too(
+    migrated_sqlite_file: Path, tmp_path: Path, world: RealWorld
+) -> None:
+    path = tmp_path / "damaged.db"
+    content = migrated_sqlite_file.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    database = database_at(path, world)
+    await database.open()
+    for use in (database.tx, database.read):
+        with pytest.raises(IntegrityError, match=r"damaged\.db"):
+            await use(lambda connection: connection.execute(sa.select(limits)).all())
+    await database.close()
+
+
+async def test_a_place_that_cannot_be_opened_is_named(tmp_path: Path, world: RealWorld) -> None:
+    with pytest.raises(DatabaseUnreachableError, match=str(tmp_path)):
+        await database_at(tmp_path, world).open()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatabaseUnreachableError, match=r"file/store\.db"):
+        await database_at(tmp_path / "file" / "store.db", world).open()
+
+
+async def test_a_missing_folder_is_made_and_any_name_will_do(tmp_path: Path, world: RealWorld) -> None:
+    path = tmp_path / "new folder" / "100% mine.db"
+    database = database_at(path, world)
+    await database.open()
+    await schema.upgrade(database)
+    await database.close()
+    assert path.exists()
+
+
+async def test_a_file_that_another_program_holds_for_long_is_waited_for(sqlite: Database) -> None:
+    other = sqlite3.connect(cast("Any", sqlite).path, isolation_level=None)
+    other.execute("begin immediate")
+    waiting = asyncio.ensure_future(sqlite.tx(insert("patient")))  # noqa: TID251 - the test's own task
+    await asyncio.wait({waiting}, timeout=0.05)
+    assert not waiting.done()
+    other.execute("rollback")
+    await waiting
+    other.close()
+    assert await keys(sqlite) == {"patient"}
+
+
+async def test_a_database_in_memory_needs_no_file(world: RealWorld) -> None:
+    database = SqliteDatabase("sqlite://", schema="other", world=world, clock_shift=lambda: 0.0)
+    await database.open()
+    await schema.upgrade(database)
+    await database.tx(insert("volatile"))
+    assert await keys(database) == {"volatile"}
+    await database.close()
