@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
+from fastapi import Depends
 
 from mainspring import Mainspring
+from mainspring.api.deps import json_body
+from mainspring.api.v1_jobs_bodies import CreateJob
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor, ActorKind, Permission, Role, Scope
 from mainspring.domain.execution import Status
@@ -18,6 +22,7 @@ from mainspring.security.revocation import FRESH_SECONDS, RevocationList
 from mainspring.security.secret_key import Purpose, SecretKey
 from mainspring.security.tokens import RevokedTokenError, Tokens
 from mainspring.store import access, history
+from mainspring.store.tables import audit_entries
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -39,6 +44,11 @@ ROUTES = [
 async def platform_run(door: Door) -> str:
     """Enqueue a run of the platform, which belongs to no organization."""
     return str((await door.app.enqueue("sweep")).id)
+
+
+async def audit_size(door: Door) -> int:
+    count = sa.select(sa.func.count()).select_from(audit_entries)
+    return await door.services.database.read(lambda connection: connection.execute(count).scalar_one())
 
 
 async def fail(door: Door, job_id: str) -> None:
@@ -97,8 +107,12 @@ class TestWhoIsLetIn:
             assert token not in answer.text
 
     async def test_nobody_is_asked_for_a_body_before_it_is_known_who_sends_it(self, door: Door) -> None:
-        answer = await (await door.client()).post("/v1/jobs", content=b"{")
-        assert answer.status_code == 401
+        async def probe(body: Annotated[CreateJob, Depends(json_body(CreateJob))]) -> None: ...
+
+        door.api.add_api_route("/probe", probe, methods=["POST"])
+        client = await door.client()
+        for address in ("/v1/jobs", "/probe"):
+            assert (await client.post(address, content=b"{")).status_code == 401
 
 
 class TestRevocation:
@@ -327,7 +341,18 @@ class TestAudit:
         assert "swordfish" not in repr(entry)
 
     async def test_what_the_application_does_itself_is_not_audited(self, door: Door) -> None:
-        assert await door.audit(await platform_run(door)) == []
+        cancelled, failed = await door.app.enqueue("sweep"), await door.app.enqueue("greet")
+        await cancelled.cancel()
+        await fail(door, str(failed.id))
+        await door.services.commands.retry(Actor.application("dev"), failed.id)
+        assert await audit_size(door) == 0
+
+    async def test_a_job_that_had_been_created_before_is_not_audited_again(
+        self, door: Door, ada: httpx2.AsyncClient
+    ) -> None:
+        for _ in range(3):
+            await door.create(ada, uniqueKey="k")
+        assert await audit_size(door) == 1
 
     async def test_an_entry_carries_a_mac_that_no_change_survives(self, door: Door, ada: httpx2.AsyncClient) -> None:
         job_id = await door.create(ada)

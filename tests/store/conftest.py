@@ -292,6 +292,12 @@ class Lab:
 
 
 @pytest.fixture
+def lab_on(world: RealWorld) -> Callable[[Database], Lab]:
+    """The calls of the store on a database of the test's choice."""
+    return lambda database: Lab(database, world)
+
+
+@pytest.fixture
 def lab(database: Database, world: RealWorld) -> Lab:
     """The calls of the store on an empty database: the test runs once on each database."""
     return Lab(database, world)

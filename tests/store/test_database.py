@@ -1,9 +1,9 @@
-"""What every database promises: a transaction is whole or nothing, and an answer comes even when the other side dies."""
+"""What both databases promise: a transaction is whole or nothing, and whoever asks is answered."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -15,13 +15,17 @@ from mainspring.store.database import open_database
 from mainspring.store.tables import limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mainspring.store.database import Database
     from mainspring.world import RealWorld
 
 
-def insert(key: str) -> Any:
-    statement = sa.insert(limits).values(environment="test", key=key)
-    return lambda connection: connection.execute(statement)
+def insert(key: str) -> Callable[[sa.Connection], object]:
+    def work(connection: sa.Connection) -> object:
+        return connection.execute(sa.insert(limits).values(environment="test", key=key)).rowcount
+
+    return work
 
 
 async def keys(database: Database) -> set[str]:

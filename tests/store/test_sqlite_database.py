@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from mainspring.errors import DatabaseUnreachableError, IntegrityError
 from mainspring.store import schema
@@ -29,9 +31,11 @@ def database_at(path: Path | str, world: RealWorld) -> SqliteDatabase:
     return SqliteDatabase(f"sqlite:///{path}", schema="mainspring", world=world, clock_shift=lambda: 0.0)
 
 
-def insert(key: str) -> Any:
-    statement = sa.insert(limits).values(environment="test", key=key)
-    return lambda connection: connection.execute(statement)
+def insert(key: str) -> Callable[[sa.Connection], object]:
+    def work(connection: sa.Connection) -> object:
+        return connection.execute(sa.insert(limits).values(environment="test", key=key)).rowcount
+
+    return work
 
 
 async def keys(database: Database) -> set[str]:
@@ -59,8 +63,10 @@ async def grouped(database: Database, *works: Callable[[sa.Connection], Any]) ->
 
 
 async def test_all_that_wait_share_one_commit(sqlite: Database) -> None:
-    nested = await grouped(sqlite, *(lambda connection: connection.in_nested_transaction() for _ in range(5)))
-    assert nested == [True] * 5
+    def is_nested(connection: sa.Connection) -> bool:
+        return connection.in_nested_transaction()
+
+    assert await grouped(sqlite, *[is_nested] * 5) == [True] * 5
 
 
 async def test_one_failure_in_a_group_does_not_spoil_the_others(sqlite: Database) -> None:
@@ -71,23 +77,21 @@ async def test_one_failure_in_a_group_does_not_spoil_the_others(sqlite: Database
     twice = insert("a")
     good, wrong, again, last = await grouped(sqlite, twice, fail, twice, insert("b"))
     assert isinstance(wrong, LookupError)
-    assert isinstance(again, sa.exc.IntegrityError)
+    assert isinstance(again, ConstraintError)
     assert not isinstance(good, BaseException)
     assert not isinstance(last, BaseException)
     assert await keys(sqlite) == {"a", "b"}
 
 
-async def test_a_group_whose_transaction_is_lost_fails_as_a_whole(sqlite: Database) -> None:
+async def test_a_group_whose_transaction_is_lost_to_one_is_run_again_one_by_one(sqlite: Database) -> None:
     def lose_everything(connection: sa.Connection) -> None:
         # What SQLite itself does when the disk is full.
         cast("sqlite3.Connection", connection.connection.driver_connection).execute("rollback")
         raise LookupError
 
-    results = await grouped(sqlite, insert("a"), lose_everything, insert("b"))
-    assert all(isinstance(result, BaseException) for result in results)
-    assert await keys(sqlite) == set()
-    await sqlite.tx(insert("later"))
-    assert await keys(sqlite) == {"later"}
+    _, lost, _ = await grouped(sqlite, insert("a"), lose_everything, insert("b"))
+    assert isinstance(lost, LookupError)
+    assert await keys(sqlite) == {"a", "b"}
 
 
 async def test_what_was_cancelled_before_its_turn_is_not_done(sqlite: Database) -> None:
@@ -119,23 +123,25 @@ async def test_what_waits_is_done_before_the_file_is_closed(sqlite: Database, wo
 
 
 async def test_a_read_cannot_write(sqlite: Database) -> None:
-    with pytest.raises((sa.exc.OperationalError, DatabaseUnreachableError), match="readonly"):
+    with pytest.raises(DatabaseUnreachableError, match="readonly"):
         await sqlite.read(insert("forbidden"))
 
 
-async def test_commits_are_durable_and_readers_do_not_wait_for_writers(sqlite: Database) -> None:
-    def pragma(name: str) -> Any:
-        return lambda connection: connection.exec_driver_sql(f"pragma {name}").scalar_one()
+async def test_commits_are_durable(sqlite: Database) -> None:
+    def synchronous(connection: sa.Connection) -> int:
+        return connection.exec_driver_sql("pragma synchronous").scalar_one()
 
-    assert (await sqlite.tx(pragma("synchronous")), await sqlite.tx(pragma("journal_mode"))) == (2, "wal")
-    read = sqlite.read(lambda connection: connection.execute(sa.select(limits.c.key)).all())
-    inside = await sqlite.tx(lambda connection: asyncio.run(_within(connection, read)))
-    assert inside == []
+    assert await sqlite.tx(synchronous) == 2
 
 
-async def _within(connection: sa.Connection, read: Any) -> Any:
-    insert("uncommitted")(connection)
-    return await read
+async def test_a_read_does_not_wait_for_a_writer_and_sees_nothing_of_it(sqlite: Database) -> None:
+    def write_and_meanwhile_read(connection: sa.Connection) -> set[str]:
+        insert("uncommitted")(connection)
+        return asyncio.run_coroutine_threadsafe(keys(sqlite), loop).result()
+
+    loop = asyncio.get_running_loop()
+    assert await sqlite.tx(write_and_meanwhile_read) == set()
+    assert await keys(sqlite) == {"uncommitted"}
 
 
 # ---- Several processes ----------------------------------------------------------------------------------------------
@@ -143,6 +149,7 @@ async def _within(connection: sa.Connection, read: Any) -> Any:
 COUNT = """
 import asyncio, sys
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError as ConstraintError
 from mainspring.store.sqlite_database import SqliteDatabase
 from mainspring.store.tables import fences
 from mainspring.world import RealWorld
@@ -160,8 +167,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 
 def test_several_processes_write_to_one_file_and_none_is_starved(migrated_sqlite_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "shared.db"
-    path.write_bytes(migrated_sqlite_file.read_bytes())
+    path = shutil.copy(migrated_sqlite_file, tmp_path / "shared.db")
     times = 150
     processes = [
         subprocess.Popen([sys.executable, "-c", COUNT, path, str(times)], stdout=subprocess.PIPE, text=True)
@@ -183,17 +189,31 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path, world: RealWo
     assert path.read_text().startswith("these are my notes")
 
 
-async def test_a_file_that_is_damaged_later_is_named_too(
+def damage(path: Path, table: str) -> None:
+    """Overwrite the first page of a table."""
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("select rootpage from sqlite_master where name = ?", (table,)).fetchone()
+    (size,) = connection.execute("pragma page_size").fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+async def test_a_damaged_file_is_named_where_the_damage_is_met(
     migrated_sqlite_file: Path, tmp_path: Path, world: RealWorld
 ) -> None:
     path = tmp_path / "damaged.db"
-    content = migrated_sqlite_file.read_bytes()
-    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    shutil.copy(migrated_sqlite_file, path)
+    damage(path, "mainspring_limits")
     database = database_at(path, world)
     await database.open()
     for use in (database.tx, database.read):
         with pytest.raises(IntegrityError, match=r"damaged\.db"):
             await use(lambda connection: connection.execute(sa.select(limits)).all())
+    both = await grouped(database, insert("a"), lambda connection: connection.exec_driver_sql("select 1").scalar_one())
+    assert isinstance(both[0], IntegrityError)
+    assert both[1] == 1
     await database.close()
 
 

@@ -189,9 +189,7 @@ class ExecutionCommands:
             before = executions.get(connection, actor.scope, execution_id)
             if before is None:
                 return None, False
-            if history.end_live(
-                connection, [execution_id], status=Status.CANCELLED, stages=history.NOT_STARTED
-            ):
+            if history.end_live(connection, [execution_id], status=Status.CANCELLED, stages=history.NOT_STARTED):
                 dependents.settle(connection, [(execution_id, Status.CANCELLED)])
             else:
                 executions.request_cancel(connection, execution_id)

@@ -5,7 +5,7 @@ An address is what libpq takes: several hosts, a socket as `?host=/run/postgresq
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 
 def split_options(url: str) -> tuple[str, dict[str, str]]:
@@ -14,7 +14,7 @@ def split_options(url: str) -> tuple[str, dict[str, str]]:
     query = parse_qsl(parts.query, keep_blank_values=True)
     ours = {name: value for name, value in query if name == "pgbouncer"}
     theirs = [(name, value) for name, value in query if name not in ours]
-    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(theirs))), ours
+    return _joined(parts.netloc, parts.path, urlencode(theirs)), ours
 
 
 def without_password(url: str) -> str:
@@ -22,5 +22,10 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     user, _, hosts = parts.netloc.rpartition("@")
     place = f"{user.partition(':')[0]}@{hosts}" if user else hosts
-    query = [(name, value) for name, value in parse_qsl(parts.query) if "pass" not in name]
-    return urlunsplit(parts._replace(netloc=place, query=urlencode(query, safe="/")))
+    shown = [(name, value) for name, value in parse_qsl(parts.query) if "pass" not in name]
+    return _joined(place, parts.path, urlencode(shown, safe="/"))
+
+
+def _joined(place: str, path: str, query: str) -> str:
+    # Not `urlunsplit`, which leaves the slashes out where no host is named.
+    return f"postgresql://{place}{path}" + (f"?{query}" if query else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -84,8 +85,11 @@ class PostgresqlDatabase:
         engine = self._engine
 
         async def once() -> Result:
-            async with engine.connect() as connection:
+            connection = await self.connect(engine)
+            try:
                 return await self.transact(connection, work)
+            finally:
+                await connection.close()
 
         return await self.persist(once)
 
@@ -97,6 +101,17 @@ class PostgresqlDatabase:
         """Return a connection of the running event loop, named `purpose` in `pg_stat_activity`."""
         idle = {"idle_in_transaction_session_timeout": str(_LANE_IDLE_MS)}
         return PostgresqlLane(self, self._make_engine(purpose, settings=idle, poolclass=NullPool))
+
+    async def connect(self, engine: AsyncEngine) -> AsyncConnection:
+        """Return a connection of an engine.
+
+        Raises:
+            DatabaseUnreachableError: Nobody answers there, or the server refuses us.
+        """
+        try:
+            return await engine.connect()
+        except (DBAPIError, OSError, PoolTimeoutError) as error:
+            raise unreachable(self.shown, error) from error
 
     async def persist(self, once: Callable[[], Awaitable[Result]]) -> Result:
         """Run a transaction again where that is right: after a conflict, a cut connection, or a missing week.
@@ -117,7 +132,7 @@ class PostgresqlDatabase:
                 if attempt + 1 == _TRIES or not await self._may_pass(error):
                     raise
                 await self._world.sleep(0.01 * 2**attempt * (0.5 + self._world.random()))
-            except (OSError, PoolTimeoutError, *_refusals()) as error:
+            except OSError as error:
                 raise unreachable(self.shown, error) from error
         msg = "the last try either returned or raised"
         raise AssertionError(msg)
@@ -159,7 +174,11 @@ class PostgresqlDatabase:
         return sql_state(error) in _CONFLICTS
 
     def _make_engine(self, purpose: str, *, settings: dict[str, str] | None = None, **options: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
-        arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
+        arguments: dict[str, Any] = {
+            "connection_class": _connection_class(),
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _STATEMENT_SECONDS,
+        }
         adapter: dict[str, Any] = {}
         if self._behind_pgbouncer:
             arguments["statement_cache_size"] = 0
@@ -201,7 +220,7 @@ class PostgresqlLane:
 
         async def once() -> Result:
             if self._connection is None or self._connection.closed:
-                self._connection = await self._engine.connect()
+                self._connection = await self._database.connect(self._engine)
             return await self._database.transact(self._connection, work)
 
         async with self._in_use:
@@ -226,8 +245,6 @@ class _CutBeforeCommitError(Exception):
 async def cut_off(connection: AsyncConnection) -> None:
     """Close a connection without a word to the server."""
     if not connection.closed and not connection.invalidated:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        driver.terminate()
         await connection.invalidate()
     with suppress(DBAPIError):
         await connection.close()
@@ -244,14 +261,23 @@ def is_disconnect(error: DBAPIError) -> bool:
     return error.connection_invalidated or state in _CUT or state[:2] in {"08", "53"}
 
 
-def _refusals() -> tuple[type[Exception], ...]:
-    """Return what the driver itself raises when the server refuses a connection."""
-    return _driver().PostgresError, _driver().InterfaceError
-
-
 def _driver() -> Any:  # noqa: ANN401 - it has no types
     try:
         return import_module("asyncpg")
     except ModuleNotFoundError as error:
         msg = "PostgreSQL needs the driver asyncpg: install `mainspring[postgres]`"
         raise ConfigurationError(msg) from error
+
+
+@cache
+def _connection_class() -> type:
+    class Connection(_driver().Connection):
+        async def close(self, *, timeout: float | None = None) -> None:
+            # SQLAlchemy gives a time-out where it gives a connection up: a frozen server would use all of it, and a
+            # node that cannot renew its lease has no second to lose.
+            if timeout is None:
+                await super().close()
+            else:
+                self.terminate()
+
+    return Connection

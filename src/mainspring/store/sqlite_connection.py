@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -129,36 +130,37 @@ class SqliteConnection:
     def together(self, works: Sequence[Work]) -> None:
         """Run functions in one transaction, and answer once it is durable; each stands or falls alone."""
         asked_for = [work for work in works if work.future.set_running_or_notify_cancel()]
-        if not asked_for:
-            return
-        try:
-            results = self._run([work.function for work in asked_for])
-        except BaseException as error:  # noqa: BLE001 - it belongs to those who asked
-            for work in asked_for:
+        ends = self._in_one(asked_for) if len(asked_for) > 1 else self._one_by_one(asked_for)
+        for work, end in zip(asked_for, ends, strict=True):
+            try:
+                result = end()
+            except BaseException as error:  # noqa: BLE001 - it belongs to the one who asked
                 work.future.set_exception(error)
-            return
-        for work, (result, error) in zip(asked_for, results, strict=True):
-            if error is None:
-                work.future.set_result(result)
             else:
-                work.future.set_exception(error)
+                work.future.set_result(result)
 
-    def _run(self, functions: Sequence[Callable[[sa.Connection], Any]]) -> list[tuple[Any, BaseException | None]]:
-        if len(functions) == 1:
-            return [(self.alone(functions[0]), None)]
-        return self.alone(lambda connection: [self._behind_savepoint(connection, function) for function in functions])
+    def _in_one(self, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
+        """Return how each function ended: what returns its result, or raises its error."""
+        try:
+            return self.alone(lambda connection: [self._behind_savepoint(connection, work) for work in works])
+        except _TransactionLostError:
+            return self._one_by_one(works)
+        except BaseException as error:  # noqa: BLE001 - nothing was begun or committed, for none of them
+            return [partial(_fail, error)] * len(works)
 
-    def _behind_savepoint(
-        self, connection: sa.Connection, function: Callable[[sa.Connection], Any]
-    ) -> tuple[Any, BaseException | None]:
+    def _one_by_one(self, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
+        return [partial(self.alone, work.function) for work in works]
+
+    def _behind_savepoint(self, connection: sa.Connection, work: Work) -> Callable[[], Any]:
         try:
             with connection.begin_nested():
-                return function(connection), None
+                result = work.function(connection)
         except BaseException as error:
-            # A full disk ends the whole transaction: what the others wrote in it is gone, and they must be told.
+            # A full disk or a damaged page ends the whole transaction, and what the others wrote in it is gone too.
             if not self._driver.in_transaction:
-                raise
-            return None, self._told(error) or error
+                raise _TransactionLostError from error
+            return partial(_fail, self._told(error) or error)
+        return lambda: result
 
     def give_way(self) -> None:
         """Pause where other processes write to this file: SQLite's lock knows no queue, so that they would starve."""
@@ -185,6 +187,14 @@ class SqliteConnection:
         """Close the file."""
         self._connection.close()
         self._engine.dispose()
+
+
+class _TransactionLostError(Exception):
+    """SQLite has rolled the transaction of a group back because of one of its functions."""
+
+
+def _fail(error: BaseException) -> None:
+    raise error
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -54,9 +54,7 @@ notifications = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("delivered_at", Instant),
-    sa.CheckConstraint(
-        "status in ('pending', 'delivered', 'suppressed', 'dead')", name="notifications_status"
-    ),
+    sa.CheckConstraint("status in ('pending', 'delivered', 'suppressed', 'dead')", name="notifications_status"),
 )
 """The outbox: written in the transaction of what it tells, delivered later, so that no receiver delays a job."""
 sa.Index(
