@@ -13,6 +13,7 @@ from mainspring.api.frame import RequestFrame
 from mainspring.domain.access import Role
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
 from mainspring.runtime.loop import Loop
+from mainspring.store import execution_pages, schema
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ class TestUnexpectedErrors:
     async def test_it_tells_nothing_but_where_to_find_it_and_is_logged_once(
         self, door: Door, ada: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        async def fail(*_arguments: object, **_options: object) -> Any:
+        def fail(*_arguments: object, **_options: object) -> None:
             raise ZeroDivisionError("select * from secrets")
 
-        monkeypatch.setattr(type(door.services.database), "read", fail)
+        monkeypatch.setattr(execution_pages, "page", fail)
         answer = await ada.get("/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL_ERROR")
         assert "secrets" not in answer.text
@@ -120,12 +121,11 @@ class TestUnexpectedErrors:
     async def test_a_database_that_does_not_answer_is_503_and_its_address_is_not_told(
         self, door: Door, ada: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await ada.get("/v1/jobs")
-
-        async def fail(*_arguments: object, **_options: object) -> Any:
+        def fail(*_arguments: object, **_options: object) -> None:
             raise DatabaseUnreachableError("the database postgresql://db.internal/x cannot be reached")
 
-        monkeypatch.setattr(type(door.services.database), "read", fail)
+        monkeypatch.setattr(execution_pages, "page", fail)
+        monkeypatch.setattr(schema, "check", fail)
         for address in ("/v1/jobs", "/readyz"):
             answer = await ada.get(address)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

@@ -250,10 +250,14 @@ class Lab:
         """Finish an execution with failure."""
         return await self.finish(self.end(claimed, Status.FAILED, **said))
 
+    def back(self, claimed: ClaimedExecution, outcome: Outcome = Outcome.FAILED, **said: Any) -> finishes.Release:
+        """Return what gives a claimed execution back."""
+        defaults: dict[str, Any] = {"wait_seconds": 0.0, "retrying": True, "limit_key": claimed.limit_key}
+        return finishes.Release(id=claimed.id, fence=claimed.fence, outcome=outcome, **defaults | said)
+
     async def release(self, claimed: ClaimedExecution, outcome: Outcome = Outcome.FAILED, **said: Any) -> set[UUID]:
         """Give an execution back whose attempt has ended."""
-        defaults: dict[str, Any] = {"wait_seconds": 0.0, "retrying": True, "limit_key": claimed.limit_key}
-        item = finishes.Release(id=claimed.id, fence=claimed.fence, outcome=outcome, **defaults | said)
+        item = self.back(claimed, outcome, **said)
         return await self.database.tx(lambda connection: finishes.release(connection, self.environment, [item]))
 
     async def find(self, execution_id: UUID, scope: Scope | None = None) -> Execution | None:

@@ -18,13 +18,13 @@ from mainspring.errors import DatabaseUnreachableError, IntegrityError
 from mainspring.store import schema
 from mainspring.store.sqlite_database import SqliteDatabase
 from mainspring.store.tables import limits
+from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mainspring.store.database import Database
-    from mainspring.world import RealWorld
 
 
 def database_at(path: Path | str, world: RealWorld) -> SqliteDatabase:
@@ -166,7 +166,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-def test_several_processes_write_to_one_file_and_none_is_starved(migrated_sqlite_file: Path, tmp_path: Path) -> None:
+def test_several_processes_write_to_one_file_one_after_the_other(migrated_sqlite_file: Path, tmp_path: Path) -> None:
     path = shutil.copy(migrated_sqlite_file, tmp_path / "shared.db")
     times = 150
     processes = [
@@ -176,6 +176,35 @@ def test_several_processes_write_to_one_file_and_none_is_starved(migrated_sqlite
     turns = [[int(turn) for turn in process.communicate(timeout=50)[0].split()] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sorted(turn for own in turns for turn in own) == list(range(1, 3 * times + 1))
+
+
+class PausesCounted(RealWorld):
+    """A world that notes how often a thread was blocked on purpose."""
+
+    pauses = 0
+
+    def pause(self, seconds: float) -> None:
+        self.pauses += 1
+        super().pause(seconds)
+
+
+async def test_a_writer_leaves_a_gap_where_others_write_and_only_there(
+    migrated_sqlite_file: Path, tmp_path: Path
+) -> None:
+    world = PausesCounted()
+    shutil.copy(migrated_sqlite_file, tmp_path / "shared.db")
+    mine, other = database_at(tmp_path / "shared.db", world), database_at(tmp_path / "shared.db", RealWorld())
+    await mine.open()
+    await other.open()
+    for number in range(5):
+        await mine.tx(insert(f"mine {number}"))
+    assert world.pauses == 0
+    await other.tx(insert("other"))
+    for number in range(5, 8):
+        await mine.tx(insert(f"mine {number}"))
+    await mine.close()
+    await other.close()
+    assert world.pauses >= 3
 
 
 # ---- Files that are none --------------------------------------------------------------------------------------------

@@ -51,9 +51,9 @@ async def _own_export(services: Services, actor: Actor, file: str) -> Execution 
         execution = await services.commands.get(actor.scope, execution_id)
     except (ValueError, ExecutionNotFoundError):
         return None
-    is_own = execution.user_id == actor.subject and execution.organization_id == actor.organization_id
+    is_own = actor.organization_id is not None and execution.user_id == actor.subject
     made_it = execution.status is Status.SUCCEEDED and _address(execution.result) == download_url(file)
-    return execution if is_own and made_it and actor.organization_id is not None else None
+    return execution if is_own and made_it else None
 
 
 def _address(result: object) -> object:

@@ -55,7 +55,8 @@ def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecut
     ).one()
     if before.fingerprint != fingerprint:
         raise IdempotencyConflictError(
-            f"the idempotency key {key!r} was used for another request (execution {before.execution_id}); take a new key"
+            f"the idempotency key {key!r} was used for another request (execution {before.execution_id}): "
+            "take a new one"
         )
     return before.execution_id
 

@@ -14,7 +14,9 @@ from sqlalchemy.types import TypeDecorator
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.sql.compiler import SQLCompiler
+    from sqlalchemy.sql.operators import OperatorType
 
 
 class ListOf(TypeDecorator["list[Any]"]):
@@ -44,17 +46,24 @@ class ListOf(TypeDecorator["list[Any]"]):
         return json.dumps([bound(item) for item in values] if bound is not None else values)
 
 
-class OneOf(FunctionElement[bool]):
-    """Whether a column's value is in a list."""
-
+class _Condition(FunctionElement[bool]):
     type = sa.Boolean()
     inherit_cache = True
 
+    def self_group(self, against: OperatorType | None = None) -> ColumnElement[Any]:  # noqa: ARG002 - SQLAlchemy's
+        """Stay as it is: as `… = 1`, which SQLAlchemy makes of it for SQLite, no index would serve it."""
+        return self
 
-class Chosen(FunctionElement[bool]):
+
+class OneOf(_Condition):
+    """Whether a column's value is in a list."""
+
+    inherit_cache = True
+
+
+class Chosen(_Condition):
     """Whether a column's value is among the rows of a query."""
 
-    type = sa.Boolean()
     inherit_cache = True
 
 

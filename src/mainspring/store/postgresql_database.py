@@ -276,7 +276,7 @@ def _connection_class() -> type:
             # SQLAlchemy gives a time-out where it gives a connection up: a frozen server would use all of it, and a
             # node that cannot renew its lease has no second to lose.
             if timeout is None:
-                await super().close()
+                await super().close()  # pyright: ignore[reportUnknownMemberType]
             else:
                 self.terminate()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import sqlalchemy as sa
 
@@ -165,9 +166,7 @@ class NotifySignals:
             pause = min(5.0, pause * 2)
 
     async def _listen(self) -> None:
-        import asyncpg
-
-        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=5)
+        connection = await _asyncpg().connect(self._dsn, timeout=10, command_timeout=5)
         try:
             await connection.add_listener(self._channel, lambda _c, _pid, _channel, topic: self._signals.arrived(topic))
             while not connection.is_closed():
@@ -187,9 +186,12 @@ class NotifySignals:
 
 
 def _driver_errors() -> tuple[type[Exception], ...]:
-    import asyncpg
+    driver = _asyncpg()
+    return (driver.PostgresError, driver.InterfaceError)
 
-    return (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+def _asyncpg() -> Any:  # noqa: ANN401 - the driver has no types
+    return import_module("asyncpg")
 
 
 class DataVersionSignals:

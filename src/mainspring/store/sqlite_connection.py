@@ -33,7 +33,7 @@ _OUT_OF_REACH: Final = _BUSY | {
 }  # fmt: skip
 _BUSY_SECONDS: Final = 30.0
 _FIRST_PAUSE: Final = 0.0005
-_LONGEST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.002
 _COURTESY_SECONDS: Final = 1.0
 
 
@@ -141,12 +141,18 @@ class SqliteConnection:
 
     def _in_one(self, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
         """Return how each function ended: what returns its result, or raises its error."""
+        begun = False
+
+        def run(connection: sa.Connection) -> Sequence[Callable[[], Any]]:
+            nonlocal begun
+            begun = True
+            return [self._behind_savepoint(connection, work) for work in works]
+
         try:
-            return self.alone(lambda connection: [self._behind_savepoint(connection, work) for work in works])
-        except _TransactionLostError:
-            return self._one_by_one(works)
-        except BaseException as error:  # noqa: BLE001 - nothing was begun or committed, for none of them
-            return [partial(_fail, error)] * len(works)
+            return self.alone(run)
+        except BaseException as error:  # noqa: BLE001 - it is told to those who asked
+            # A full disk, a damaged page: one of them has lost the transaction for all, who get one of their own.
+            return self._one_by_one(works) if begun else [partial(_fail, error)] * len(works)
 
     def _one_by_one(self, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
         return [partial(self.alone, work.function) for work in works]
@@ -156,9 +162,8 @@ class SqliteConnection:
             with connection.begin_nested():
                 result = work.function(connection)
         except BaseException as error:
-            # A full disk or a damaged page ends the whole transaction, and what the others wrote in it is gone too.
             if not self._driver.in_transaction:
-                raise _TransactionLostError from error
+                raise
             return partial(_fail, self._told(error) or error)
         return lambda: result
 
@@ -187,10 +192,6 @@ class SqliteConnection:
         """Close the file."""
         self._connection.close()
         self._engine.dispose()
-
-
-class _TransactionLostError(Exception):
-    """SQLite has rolled the transaction of a group back because of one of its functions."""
 
 
 def _fail(error: BaseException) -> None:

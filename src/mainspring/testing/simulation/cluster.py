@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ENVIRONMENT: Final = "simulation"
 _ORGANIZATIONS: Final = ("amber", "birch", "cedar")
 _CRASH_CHANCE: Final = 0.01
+_ISOLATED_STOP: Final = 0.3
+"""How likely a node is cut off at the very moment that it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Cluster:
         accepted: The executions that clients were told of.
         crashes: How many processes died.
         stops: How many stopped in good order.
+        stopped_nodes: The ids of those that could reach the store all the time: they left nothing behind.
         seconds: How much virtual time it took.
         store_clock_jumped: Whether the store's clock was shifted, so that leases may have ended early.
     """
@@ -84,6 +87,7 @@ class Cluster:
         self.accepted: list[UUID] = []
         self.crashes = 0
         self.stops = 0
+        self.stopped_nodes: set[str] = set()
         self.seconds = 0.0
         self.store_clock_jumped = False
 
@@ -172,8 +176,13 @@ class Cluster:
         gracefully = self._over or chance.random() < 0.4  # noqa: PLR2004 - most end by a crash
         if not process.world.dead and gracefully:
             self._trace.add(f"{name} stops")
+            if self._weather.strikes(_ISOLATED_STOP):
+                process.link.isolate(chance.uniform(0.5, 12.0))
             await process.stop(chance.choice((0.0, 1.0, 20.0)))
-            self.stops += not process.world.dead
+            if not process.world.dead:
+                self.stops += 1
+                if not process.link.was_isolated:
+                    self.stopped_nodes.add(process.node_id)
         elif not process.world.dead:
             process.world.die()
         self.crashes += process.world.dead
@@ -241,7 +250,7 @@ class Cluster:
                     case 3 | 4 if target:
                         await commands.retry(actor, target)
                     case 5:
-                        self._processes[name].link.isolate(chance.uniform(0.5, 8.0))
+                        self._processes[name].link.isolate(chance.uniform(0.5, 12.0))
                     case 6:
                         self._processes[name].world.clock_shift = chance.uniform(-600, 600)
                     case 7 if jumps:

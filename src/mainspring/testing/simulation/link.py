@@ -63,6 +63,9 @@ class Link:
         store: The shared store, which answers inline.
         world: The process.
         weather: What happens on the way.
+
+    Attributes:
+        was_isolated: Whether the process may have lost its lease because nothing got through.
     """
 
     dialect_name = "sqlite"
@@ -73,10 +76,12 @@ class Link:
         self._world = world
         self._weather = weather
         self._isolated_until = 0.0
+        self.was_isolated = False
 
     def isolate(self, seconds: float) -> None:
         """Let nothing through for a while: what is sent fails when it is over."""
         self._isolated_until = self._world.monotonic() + seconds
+        self.was_isolated = True
 
     async def open(self) -> None:
         """Do nothing: the store is open."""

@@ -116,6 +116,11 @@ class Process:
             world=world,
         )
 
+    @property
+    def node_id(self) -> str:
+        """The id under which its node is entered in the store."""
+        return str(self._node.id)
+
     async def start(self) -> None:
         """Start its node; a process that cannot reach the store ends at once."""
         self._grapevine.join(self._signals)

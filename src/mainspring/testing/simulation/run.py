@@ -92,11 +92,11 @@ async def _simulate(seed: int, plan: Plan, trace: Trace) -> Report:
 
 
 def _broken_ends(cluster: Cluster, execution_ids: list[str]) -> Iterator[str]:
-    shifts, stopped_nodes = cluster.witness.shifts, cluster.witness.stopped_nodes()
+    shifts = cluster.witness.shifts
     for execution_id in execution_ids:
         execution, attempts = _record(cluster, UUID(execution_id))
         own = [shift for shift in shifts if str(shift.execution_id) == execution_id]
-        for problem in broken_by_end(execution, attempts, own, stopped_nodes):
+        for problem in broken_by_end(execution, attempts, own, cluster.stopped_nodes):
             yield f"execution {execution_id}: {problem}"
     seen = set(execution_ids)
     yield from (f"execution {lost} was accepted and never seen" for lost in cluster.accepted if str(lost) not in seen)

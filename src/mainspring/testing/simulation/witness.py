@@ -205,9 +205,3 @@ class Witness:
         """Return how many executions have not ended."""
         table = f"{self._store.schema}_executions_live"
         return self._read(lambda connection: connection.exec_driver_sql(f"select count(*) from {table}").scalar_one())  # noqa: S608
-
-    def stopped_nodes(self) -> set[str]:
-        """Return the ids of the nodes that said good-bye; whatever they ran was to be handed back before."""
-        table = f"{self._store.schema}_nodes"
-        query = f"select id from {table} where stopped_at is not null and dead_at is null"  # noqa: S608
-        return set(self._read(lambda connection: connection.exec_driver_sql(query).scalars().all()))

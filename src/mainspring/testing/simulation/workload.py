@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = timedelta(seconds=8)
 _RETRY: Final = Retry(max_retries=3, base=timedelta(seconds=1), cap=timedelta(seconds=5))
+_LONG_SHARE: Final = 0.2
 _HANGS_SECONDS: Final = 3600.0
 _STUBBORN_SECONDS: Final = 15.0
 
@@ -39,7 +40,12 @@ def script(chance: Chance) -> list[list[Any]]:
     """Return seconds and act for each attempt; the last one stands for all that follow."""
     attempts = chance.choice((1, 2, 4))
     acts = chance.choices(list(_ACTS), weights=list(_ACTS.values()), k=attempts)
-    return [[round(chance.expovariate(1.0), 3), act] for act in acts]
+    return [[round(_seconds(chance), 3), act] for act in acts]
+
+
+def _seconds(chance: Chance) -> float:
+    """Return how long an attempt works: mostly about a second, now and then nearly until its timeout."""
+    return chance.uniform(4.0, 7.5) if chance.random() < _LONG_SHARE else chance.expovariate(1.0)
 
 
 class Workload:

@@ -1,0 +1,237 @@
+"""The hot path stays hot: a batch costs a fixed number of statements, and no plan depends on the backlog."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.util import await_only
+
+from mainspring.store import claims, cluster, enqueues, finishes, journal
+from mainspring.store.sqlite_driver import SqliteDriver
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Generator, Mapping
+
+    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.database import Database
+    from tests.store.conftest import Lab
+
+Statement = tuple[str, Any]
+
+
+@contextmanager
+def statements_of(database: Database, monkeypatch: pytest.MonkeyPatch) -> Generator[list[Statement]]:
+    """Collect what is sent to the database, with its values."""
+    sent: list[Statement] = []
+
+    def send(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> None:
+        sent.append((statement, values))
+
+    def execute(driver: SqliteDriver, statement: str, values: Mapping[str, object] | None = None) -> sqlite3.Cursor:
+        sent.append((statement, values))
+        return sent_by_driver(driver, statement, values)
+
+    sent_by_driver = SqliteDriver.execute
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteDriver, "execute", execute)
+        event.listen(sa.Engine, "before_cursor_execute", send)
+        try:
+            yield sent
+        finally:
+            event.remove(sa.Engine, "before_cursor_execute", send)
+
+
+# ---- Statements -----------------------------------------------------------------------------------------------------
+
+
+async def number_of_statements(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, work: Callable[[sa.Connection], object]
+) -> int:
+    with statements_of(lab.database, monkeypatch) as sent:
+        await lab.database.tx(work)
+    return len(sent)
+
+
+async def costs(lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int, **fields: Any) -> dict[str, int]:
+    """Return how many statements each step of the hot path sends for a batch of `size`."""
+    request = claims.ClaimRequest(lab.environment, lab.node_id, ["job"], [claims.QueueCursor("default")], 1000)
+    new = [lab.new(**fields) for _ in range(size)]
+    claimed: list[ClaimedExecution] = []
+    sent: dict[str, int] = {}
+
+    async def step(name: str, work: Callable[[sa.Connection], object]) -> None:
+        sent[name] = await number_of_statements(lab, monkeypatch, work)
+
+    await step("enqueue", lambda connection: enqueues.insert(connection, new))
+    await step("claim", lambda connection: claimed.extend(claims.claim(connection, request, size)))
+    assert len(claimed) == size
+    lines = [journal.WrittenLine(item.id, item.fence, 1, lab.world.now(), "info", "text", None) for item in claimed]
+    await step("log", lambda connection: journal.write(connection, reports=(), beats=(), lines=lines))
+    back = [lab.back(item) for item in claimed]
+    await step("release", lambda connection: finishes.release(connection, lab.environment, back))
+    again = await lab.claim(size, organization_limit=1000)
+    assert len(again) == size
+    ends = [lab.end(item) for item in again]
+    await step("finish", lambda connection: finishes.finish(connection, lab.environment, ends))
+    return sent
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"organization_id": "acme"}, {"limit_key": "key", "limit_max": 1000}, {"priority": 3, "user_id": "ada"}],
+    ids=["plain", "organization", "limit", "other"],
+)
+async def test_a_large_batch_costs_as_many_statements_as_a_small_one(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    await costs(lab, monkeypatch, 1, **fields)  # makes the rows of organizations and limits
+    small = await costs(lab, monkeypatch, 10, **fields)
+    assert await costs(lab, monkeypatch, 300, **fields) == small
+    assert max(small.values()) <= 12
+
+
+async def test_the_ends_of_parents_cost_the_same_however_many_wait(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    for children in (1, 200):
+        parents = await lab.enqueue(lab.new(), lab.new())
+        await lab.enqueue(*(lab.new(depends_on=tuple(parents), job_name="child") for _ in range(children)))
+        ends = [lab.end(item) for item in await lab.claim()]
+        with statements_of(lab.database, monkeypatch) as sent_now:
+            await lab.finish(*ends)
+        sent.append(len(sent_now))
+        assert len(await lab.claim(500, names=["child"])) == children
+    assert sent[0] == sent[1]
+
+
+async def test_many_organizations_cost_postgresql_no_more_statements_than_one(
+    postgresql: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(postgresql)
+    sent: list[int] = []
+    for organizations in (1, 80):
+        await lab.enqueue(*(lab.new(organization_id=f"o{n}") for n in range(organizations)))
+        lab.cursors.clear()
+        with statements_of(postgresql, monkeypatch) as sent_now:
+            assert len(await lab.claim(200)) == organizations
+        sent.append(len(sent_now))
+    assert sent[0] == sent[1]
+
+
+# ---- Plans ----------------------------------------------------------------------------------------------------------
+
+
+# Many live executions: waiting, ready, parked, running, with and without organization.
+FILL_POSTGRESQL = """
+insert into mainspring.executions_live
+    (id, environment, queue, job_name, trigger, created_at, updated_at, available_at, priority, limit_max, stage,
+     organization_id, limit_key)
+select gen_random_uuid(), 'test', 'default', 'job', 'api', now(), now(), now(), n % 3, 100, n % 4,
+    case when n % 8 > 3 then 'o' || (n % 50) end, case when n % 4 = 2 then 'k' || (n % 20) end
+from generate_series(1, 50000) n
+"""
+FILL_SQLITE = (
+    FILL_POSTGRESQL.replace("mainspring.", "mainspring_")
+    .replace("gen_random_uuid()", "hex(randomblob(16))")
+    .replace("now()", "mainspring_now()")
+    .replace(
+        "generate_series(1, 50000) n",
+        "(with recursive s(n) as (select 1 union all select n + 1 from s limit 20000) select n from s)",
+    )
+)
+
+
+async def execute(database: Database, statement: str) -> None:
+    await database.tx(lambda connection: connection.exec_driver_sql(statement).close())
+
+
+async def hot_statements(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
+    """Return what a claim, a look for due ones, a finish, a release and a rescue send."""
+    node = await lab.register_node()
+    with statements_of(lab.database, monkeypatch) as sent:
+        claimed = await lab.claim(100, node_id=node, organization_limit=1000)
+        assert len(claimed) == 100
+        assert {item.organization_id is None for item in claimed} == {True, False}
+        await lab.promote(most=50)
+        await lab.finish(*(lab.end(item) for item in claimed[:50]))
+        await lab.release(claimed[50])
+        await lab.database.tx(cluster.rescue)
+    return [(statement, values) for statement, values in sent if "executions_live" in statement]
+
+
+async def plans(database: Database, sent: Statement) -> tuple[str, str]:
+    """Return a statement's plan for its values, and the one for any values that it gets after five runs."""
+    statement, values = sent
+    bound: Any = cast("list[Any]", values)[0] if isinstance(values, list) else values
+
+    def work(connection: sa.Connection) -> tuple[str, str]:
+        custom = connection.exec_driver_sql(f"explain {statement}", bound).scalars().all()
+        driver: Any = connection.connection.driver_connection
+        kinds = [f"{kind.schema}.{kind.name}" for kind in await_only(driver.prepare(statement)).get_parameters()]
+        connection.exec_driver_sql(f"prepare guarded({', '.join(kinds)}) as {statement}")
+        connection.exec_driver_sql("set local plan_cache_mode = force_generic_plan")
+        nulls = ", ".join("null" for _ in kinds)
+        generic = connection.exec_driver_sql(f"explain execute guarded({nulls})").scalars().all()
+        connection.exec_driver_sql("deallocate guarded")
+        return "\n".join(custom), "\n".join(generic)
+
+    return await database.tx(work)
+
+
+async def test_postgresql_reads_indexes_whatever_the_plan_and_however_many_wait(
+    postgresql: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(postgresql)
+    for statement in (FILL_POSTGRESQL, "analyze mainspring.executions_live"):
+        await execute(postgresql, statement)
+    seen = ""
+    for sent in await hot_statements(lab, monkeypatch):
+        for plan in await plans(postgresql, sent):
+            assert "Seq Scan on executions_live" not in plan, f"{sent[0]}\n{plan}"
+            seen += plan
+    for index in ("ready", "ready_organization", "running", "waiting", "pkey"):
+        assert re.search(rf"Scan (using|on) executions_live_{index}\b", seen), index
+
+
+async def test_the_finish_of_a_batch_compares_no_row_with_all_others(
+    postgresql: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(postgresql)
+    await lab.enqueue(*(lab.new() for _ in range(100)))
+    claimed = await lab.claim()
+    with statements_of(postgresql, monkeypatch) as sent:
+        await lab.succeed(*claimed)
+    (finish,) = [item for item in sent if "delete from" in item[0]]
+    for plan in await plans(postgresql, finish):
+        assert "Hash Join" in plan
+        assert "Nested Loop" not in plan
+
+
+async def test_sqlite_searches_indexes_however_many_wait(
+    sqlite: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(sqlite)
+    await execute(sqlite, FILL_SQLITE)
+    seen = ""
+    for statement, values in await hot_statements(lab, monkeypatch):
+        plan = await sqlite_plan(sqlite, statement, values)
+        # What runs is few, and looked through where nodes have died.
+        walked = re.findall(r"SCAN (?!.* USING INDEX mainspring_executions_live_running).*executions_live.*", plan)
+        assert walked == [], f"{statement}\n{plan}"
+        seen += plan
+    for index in ("ready", "ready_organization", "running", "waiting"):
+        assert f"INDEX mainspring_executions_live_{index} " in seen, index
+
+
+async def sqlite_plan(database: Database, statement: str, values: Any) -> str:
+    def work(connection: sa.Connection) -> str:
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        rows = driver.execute(f"explain query plan {statement}".replace("mainspring.", "mainspring_"), values or {})
+        return "\n".join(row[3] for row in rows)
+
+    return await database.tx(work)
