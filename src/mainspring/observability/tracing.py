@@ -39,6 +39,7 @@ class Tracing:
 
     def __init__(self, tracer: trace.Tracer | None = None) -> None:
         """Take the tracer."""
+        self._follows_provider = tracer is None
         self._tracer = tracer or trace.get_tracer("mainspring")
 
     def start(self, run: RunIdentity) -> RunSpan | None:
@@ -47,6 +48,8 @@ class Tracing:
         Returns:
             The span, or None where nobody traces: no SDK is set up, and no trace comes in.
         """
+        if run.traceparent is None and self._follows_provider and _nobody_traces():
+            return None
         parent = _propagator.extract({"traceparent": run.traceparent}) if run.incoming_trace_id else None
         try:
             job = clean_text(run.job, _MAX_NAME)
@@ -57,6 +60,11 @@ class Tracing:
         if span is trace.INVALID_SPAN or not span.get_span_context().is_valid:
             return None
         return RunSpan(span)
+
+
+def _nobody_traces() -> bool:
+    # Asked each time: a program may set its provider after the first run, or never.
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 class RunSpan:

@@ -170,6 +170,8 @@ async def carry_out(
 
 def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish | Release:
     """Return what is to be written of a run that has ended, or that is given up although it goes on."""
+    if run.status is JobStatus.SUCCESS and run.skip_reason is None and not isinstance(run.result, JobResult):
+        return _plain_success(attempt, run)
     outcome = _outcome(attempt, run)
     failure = _failure(attempt, run, outcome)
     duration = run.timing.duration or timedelta(0)
@@ -190,6 +192,20 @@ def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish
     if not ending.status.is_final:
         return _release(attempt, outcome, ending, failure)
     return _finish(attempt, run, outcome, ending, failure, int(duration.total_seconds() * 1000))
+
+
+def _plain_success(attempt: Attempt, run: JobRun[object]) -> Finish:
+    """Return the end of nearly every attempt: nothing is to be decided, and nothing but a value to be kept."""
+    claimed, duration = attempt.claimed, run.timing.duration
+    return Finish(
+        id=claimed.id,
+        fence=claimed.fence,
+        status=Status.SUCCEEDED,
+        outcome=Outcome.SUCCEEDED,
+        duration_ms=int(duration.total_seconds() * 1000) if duration else 0,
+        result=result_text(run.result),
+        limit_key=claimed.limit_key,
+    )
 
 
 DEFAULT_WAITS: Final = Retry()

@@ -211,15 +211,18 @@ class DataVersionSignals:
         """Do nothing: the commit itself is the signal."""
 
     async def _watch_for_life(self) -> None:
-        seen = await self._version()
+        seen = -1
         pause = self._quiet
         while True:
-            await self._world.sleep(pause)
-            version = await self._version()
+            version = seen
+            # A hint that fails costs one poll interval; the loops report the trouble of the database themselves.
+            with suppress(StoreError):
+                version = await self._version()
             pause = self._busy if version != seen else min(self._quiet, pause * 1.2)
             if version != seen:
                 seen = version
                 self._signals.arrived(WORK)
+            await self._world.sleep(pause)
 
     async def _version(self) -> int:
         return await self._database.read(
