@@ -216,6 +216,13 @@ def test_the_schema_goes_forward_and_back(command: Command) -> None:
     assert (code, json.loads(out)["status"]) == (5, "missing")
 
 
+def test_the_grants_of_a_role_are_printed_as_sql(command: Command) -> None:
+    code, out, _ = command("db", "grants", "app_role")
+    assert code == 0
+    assert out.splitlines()[0] == "grant usage on schema mainspring to app_role;"
+    assert all(line.startswith(("grant ", "revoke ")) and line.endswith(";") for line in out.splitlines())
+
+
 def test_a_copy_between_two_sqlite_stores_is_refused(command: Command) -> None:
     code, _, err = command("db", "copy", "sqlite:///one.db", "sqlite:///two.db")
 

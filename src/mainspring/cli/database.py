@@ -83,6 +83,16 @@ def check(*, as_json: JsonOption = False) -> None:
 
 
 @program.command()
+def grants(role: Annotated[str, typer.Argument(help="The role that nodes connect as.")]) -> None:
+    """Print the SQL that lets a role run nodes without the right to change the schema; run it after each upgrade."""
+    from mainspring.settings import load_settings
+    from mainspring.store.grants import grants_for
+
+    for statement in grants_for(role, load_settings().database_schema):
+        typer.echo(f"{statement};")
+
+
+@program.command()
 def copy(
     source: Annotated[str, typer.Argument(help="sqlite:///path/to/file.db")],
     target: Annotated[str, typer.Argument(help="postgresql://user@host/database")],
@@ -107,6 +117,10 @@ def copy(
             progress.update(bars[done.table], completed=done.copied, total=done.total)
 
         copied = asyncio.run(_copy(source, target, tell))
+    screen.print(
+        "tokens and audit entries hold with the same key only: set MAINSPRING_SECRET_KEY to the content of "
+        "the source's .key file"
+    )
     screen.print(f"copied {sum(copied.values()):,} rows: " + ", ".join(f"{n:,} {t}" for t, n in copied.items() if n))
     screen.print(f"the store goes on there with MAINSPRING_DATABASE_URL={_shown(target)}", soft_wrap=True)
 

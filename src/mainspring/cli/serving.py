@@ -89,6 +89,10 @@ async def serving(app: Mainspring, *, host: str, port: int, roles: Sequence[str]
         AddressInUseError: The port is taken.
         StoreError: The database is not there, or not of this build's schema.
     """
+    from mainspring.security.secret_key import LOOPBACK, secret_key_in_force
+
+    # Asked for by every node, not only by those with an API: the key of a cluster must not depend on the roles.
+    secret_key_in_force(app.settings, app.world, host=host if "api" in roles else LOOPBACK)
     async with AsyncExitStack() as stack:
         listener, api = None, None
         if "api" in roles:

@@ -64,7 +64,7 @@ class Cluster:
         accepted: The executions that clients were told of.
         crashes: How many processes died.
         stops: How many stopped in good order.
-        stopped_nodes: The ids of those that could reach the store all the time: they left nothing behind.
+        stopped_nodes: The ids of those that surely kept their lease to the last, and so left nothing behind.
         seconds: How much virtual time it took.
         store_clock_jumped: Whether the store's clock was shifted, so that leases may have ended early.
     """
@@ -181,7 +181,7 @@ class Cluster:
             await process.stop(chance.choice((0.0, 1.0, 20.0)))
             if not process.world.dead:
                 self.stops += 1
-                if not process.link.was_isolated:
+                if not process.link.was_isolated and not self.store_clock_jumped:
                     self.stopped_nodes.add(process.node_id)
         elif not process.world.dead:
             process.world.die()
@@ -260,4 +260,5 @@ class Cluster:
 
     def _jump(self, seconds: float) -> None:
         self.store_clock_jumped = True
+        self.stopped_nodes.clear()
         self._store_shift += seconds
