@@ -9,7 +9,7 @@ from adapters.base import HOME, main  # pyright: ignore[reportMissingImports]
 
 os.environ["BENCH_MAINSPRING_URL"] = f"sqlite:///{HOME}/mainspring.db"
 
-from adapters import mainspring_pg  # noqa: E402  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
+from adapters import mainspring_pg  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
 
 class A(mainspring_pg.A):

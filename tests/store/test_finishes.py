@@ -120,6 +120,12 @@ async def test_a_text_that_no_database_takes_does_not_keep_the_batch_from_ending
     assert (await lab.get(bad.id)).summary == "? alone"
 
 
+async def test_a_text_that_no_database_takes_does_not_keep_an_attempt_from_being_given_back(lab: Lab) -> None:
+    execution_id = await lab.enqueue_one()
+    await lab.release(await lab.claim_one(), error_message="a\x00b \ud800")
+    assert (await lab.get(execution_id)).error_message == "a�b ?"
+
+
 async def test_no_end_is_no_error(lab: Lab) -> None:
     assert await lab.finish() == set()
 

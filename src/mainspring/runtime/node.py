@@ -249,7 +249,7 @@ class Node:
     async def _enter_anew(self) -> None:
         """Go on as a new node: the store rescues what the old one ran, and nothing of it is written here."""
         pause = 0.2
-        while True:
+        while not self._stopping:
             self._id = self._world.new_id()
             try:
                 await self._enter()
@@ -259,13 +259,13 @@ class Node:
                 pause = min(5.0, pause * 2)
             else:
                 break
-        if self._worker is not None:
+        if self._worker is not None and not self._stopping:
             self._worker.begin(self._id)
             self._signals.arrived(WORK)
 
     async def _end_tasks(self) -> None:
         _, pending = await asyncio.wait(self._tasks, timeout=1.0)
-        for task in pending:
+        for task in self._tasks:  # in their order, which `pending` does not keep; an ended one is past cancelling
             task.cancel()
         if pending:
             await asyncio.wait(pending)

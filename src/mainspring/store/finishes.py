@@ -109,12 +109,11 @@ def finish(connection: sa.Connection, environment: str, ends: Sequence[Finish]) 
     """
     if not ends:
         return set()
-    keys = limits.lock(connection, environment, (end.limit_key for end in ends if end.limit_key is not None))
     module = finishes_postgresql if connection.dialect.name == "postgresql" else finishes_sqlite
     moved, awaited = module.move(connection, ends)
     if awaited:
         dependents.settle(connection, [(end.id, end.status) for end in ends if end.id in awaited])
-    limits.admit(connection, environment, keys)
+    limits.admit_each(connection, ((environment, end.limit_key) for end in ends))
     return moved
 
 
@@ -172,7 +171,6 @@ def release(connection: sa.Connection, environment: str, releases: Sequence[Rele
     Returns:
         The ids that were given back; one that is missing was fenced off.
     """
-    keys = limits.lock(connection, environment, (item.limit_key for item in releases if item.limit_key is not None))
     locked = connection.execute(_HELD, {"ids": [item.id for item in releases]}).all()
     fences = {row.id: row.fence for row in locked}
     held = [item for item in releases if fences.get(item.id) == item.fence]
@@ -182,7 +180,7 @@ def release(connection: sa.Connection, environment: str, releases: Sequence[Rele
         connection.execute(_RELEASE, rows)
     given_back = {item.id for item in held}
     _cancel(connection, [row.id for row in locked if row.id in given_back and row.cancel_requested_at is not None])
-    limits.admit(connection, environment, keys)
+    limits.admit_each(connection, ((environment, item.limit_key) for item in releases))
     return given_back
 
 

@@ -53,4 +53,4 @@ def move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], 
 
 
 def _said(end: Finish) -> dict[str, object]:
-    return {"id": str(end.id), "lost": int(end.adds_lost), "duration_ms": end.duration_ms} | end.texts()
+    return {"id": str(end.id), "lost": int(end.adds_lost), "duration_ms": end.duration_ms, **end.texts()}

@@ -2,6 +2,9 @@
 
 An execution with a limit key waits parked, out of the claims' sight. Whoever makes room (an end, a cancel) or asks for
 some (an enqueue, a due retry) admits the next ones under the lock of the key's row, so that claims never have to count.
+
+Locks are taken in one order everywhere: first the executions that end or go back, then the keys; what is admitted under
+a key's lock is taken only where nobody else holds it.
 """
 
 from __future__ import annotations
@@ -62,21 +65,12 @@ update mainspring.executions_live e set stage = 1 where e.id = any(array(
 """)
 
 
-def lock(connection: sa.Connection, environment: str, keys: Iterable[str]) -> list[str]:
-    """Lock the rows of the keys, in the one order that everybody uses, and return the keys in it."""
-    ordered = sorted(set(keys))
-    names = {"env": environment, "keys": ordered}
-    if ordered and len(connection.execute(_LOCK, names).all()) < len(ordered):
-        insert_missing(connection, limits, [{"environment": environment, "key": key} for key in ordered])
-        connection.execute(_LOCK, names)
-    return ordered
-
-
 def admit(connection: sa.Connection, environment: str, keys: Iterable[str]) -> int:
     """Make parked executions ready as far as their keys have room, and return how many."""
-    ordered = lock(connection, environment, keys)
+    ordered = sorted(set(keys))
     if not ordered:
         return 0
+    _lock(connection, environment, ordered)
     if connection.dialect.name == "postgresql":
         return connection.execute(_ADMIT_ALL, {"env": environment, "keys": ordered}).rowcount
     return sum(_admit_one(connection, environment, key) for key in ordered)
@@ -90,6 +84,13 @@ def admit_each(connection: sa.Connection, keys: Iterable[tuple[str, str | None]]
             by_environment[environment].append(key)
     for environment in sorted(by_environment):
         admit(connection, environment, by_environment[environment])
+
+
+def _lock(connection: sa.Connection, environment: str, ordered: list[str]) -> None:
+    names = {"env": environment, "keys": ordered}
+    if len(connection.execute(_LOCK, names).all()) < len(ordered):
+        insert_missing(connection, limits, [{"environment": environment, "key": key} for key in ordered])
+        connection.execute(_LOCK, names)
 
 
 def _admit_one(connection: sa.Connection, environment: str, key: str) -> int:

@@ -168,13 +168,16 @@ class NotifySignals:
     async def _listen(self) -> None:
         connection = await _asyncpg().connect(self._dsn, timeout=10, command_timeout=5)
         try:
-            await connection.add_listener(self._channel, lambda _c, _pid, _channel, topic: self._signals.arrived(topic))
+            await connection.add_listener(self._channel, self._heard)
             while not connection.is_closed():
                 await self._world.sleep(5)
                 await connection.fetchval("select count(*) from pg_listening_channels()")
         finally:
             with suppress(OSError, TimeoutError, *_driver_errors()):
                 await connection.close(timeout=1)
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, topic: object) -> None:
+        self._signals.arrived(str(topic))
 
     async def close(self) -> None:
         """Stop listening and notifying."""

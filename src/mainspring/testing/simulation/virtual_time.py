@@ -35,7 +35,10 @@ class _LeapingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs callbacks in the order of asyncio's queues, which depends on nothing outside: not on time, not on input."""
+    """Runs callbacks in the order of asyncio's queues, which depends on nothing outside: not on time, not on input.
+
+    Its clock is good for a month: later a nanosecond, asyncio's resolution, is less than a float can tell.
+    """
 
     def __init__(self) -> None:
         self._elapsed = 0.0
