@@ -48,11 +48,12 @@ async def test_a_lane_that_fails_leaves_nothing_and_can_be_used_again(database: 
     lane = await database.lane("test")
     with pytest.raises(LookupError):
         await lane.tx(insert_and_fail)
+    await lane.tx(insert("whole"))
     with pytest.raises(DBAPIError):
         await lane.tx(lambda connection: connection.execute(sa.text("select * from nowhere")))
-    await lane.tx(insert("whole"))
+    await lane.tx(insert("next"))
     await lane.close()
-    assert await keys(database) == {"whole"}
+    assert await keys(database) == {"whole", "next"}
 
 
 async def test_a_read_sees_what_was_committed_before_it(database: Database) -> None:

@@ -192,7 +192,7 @@ async def test_a_granted_retry_waits_and_keeps_its_attempt(lab: Lab, clock: Stor
     assert (found.error, found.error_message, found.node_id) == ({"code": "E"}, "no luck", None)
     assert found.available_at is not None
     assert 25 < (found.available_at - found.updated_at).total_seconds() <= 31
-    kept = (await attempts_of(lab, execution_id))[0]
+    (kept,) = await attempts_of(lab, execution_id)
     assert (kept.number, kept.fence, kept.node_id, kept.outcome) == (1, claimed.fence, lab.node_id, Outcome.FAILED)
     assert kept.error == {"code": "E"}
     assert kept.started_at is not None

@@ -121,6 +121,14 @@ async def test_a_manual_retry_asks_for_room(lab: Lab) -> None:
     assert ((await lab.claim_one()).id, running.id) == (failed, other)
 
 
+async def test_a_manual_retry_is_admitted_at_once_where_there_is_room(lab: Lab) -> None:
+    failed = await lab.enqueue_one(limit_key="key", limit_max=1, max_retries=1)
+    await lab.fail(await lab.claim_one())
+    execution = await lab.get(failed)
+    assert await lab.database.tx(lambda connection: executions.retry(connection, execution))
+    assert (await lab.claim_one()).id == failed
+
+
 async def test_a_blocked_execution_holds_no_room_until_its_parents_have_ended(lab: Lab) -> None:
     parent = await lab.enqueue_one()
     child, free = await lab.enqueue(limited(lab, limit=1, depends_on=(parent,), priority=9), limited(lab, limit=1))

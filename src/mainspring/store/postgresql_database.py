@@ -140,8 +140,8 @@ class PostgresqlDatabase:
     async def transact(self, connection: AsyncConnection, work: Callable[[sa.Connection], Result]) -> Result:
         """Run `work` in one transaction on a connection, and leave it clean or closed.
 
-        A cancelled statement may still be under way, and a server that does not answer would not answer a rollback
-        either: both connections are cut off at once, without waiting for the other side.
+        A server that has not answered a statement would not answer a rollback either; where the caller is cancelled,
+        SQLAlchemy itself gives the connection up.
         """
         clock_shift.set(self._clock_shift())
         done = False
@@ -157,7 +157,7 @@ class PostgresqlDatabase:
             else:
                 await connection.rollback()
             raise
-        except (asyncio.CancelledError, OSError):
+        except OSError:
             await cut_off(connection)
             raise
         except BaseException:
@@ -181,9 +181,9 @@ class PostgresqlDatabase:
         }
         adapter: dict[str, Any] = {}
         if self._behind_pgbouncer:
+            # Without the caches, statements have no names that the next transaction's server might not know.
             arguments["statement_cache_size"] = 0
             adapter["prepared_statement_cache_size"] = 0
-            adapter["prepared_statement_name_func"] = lambda: f"__mainspring_{self._world.new_id()}__"
         else:
             # Compiling a plan costs more than any of our statements.
             named = {"application_name": f"mainspring {purpose}", "jit": "off"}
