@@ -423,6 +423,25 @@ def _mainspring_logger() -> Generator[None]:  # pyright: ignore[reportUnusedFunc
     process_log_writer.cache_clear()
 
 
+class _Kept(logging.Handler):
+    """What a host's handler has got; `caplog` would also listen at a logger that an earlier test had configured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def of_the_host() -> Generator[_Kept]:
+    kept = _Kept()
+    logging.getLogger().addHandler(kept)
+    yield kept
+    logging.getLogger().removeHandler(kept)
+
+
 @pytest.mark.usefixtures("_mainspring_logger")
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_configured_logging_writes_the_product_s_records_once(
@@ -448,7 +467,7 @@ def test_the_level_of_the_product_s_records_can_be_lowered(capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("_mainspring_logger")
-def test_configured_logging_leaves_handlers_of_others_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_configured_logging_leaves_handlers_of_others_alone(of_the_host: _Kept) -> None:
     root, theirs = logging.getLogger(), logging.NullHandler()
     logging.getLogger("mainspring").addHandler(theirs)
     before = list(root.handlers), root.level
@@ -459,7 +478,7 @@ def test_configured_logging_leaves_handlers_of_others_alone(caplog: pytest.LogCa
 
     assert (list(root.handlers), root.level) == before
     assert theirs in logging.getLogger("mainspring").handlers
-    assert caplog.records == []  # else a host with a handler at its root would see every line twice
+    assert of_the_host.records == []  # else a host with a handler at its root would see every line twice
 
 
 def test_a_record_that_cannot_be_formatted_is_reported_and_not_raised(
