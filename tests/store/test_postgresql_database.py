@@ -98,6 +98,24 @@ async def test_a_connection_that_ends_within_a_transaction_leaves_nothing_twice(
     assert await keys(postgresql) == {"once", "after"}
 
 
+async def test_a_connection_that_ends_at_the_commit_is_told_and_nothing_is_run_again(
+    postgresql: Database, another: Callable[..., PostgresqlDatabase]
+) -> None:
+    other = another()
+    await other.open()
+    runs: list[int] = []
+
+    def work(connection: sa.Connection) -> None:
+        insert("perhaps")(connection)
+        runs.append(backend(connection))
+        await_only(other.tx(end_others))
+
+    with pytest.raises(DatabaseUnreachableError):
+        await postgresql.tx(work)
+    await other.close()
+    assert len(runs) == 1
+
+
 async def test_a_connection_that_ends_again_and_again_is_told(
     postgresql: Database, another: Callable[..., PostgresqlDatabase]
 ) -> None:

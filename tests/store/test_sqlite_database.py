@@ -254,7 +254,7 @@ async def test_a_place_that_cannot_be_opened_is_named(tmp_path: Path, world: Rea
         await database_at(tmp_path / "file" / "store.db", world).open()
 
 
-async def test_a_missing_folder_is_made_and_any_name_will_do(tmp_path: Path, world: RealWorld) -> None:
+async def test_a_missing_folder_is_made(tmp_path: Path, world: RealWorld) -> None:
     path = tmp_path / "new folder" / "100% mine.db"
     database = database_at(path, world)
     await database.open()

@@ -41,7 +41,8 @@ update mainspring.executions_live e set {_SET} where e.id = any(array(
     order by priority desc, available_at limit :most for update skip locked))
 {_RETURNING}""")  # noqa: S608 - only constants of this module are put in
 
-# A loose index scan over the organizations that have ready rows. `offset 0` keeps the count from being run twice.
+# A loose index scan over the organizations that have ready rows. `offset 0` keeps the count from being run twice,
+# `limit 1` the look at an organization from becoming a join with all of them.
 _LANES = sa.text(f"""
 with recursive walk(organization, cap, free, known, visits, opened) as (
     select cast(:after as text), 0, 0, true, 0, 0 where {_IS_OPEN}
@@ -55,7 +56,9 @@ with recursive walk(organization, cap, free, known, visits, opened) as (
               where environment = :environment and queue = :queue and stage = 1 and organization_id is not null
                 and organization_id > w.organization
               order by organization_id limit 1) h
-        left join mainspring.organizations o on o.environment = :environment and o.id = h.organization_id
+        left join lateral (
+            select o.id, o.max_running from mainspring.organizations o
+            where o.environment = :environment and o.id = h.organization_id limit 1) o on true
         offset 0) n
     where w.opened < :lanes and w.visits < :visits)
 select w.organization, w.cap, w.free, w.known, l.id is not null as mine

@@ -138,32 +138,30 @@ class PostgresqlDatabase:
         raise AssertionError(msg)
 
     async def transact(self, connection: AsyncConnection, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run `work` in one transaction on a connection, and leave it clean or closed.
-
-        A server that has not answered a statement would not answer a rollback either; where the caller is cancelled,
-        SQLAlchemy itself gives the connection up.
-        """
+        """Run `work` in one transaction on a connection, and leave it clean or closed."""
         clock_shift.set(self._clock_shift())
-        done = False
+        committing = False
+
+        def whole(transaction: sa.Connection) -> Result:
+            nonlocal committing
+            result = work(transaction)
+            committing = True
+            transaction.commit()
+            return result
+
         try:
-            result = await connection.run_sync(work)
-            done = True
-            await connection.commit()
+            return await connection.run_sync(whole)
         except DBAPIError as error:
             if is_disconnect(error):
                 await cut_off(connection)
-                if not done:
+                if not committing:
                     raise _CutBeforeCommitError(error) from error
             else:
                 await connection.rollback()
             raise
-        except OSError:
-            await cut_off(connection)
-            raise
         except BaseException:
             await connection.rollback()
             raise
-        return result
 
     async def _may_pass(self, error: DBAPIError) -> bool:
         """Whether the same transaction may succeed now; makes the week of history that it has missed."""

@@ -36,8 +36,8 @@ class Weather:
 
     chance: Chance
     storm: bool = True
-    cut_before: float = 0.01
-    cut_after: float = 0.01
+    cut_before: float = 0.015
+    cut_after: float = 0.03
 
     def delay(self) -> float:
         """Return the seconds that a message takes: mostly a few milliseconds, seldom more than a second."""
