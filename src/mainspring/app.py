@@ -15,7 +15,7 @@ from mainspring.control.executions import ExecutionCommands
 from mainspring.control.handles import ExecutionHandle
 from mainspring.control.manager import CronJobManager
 from mainspring.domain.access import Actor
-from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT
+from mainspring.domain.job import DEFAULT_CATCH_UP, DEFAULT_CATCH_UP_LIMIT, DEFAULT_QUEUE, DEFAULT_TIMEOUT
 from mainspring.errors import NotRunningError
 from mainspring.jobs.job_run import Harness
 from mainspring.jobs.registry import JobRegistry
@@ -30,7 +30,8 @@ from mainspring.store.open_store import OpenStore
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from datetime import datetime
 
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.job import Retry, Schedule, Thresholds
@@ -111,8 +112,13 @@ class Mainspring:
         rate_limit: str | None = None,
         overlap: Literal["skip", "queue", "cancel_running", "allow"] = "skip",
         misfire: Literal["skip", "fire_once", "fire_all"] = "fire_once",
-        catch_up: timedelta = timedelta(hours=24),
+        catch_up: timedelta = DEFAULT_CATCH_UP,
+        catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
         jitter: timedelta = timedelta(0),
+        starts_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        pause_after: int | None = None,
+        condition: Callable[[], bool | Awaitable[bool]] | None = None,
         enabled: bool = True,
         on_demand: bool = False,
         depends_on: Sequence[str] = (),
@@ -144,7 +150,12 @@ class Mainspring:
             overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
             misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
             catch_up: How old a missed instant may be.
+            catch_up_limit: How many missed instants `fire_all` makes up for, the newest ones.
             jitter: Spreads starts over this window, the same way on every node.
+            starts_at: Instants before this aware datetime are skipped.
+            ends_at: Instants from this aware datetime on are skipped.
+            pause_after: Failures in a row after which its schedule is paused, until somebody resumes it.
+            condition: A function that says whether a due run is wanted now; where it says no, the run is skipped.
             enabled: Whether it fires; admins may change that.
             on_demand: Whether tenants may create it by `POST /v1/jobs`.
             depends_on: Jobs after whose success it runs.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mainspring.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from mainspring.domain.schedule import Cron, Every, OnStartup
 
@@ -23,6 +24,8 @@ RESERVED_NAMES: Final = frozenset(
 )
 DEFAULT_TIMEOUT: Final = timedelta(hours=1)
 DEFAULT_QUEUE: Final = "default"
+DEFAULT_CATCH_UP: Final = timedelta(hours=24)
+DEFAULT_CATCH_UP_LIMIT: Final = 100
 
 
 class Overlap(StrEnum):
@@ -194,8 +197,13 @@ class JobDefinition:
     rate_limit: str | None = None
     overlap: Overlap = Overlap.SKIP
     misfire: Misfire = Misfire.FIRE_ONCE
-    catch_up: timedelta = timedelta(hours=24)
+    catch_up: timedelta = DEFAULT_CATCH_UP
+    catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT
     jitter: timedelta = timedelta(0)
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    pause_after: int | None = None
+    condition: Callable[[], bool | Awaitable[bool]] | None = None
     on_demand: bool = False
     depends_on: tuple[str, ...] = ()
     on_lost: OnLost = OnLost.RETRY
@@ -212,15 +220,37 @@ class JobDefinition:
         if self.timeout <= timedelta(0):
             msg = f"job {self.name!r}: timeout is {self.timeout}: it must be longer than zero"
             raise DefinitionError(msg)
-        if self.max_running is not None and self.max_running < 1:
-            msg = f"job {self.name!r}: max_running is {self.max_running}: it must be at least 1"
+        for option in ("max_running", "pause_after", "catch_up_limit"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                msg = f"job {self.name!r}: {option} is {value}: it must be at least 1"
+                raise DefinitionError(msg)
+        for option in ("catch_up", "jitter"):
+            if getattr(self, option) < timedelta(0):
+                msg = f"job {self.name!r}: {option} must not be negative"
+                raise DefinitionError(msg)
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        for option in ("starts_at", "ends_at"):
+            bound = getattr(self, option)
+            if bound is not None and bound.utcoffset() is None:
+                msg = f"job {self.name!r}: {option} has no time zone: give one, for instance tzinfo=UTC"
+                raise DefinitionError(msg)
+        if self.starts_at is not None and self.ends_at is not None and self.ends_at <= self.starts_at:
+            msg = f"job {self.name!r}: ends_at is not later than starts_at, so that it could never fire"
             raise DefinitionError(msg)
 
     @property
     def running_limit(self) -> int | None:
-        """How many of it may run at once: as declared, else one for a job with a schedule, else without limit."""
+        """How many of it may run at once: as declared, else one for a job with a schedule, else without limit.
+
+        A schedule whose runs may overlap (`overlap="allow"`) sets no limit by itself.
+        """
         if self.max_running is not None:
             return self.max_running
+        if self.overlap is Overlap.ALLOW and self.concurrency_key is None:
+            return None
         return 1 if self.schedule is not None or self.concurrency_key is not None else None
 
 

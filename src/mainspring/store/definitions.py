@@ -24,9 +24,20 @@ if TYPE_CHECKING:
     from mainspring.jobs.registry import RegisteredJob
 
 _IN_COLUMNS: Final = frozenset(
-    {"name", "display_name", "description", "group", "job_type", "queue", "on_demand", "schedule", "config"}
+    {
+        "name",
+        "display_name",
+        "description",
+        "group",
+        "job_type",
+        "queue",
+        "on_demand",
+        "schedule",
+        "config",
+        "condition",
+    }
 )
-"""What a definition says that has a column of its own; the rest is its `code`."""
+"""What a definition says that has a column of its own, or that no column can hold; the rest is its `code`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ from mainspring.store.tables.executions import (
     executions,
     executions_live,
 )
-from mainspring.store.tables.jobs import definitions, limits, organizations, queues, schedules, services, ticks
+from mainspring.store.tables.jobs import (
+    definitions,
+    job_dependencies,
+    limits,
+    organizations,
+    queues,
+    schedules,
+    services,
+    ticks,
+)
 from mainspring.store.tables.metadata import SCHEMA, metadata
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "executions_live",
     "fences",
     "idempotency_keys",
+    "job_dependencies",
     "limits",
     "locks",
     "metadata",

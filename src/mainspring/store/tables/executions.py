@@ -158,6 +158,8 @@ _live_index(
     "executions_live_cancel_requested", _live.environment, _live.node_id, where=_live.cancel_requested_at.is_not(None)
 )
 
+_live_index("executions_live_node", _live.node_id, where=_live.stage == sa.literal_column("3"))
+_live_index("executions_live_of_job", _live.environment, _live.job_name, where=_live.limit_key.is_not(None))
 _live_index("executions_live_awaited", _live.id, where=_live.has_dependents)
 
 executions = sa.Table(

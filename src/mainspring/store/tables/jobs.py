@@ -57,7 +57,9 @@ schedules = sa.Table(
     sa.Column("ends_at", Instant),
     sa.Column("retired_at", Instant),
     sa.Column("next_run_at", Instant),
+    sa.Column("due_at", Instant),
     sa.Column("watermark", Instant),
+    sa.Column("problem", sa.Text),
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
@@ -65,15 +67,19 @@ schedules = sa.Table(
 )
 """`watermark` is the last instant that has a tick; no retention touches it, so nothing fires twice.
 
+`next_run_at` is for people: when it fires next. `due_at` is for the scheduler: when it must look at the schedule again,
+which is also when a paused one passes an instant and when an override expires; null while it has nothing to decide.
+`problem` says why it cannot fire at all, for instance because its time zone is no longer known.
+
 A schedule that code no longer declares is retired and kept, with its watermark and its override: an older version of
 the application may still run beside the newer one, or come back.
 """
 sa.Index(
     "schedules_due",
     schedules.c.environment,
-    schedules.c.next_run_at,
-    postgresql_where=schedules.c.next_run_at.is_not(None),
-    sqlite_where=schedules.c.next_run_at.is_not(None),
+    schedules.c.due_at,
+    postgresql_where=schedules.c.due_at.is_not(None),
+    sqlite_where=schedules.c.due_at.is_not(None),
 )
 
 ticks = sa.Table(
@@ -90,6 +96,16 @@ ticks = sa.Table(
     sa.CheckConstraint("outcome in ('fired', 'coalesced', 'skipped', 'missed')", name="ticks_outcome"),
 )
 sa.Index("ticks_recorded", ticks.c.recorded_at)
+
+job_dependencies = sa.Table(
+    "job_dependencies",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("depends_on", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("succeeded_at", Instant),
+)
+"""Jobs that run after the success of others; `succeeded_at`: a success that has not led to a run yet."""
 
 queues = sa.Table(
     "queues",
@@ -117,9 +133,24 @@ limits = sa.Table(
     metadata,
     sa.Column("environment", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("rate_count", sa.Integer),
+    sa.Column("rate_seconds", sa.Double),
+    sa.Column("rate_arrival", Instant),
+    sa.Column("open_at", Instant),
     postgresql_with={"fillfactor": "70"},
 )
-"""One row per limit key in use: the lock under which executions of that key are admitted."""
+"""One row per limit key in use: the lock under which executions of that key are admitted.
+
+Where the key has a rate (`rate_count` starts in `rate_seconds`), `rate_arrival` is the instant by which all that was
+admitted would have started at an even pace (the theoretical arrival time of the generic cell rate algorithm), and
+`open_at` the instant at which the next one that waits may be admitted; null while none waits for the rate.
+"""
+sa.Index(
+    "limits_open",
+    limits.c.open_at,
+    postgresql_where=limits.c.open_at.is_not(None),
+    sqlite_where=limits.c.open_at.is_not(None),
+)
 
 services = sa.Table(
     "services",
