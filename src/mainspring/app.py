@@ -14,6 +14,7 @@ from mainspring.control.decorator import JobDecorator
 from mainspring.control.executions import ExecutionCommands
 from mainspring.control.handles import ExecutionHandle
 from mainspring.control.manager import CronJobManager
+from mainspring.control.schedules import ScheduleCommands
 from mainspring.domain.access import Actor
 from mainspring.domain.job import DEFAULT_CATCH_UP, DEFAULT_CATCH_UP_LIMIT, DEFAULT_QUEUE, DEFAULT_TIMEOUT
 from mainspring.errors import NotRunningError
@@ -21,11 +22,13 @@ from mainspring.jobs.job_run import Harness
 from mainspring.jobs.registry import JobRegistry
 from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.logs import configure_logging
+from mainspring.observability.metrics import Metrics
 from mainspring.reports.source import Report, ReportRegistry
 from mainspring.reports.storage import ExportStorage
 from mainspring.runtime.node import ROLES, Node
 from mainspring.settings import Settings, load_settings, program_version
-from mainspring.store import definitions
+from mainspring.store import registration
+from mainspring.store.firing import Firing
 from mainspring.store.open_store import OpenStore
 from mainspring.world import RealWorld
 
@@ -65,6 +68,7 @@ class Mainspring:
         self._world = world
         self.registry = JobRegistry()
         self.reports = ReportRegistry()
+        self.metrics = Metrics()
         self._store: OpenStore | None = None
         self._commands: ExecutionCommands | None = None
         self._path: str | None = None
@@ -145,8 +149,8 @@ class Mainspring:
             thresholds: The limits that open alerts.
             executor: `auto`, `async`, `thread`, `process` or `dask`.
             max_running: How many run at once, over all nodes; one by default for a job with a schedule.
-            concurrency_key: Makes `max_running` count for each key.
-            rate_limit: At most so many starts, for instance `100/m`.
+            concurrency_key: Makes `max_running` and `rate_limit` count for each key.
+            rate_limit: How many may start in any period, over all nodes: `100/m`, `5/10s`; a tenth of them at once.
             overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
             misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
             catch_up: How old a missed instant may be.
@@ -237,6 +241,21 @@ class Mainspring:
             raise AssertionError("an open store has its commands")
         return self._commands, Actor.application(self.settings.environment)
 
+    @property
+    def schedules(self) -> ScheduleCommands:
+        """What may be done with schedules: pause, resume, edit, backfill.
+
+        Raises:
+            NotRunningError: The application is neither connected nor running.
+        """
+        opened = self.opened
+        return ScheduleCommands(
+            database=opened.database,
+            signals=opened.signals,
+            world=self.world,
+            environment=self.settings.environment,
+        )
+
     @cached_property
     def manager(self) -> CronJobManager:
         """The interface of the cron-tracking document: register, execute, history, status, trigger, heartbeat."""
@@ -304,11 +323,11 @@ class Mainspring:
             ...         await (await greet.enqueue()).wait()
         """
         async with self.connected():
-            opened, environment = self.opened, self.settings.environment
+            self.registry.refuse_circles()
+            opened = self.opened
+            firing = Firing.by(self.world, self.settings.environment)
             await opened.database.tx(
-                lambda connection: definitions.register(
-                    connection, environment, self.registry, version=program_version()
-                )
+                lambda connection: registration.register(connection, firing, self.registry, version=program_version())
             )
             log_writer = LogWriter(log_format=self.settings.log_format)
             node = Node(
@@ -320,6 +339,7 @@ class Mainspring:
                 world=self.world,
                 roles=roles,
                 app_path=self.path,
+                metrics=self.metrics,
             )
             try:
                 await node.start()

@@ -49,6 +49,10 @@ class World(Protocol):
         """Return the node's wall clock, in UTC. The store's clock decides what is due, never this one."""
         ...
 
+    def host_now(self) -> datetime:
+        """Return the host's clock, in UTC, which all its processes share: the clock of an SQLite store."""
+        ...
+
     def monotonic(self) -> float:
         """Return seconds on a clock that never steps: for durations and deadlines."""
         ...
@@ -111,6 +115,10 @@ class RealWorld:
         """Return the wall clock in UTC."""
         shift = self._clock_shift() if self._clock_shift else 0.0
         return datetime.fromtimestamp(time.time() + shift, UTC)
+
+    def host_now(self) -> datetime:
+        """Return the host's clock in UTC, which its processes share and no shift of this one's clock moves."""
+        return datetime.fromtimestamp(time.time(), UTC)
 
     def monotonic(self) -> float:
         """Return the monotonic clock in seconds."""

@@ -62,7 +62,10 @@ async def main(url: str, path: str) -> None:
             claimed, over = await database.tx(claim)
             say(claimed=[(str(item.id), item.attempt, item.fence) for item in claimed], over=over)
             await world.sleep(WORK_SECONDS)
-            ends = [finishes.Finish(item.id, item.fence, Status.SUCCEEDED, Outcome.SUCCEEDED, 10) for item in claimed]
+            ends = [
+                finishes.Finish(item.id, item.fence, item.job_name, Status.SUCCEEDED, Outcome.SUCCEEDED, 10)
+                for item in claimed
+            ]
             written = await database.tx(lambda connection, ends=ends: finishes.finish(connection, "test", ends))
             say(finished=[str(execution_id) for execution_id in written], refused=len(ends) - len(written))
 

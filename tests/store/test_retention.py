@@ -15,7 +15,7 @@ from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Every
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import definitions, journal, locks, partitions, retention
+from mainspring.store import journal, locks, partitions, registration, retention
 from mainspring.store.dialect import store_now
 from mainspring.store.retention import Pruned
 from mainspring.store.tables import (
@@ -238,7 +238,7 @@ async def test_idempotency_keys_follow_their_execution_but_hold_a_day(lab: Lab, 
 async def test_ticks_go_by_age_and_the_watermark_stays(lab: Lab, clock: StoreClock) -> None:
     registry = JobRegistry()
     registry.add(JobDefinition("nightly", schedule=Every(hours=24)), lambda: None)
-    await lab.database.tx(lambda connection: definitions.register(connection, "test", registry))
+    await lab.database.tx(lambda connection: registration.register(connection, lab.firing, registry))
     now = await lab.scalar(sa.select(store_now()))
     for days in (31, 29):
         instant = now - timedelta(days=days)

@@ -90,7 +90,8 @@ async def role(open_postgresql: Open) -> AsyncIterator[str]:
     """A role that may do nothing yet; roles belong to the whole server, so each has a name of its own."""
     name = f"runner_{RealWorld().new_id().hex}"
     owner = await open_postgresql()
-    await run(owner, f"create role {name} login")
+    # PostgreSQL 14 lets everybody make tables in `public`; later ones do not, and none of that is our grant.
+    await run(owner, f"create role {name} login", "revoke create on schema public from public")
     yield name
     await run(owner, f"drop owned by {name}", f"drop role {name}")
 
@@ -337,7 +338,9 @@ async def claim_and_finish(database: Database) -> None:
         organization_limit=5,
     )
     (claimed,) = await database.tx(lambda connection: claims.claim(connection, request, 1))
-    end = finishes.Finish(claimed.id, claimed.fence, Status.SUCCEEDED, Outcome.SUCCEEDED, duration_ms=1)
+    end = finishes.Finish(
+        claimed.id, claimed.fence, claimed.job_name, Status.SUCCEEDED, Outcome.SUCCEEDED, duration_ms=1
+    )
     assert await database.tx(lambda connection: finishes.finish(connection, "test", [end])) == {claimed.id}
 
 

@@ -16,9 +16,11 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.result import JobResult
 from mainspring.domain.schedule import Cron, Every
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import definitions, history
+from mainspring.store import history, registration
+from mainspring.store.firing import Firing
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules
+from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -73,7 +75,7 @@ async def register(database: Database, *declared: JobDefinition, is_object: bool
     registry = JobRegistry()
     for definition in declared:
         registry.add(definition, lambda: None, is_object=is_object)
-    await database.tx(lambda connection: definitions.register(connection, "test", registry))
+    await database.tx(lambda connection: registration.register(connection, Firing.by(RealWorld(), "test"), registry))
 
 
 async def one_of_each_status(lab: Lab, **fields: object) -> dict[Status, UUID]:
@@ -264,7 +266,7 @@ async def test_a_schedule_shows_what_is_in_force(lab: Lab, clock: StoreClock) ->
     await change_schedule(lab.database, paused_until=now - timedelta(seconds=1))
     assert (await row(lab.database, "job_schedules"))["enabled"]
 
-    await lab.database.tx(lambda connection: definitions.retire_missing(connection, "test", []))
+    await lab.database.tx(lambda connection: registration.retire_missing(connection, "test", []))
     assert not (await row(lab.database, "job_schedules"))["enabled"]
 
 

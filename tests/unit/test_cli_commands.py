@@ -257,6 +257,8 @@ def test_a_triggered_job_waits_for_a_node(command: Command) -> None:
 
     assert (shown["status"], shown["payload"], shown["trigger"]) == ("queued", {"a": 1, "b": 2}, "admin")
     assert shown["attempts"] == []
+    assert (shown["waitsFor"], shown["waitsUntil"]) == ("a free worker", None)
+    assert "a free worker" in command("executions", "show", execution_id)[1]
 
 
 def test_a_job_that_is_not_there_is_exit_1_and_names_the_near_one(command: Command) -> None:
@@ -384,3 +386,46 @@ def test_init_overwrites_nothing(command: Command, tmp_path: Path) -> None:
     assert command("init")[0] == 3
     assert (tmp_path / "jobs.py").read_text() == "mine"
     assert not (tmp_path / "mainspring.toml").exists()
+
+
+def test_a_schedule_is_paused_edited_and_given_back_to_the_code(command: Command, tmp_path: Path) -> None:
+    run_until_drained(tmp_path)
+    paused = answer_of(command("jobs", "pause", "add", "--reason", "too loud", "--until", "2h", "--json"))
+    assert (paused["paused"], paused["enabled"]) == (True, False)
+    assert answer_of(command("jobs", "resume", "add", "--json"))["enabled"] is True
+    edited = answer_of(command("jobs", "cron", "add", "0 10 * * MON", "--tz", "Asia/Tokyo", "--json"))
+    assert (edited["cronExpression"], edited["timezone"], edited["overridden"]) == ("0 10 * * MON", "Asia/Tokyo", True)
+    assert edited["code"] == {"cronExpression": "0 9 * * MON", "timezone": "Europe/Rome"}
+    assert answer_of(command("jobs", "disable", "add", "--json"))["nextRunAt"] is None
+    reset = answer_of(command("jobs", "cron", "add", "--reset", "--json"))
+    assert (reset["cronExpression"], reset["overridden"], reset["enabled"]) == ("0 9 * * MON", False, True)
+    assert answer_of(command("jobs", "enable", "add", "--json"))["enabled"] is True
+
+
+def test_what_became_of_past_instants_is_told_and_made_up_for(command: Command, tmp_path: Path) -> None:
+    run_until_drained(tmp_path)
+    assert answer_of(command("jobs", "ticks", "add", "--json")) == []
+    span = "--from", "2026-10-05T00:00+00:00", "--to", "2026-10-20T00:00+00:00"
+    planned = answer_of(command("jobs", "backfill", "add", *span, "--dry-run", "--json"))
+    assert planned["instants"] == [f"2026-10-{day}T07:00:00.000Z" for day in ("05", "12", "19")]
+    assert answer_of(command("jobs", "ticks", "add", "--json")) == []
+    assert answer_of(command("jobs", "backfill", "add", *span, "--json")) == planned | {"dryRun": False}
+    again = answer_of(command("jobs", "backfill", "add", *span, "--json"))
+    assert (again["instants"], again["firedBefore"]) == ([], planned["instants"])
+    told = answer_of(command("jobs", "ticks", "add", "--json"))
+    assert [(tick["outcome"], tick["reason"]) for tick in told] == [("fired", "backfill")] * 3
+    assert "somebody asked for it afterwards" in command("jobs", "ticks", "add")[1]
+
+
+def test_a_schedule_command_that_cannot_be_done_says_why(command: Command, tmp_path: Path) -> None:
+    run_until_drained(tmp_path)
+    for arguments, code, told in (
+        (("ticks", "nobody"), 1, "no job is called 'nobody'"),
+        (("pause", "refuse"), 1, "has no schedule"),
+        (("cron", "add", "61 * * * *"), 1, "61 is out of range"),
+        (("cron", "add"), 2, "--reset"),
+        (("pause", "add", "--until", "yesterday"), 2, "no time"),
+        (("pause", "add", "--until", "2020-01-01T00:00"), 3, "past"),
+    ):
+        done = command("jobs", *arguments)
+        assert (done[0], told in done[2]) == (code, True), done

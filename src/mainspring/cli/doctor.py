@@ -21,10 +21,12 @@ from mainspring.errors import MainspringError
 if TYPE_CHECKING:
     from mainspring.settings import Settings
     from mainspring.store.database import Database
+    from mainspring.store.diagnosis import LiveNode
     from mainspring.world import World
 
 _LEAST_FREE_BYTES: Final = 1_000_000_000
 _MOST_OFFSET_SECONDS: Final = 1.0
+_MOST_NODE_OFFSET_SECONDS: Final = 5.0
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 )
@@ -127,9 +129,19 @@ async def _of_database(database: Database, world: World) -> Sequence[Finding]:
     await database.tx(diagnosis.try_to_write)
     findings.append(Finding("writable", Verdict.OK, "a statement that writes was accepted"))
     nodes = await database.read(diagnosis.live_nodes)
-    names = ", ".join(f"{node.name} ({node.host}, process {node.pid}, {' '.join(node.roles)})" for node in nodes)
-    told = names or "none: start one with `mainspring serve --app package.module:name`"
-    return [*findings, Finding("nodes alive", Verdict.OK if nodes else Verdict.WARNING, told)]
+    if not nodes:
+        told = "none: start one with `mainspring serve --app package.module:name`"
+        return [*findings, Finding("nodes alive", Verdict.WARNING, told)]
+    return [*findings, *(_of_node(node) for node in nodes)]
+
+
+def _of_node(node: LiveNode) -> Finding:
+    offset = node.clock_offset_ms / 1000
+    told = (
+        f"{node.name} on {node.host}, process {node.pid}: {' '.join(node.roles)}, version {node.version}, "
+        f"{node.slots} slots, clock {offset:+.3f} s from the database's"
+    )
+    return Finding("node alive", Verdict.OK if abs(offset) <= _MOST_NODE_OFFSET_SECONDS else Verdict.WARNING, told)
 
 
 def _sqlite_path(settings: Settings) -> Path | None:

@@ -25,13 +25,13 @@ def dump(
     as_json: Annotated[bool, typer.Option("--json", help="As lines of JSON; there is no other form.")] = True,  # noqa: ARG001 - said by the contract
 ) -> None:
     """Write all definitions, schedules, ticks, executions and attempts: one JSON object a line, with its `kind`."""
-    from mainspring.domain.write_door import json_text
+    from mainspring.domain.write_door import verbatim_json
 
     stdout = sys.stdout
 
     async def work(app: Mainspring) -> None:
         async for record in _records(app.opened.database):
-            stdout.write(json_text(record) + "\n")
+            stdout.write(verbatim_json(record) + "\n")
 
     run_connected(lambda: app_or_store(app_path), work)
     stdout.flush()
@@ -45,7 +45,10 @@ async def _records(database: Database) -> AsyncGenerator[dict[str, Any]]:
         yield {"kind": "definition", **records.definition_record(definition)}
     for definition in definitions:
         if definition.schedule is not None:
-            yield {"kind": "schedule", **records.schedule_record(definition, definition.schedule)}
+            yield {
+                "kind": "schedule",
+                **records.schedule_record(definition.environment, definition.name, definition.schedule),
+            }
     tick: TickRecord | None = None
     while ticks := await database.read(lambda connection, last=tick: stored.ticks_after(connection, last)):
         for tick in ticks:

@@ -238,7 +238,7 @@ async def _definition(app: Mainspring, name: str) -> StoredDefinition:
 
 def _job_record(definition: StoredDefinition, now: datetime) -> dict[str, Any]:
     schedule = definition.schedule
-    shown = None if schedule is None else records.schedule_record(definition, schedule)
+    shown = None if schedule is None else records.schedule_record(definition.environment, definition.name, schedule)
     if shown is not None:
         shown["nextRunAt"] = instant_text(_next(definition, now))
     return records.definition_record(definition) | {"schedule": shown}
@@ -256,12 +256,12 @@ def _fires(definition: StoredDefinition) -> str | None:
 def _instants(definition: StoredDefinition, now: datetime, count: int) -> Iterator[datetime]:
     if definition.schedule is None or not definition.schedule.enabled:
         return
-    instant: datetime | None = now
-    for _ in range(count):
-        instant = definition.schedule.schedule.next_after(instant)
-        if instant is None:
-            return
+    schedule, instant = definition.schedule.schedule, definition.schedule.next_run_at
+    if instant is not None and instant <= now:  # no node has fired it yet
+        instant = schedule.next_after(now)
+    while instant is not None and count > 0:
         yield instant
+        instant, count = schedule.next_after(instant), count - 1
 
 
 def _next(definition: StoredDefinition, now: datetime) -> datetime | None:

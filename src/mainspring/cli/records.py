@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mainspring.cli.output import instant_text
+from mainspring.domain.redaction import redact
+from mainspring.domain.tick_words import explain
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Attempt, Execution
     from mainspring.store.definitions import StoredDefinition
     from mainspring.store.dump import TickRecord
     from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.ticks import RecordedTick
+    from mainspring.store.waits import Wait
 
 
 def execution_record(execution: Execution) -> dict[str, Any]:
@@ -25,7 +29,7 @@ def execution_record(execution: Execution) -> dict[str, Any]:
         "priority": execution.priority,
         "retryCount": execution.retry_count,
         "maxRetries": execution.max_retries,
-        "payload": {} if execution.payload is None else execution.payload,
+        "payload": {} if execution.payload is None else redact(execution.payload),
         "result": execution.result,
         "errorMessage": execution.error_message or execution.skip_reason,
         "progress": progress.percent,
@@ -54,6 +58,14 @@ def execution_record(execution: Execution) -> dict[str, Any]:
         "cancelRequested": execution.cancel_requested,
         "replayOf": str(execution.replay_of) if execution.replay_of else None,
         "tags": list(execution.tags),
+    }
+
+
+def wait_record(wait: Wait | None) -> dict[str, Any]:
+    """Return what an execution waits for."""
+    return {
+        "waitsFor": wait.reason if wait is not None else None,
+        "waitsUntil": instant_text(wait.until) if wait is not None else None,
     }
 
 
@@ -94,20 +106,37 @@ def definition_record(definition: StoredDefinition) -> dict[str, Any]:
     }
 
 
-def schedule_record(definition: StoredDefinition, schedule: StoredSchedule) -> dict[str, Any]:
-    """Return when a job fires, as it is in force now."""
+def schedule_record(environment: str, name: str, schedule: StoredSchedule) -> dict[str, Any]:
+    """Return when a job fires, as it is in force now, and what code says."""
     return {
-        "environment": definition.environment,
-        "name": definition.name,
+        "environment": environment,
+        "name": name,
         "type": schedule.text.kind,
         "cronExpression": schedule.text.expression,
         "timezone": schedule.text.timezone,
         "enabled": schedule.enabled,
         "overridden": schedule.override is not None,
+        "code": {"cronExpression": schedule.code.expression, "timezone": schedule.code.timezone},
         "paused": schedule.pause is not None,
         "retired": schedule.retired_at is not None,
         "nextRunAt": instant_text(schedule.next_run_at),
         "watermark": instant_text(schedule.watermark),
+        "problem": schedule.problem,
+        "version": schedule.version,
+    }
+
+
+def recorded_tick(environment: str, item: RecordedTick) -> dict[str, Any]:
+    """Return one due instant of a schedule, what became of it, and why in words."""
+    return {
+        "environment": environment,
+        "schedule": item.schedule,
+        "scheduledFor": instant_text(item.tick.scheduled_for),
+        "outcome": item.tick.outcome.value,
+        "reason": item.tick.reason.value if item.tick.reason else None,
+        "executionId": str(item.execution_id) if item.execution_id else None,
+        "recordedAt": instant_text(item.recorded_at),
+        "explanation": explain(item.tick),
     }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.english import counted, every, joined
 from mainspring.errors import DefinitionError, MainspringError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -104,6 +107,22 @@ class Every:
             return self.anchor + intervals * self.interval
         except OverflowError:
             return None
+
+    def fires(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield every instant at which this schedule fires, strictly after one and up to and including another.
+
+        Example:
+            >>> instants = Every(hours=8).fires(datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 1, 2, tzinfo=UTC))
+            >>> [instant.hour for instant in instants]
+            [8, 16, 0]
+        """
+        instant = self.next_after(after)
+        while instant is not None and instant <= require_aware(until):
+            yield instant
+            try:
+                instant += self.interval
+            except OverflowError:
+                return
 
     def describe(self) -> str:
         """Return this schedule in words; a day is called 24 hours, because it has no time of day."""

@@ -8,13 +8,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from mainspring.domain.rate import Rate
+from mainspring.domain.schedule import OnStartup
 from mainspring.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
-    from mainspring.domain.schedule import Cron, Every, OnStartup
+    from mainspring.domain.schedule import Cron, Every
 
     Schedule = Cron | Every | OnStartup
 
@@ -230,6 +232,11 @@ class JobDefinition:
                 msg = f"job {self.name!r}: {option} must not be negative"
                 raise DefinitionError(msg)
         self._check_bounds()
+        try:
+            _ = self.rate
+        except DefinitionError as error:
+            msg = f"job {self.name!r}: {error}"
+            raise DefinitionError(msg) from None
 
     def _check_bounds(self) -> None:
         for option in ("starts_at", "ends_at"):
@@ -242,16 +249,32 @@ class JobDefinition:
             raise DefinitionError(msg)
 
     @property
+    def rate(self) -> Rate | None:
+        """How often it may start; None: as often as it is asked for.
+
+        Raises:
+            DefinitionError: `rate_limit` cannot be read.
+        """
+        return None if self.rate_limit is None else Rate.parse(self.rate_limit)
+
+    @property
+    def runs_on_startup(self) -> bool:
+        """Whether it runs when the application starts."""
+        return self.run_on_startup or isinstance(self.schedule, OnStartup)
+
+    @property
     def running_limit(self) -> int | None:
         """How many of it may run at once: as declared, else one for a job with a schedule, else without limit.
 
-        A schedule whose runs may overlap (`overlap="allow"`) sets no limit by itself.
+        A schedule whose runs may overlap (`overlap="allow"`) sets no limit by itself. A concurrency key means one,
+        unless it is there for a rate.
         """
         if self.max_running is not None:
             return self.max_running
-        if self.overlap is Overlap.ALLOW and self.concurrency_key is None:
+        has_own_limit = self.concurrency_key is not None and self.rate_limit is None
+        if self.overlap is Overlap.ALLOW and not has_own_limit:
             return None
-        return 1 if self.schedule is not None or self.concurrency_key is not None else None
+        return 1 if self.schedule is not None or self.run_on_startup or has_own_limit else None
 
 
 def check_name(name: str) -> str:

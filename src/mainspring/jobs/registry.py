@@ -6,6 +6,7 @@ import difflib
 import inspect
 from dataclasses import dataclass
 from datetime import timedelta
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, cast
 
 from mainspring.domain.job import JobConfig, JobDefinition
@@ -99,6 +100,21 @@ class JobRegistry:
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             msg = f"no job is called {name!r}{hint}"
             raise JobNotFoundError(msg) from None
+
+    def refuse_circles(self) -> None:
+        """Refuse jobs that follow each other in a circle: the first run would never be the last.
+
+        Raises:
+            DefinitionError: There is a circle; the message names the jobs on it.
+        """
+        graph = {name: set(job.definition.depends_on) for name, job in self._jobs.items()}
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle = " after ".join(reversed(error.args[1]))
+            raise DefinitionError(
+                f"these jobs run after each other in a circle: {circle}; break it somewhere"
+            ) from None
 
     def names(self) -> tuple[str, ...]:
         """Return all names in the order of registration."""

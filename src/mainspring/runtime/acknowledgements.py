@@ -10,7 +10,7 @@ from mainspring.errors import StoreError
 from mainspring.store import finishes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from mainspring.runtime.journal import Journal
@@ -31,7 +31,7 @@ class Acknowledgements:
         journal: What the handlers said before they ended is written in the same transaction.
         environment: The node's environment.
         world: For waits between tries.
-        on_written: Called with the ids that were written and with those that were fenced off.
+        on_written: Called with the ends that were written and with those that were fenced off.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Acknowledgements:
         *,
         environment: str,
         world: World,
-        on_written: Callable[[set[UUID], set[UUID]], None],
+        on_written: Callable[[Sequence[Finish | Release], Sequence[Finish | Release]], None],
     ) -> None:
         self._lane = lane
         self._journal = journal
@@ -80,8 +80,9 @@ class Acknowledgements:
             written = await self._write_patiently(batch)
             self._writing = []
             self._world.crash_point("after_finish_sent")
-            ids = {end.id for end in batch}
-            self._on_written(written, ids - written)
+            self._on_written(
+                [end for end in batch if end.id in written], [end for end in batch if end.id not in written]
+            )
 
     async def _write_patiently(self, batch: list[Finish | Release]) -> set[UUID]:
         """Try until it is written: while the lease holds nobody else can write it, and afterwards it is fenced off.
@@ -113,7 +114,7 @@ class Acknowledgements:
         going_on = [end for end in batch if isinstance(end, finishes.Release)]
         written: set[UUID] = set()
         if final:
-            written |= finishes.finish(connection, self._environment, final)
+            written |= finishes.finish(connection, self._environment, final, self._world.new_id)
         if going_on:
             written |= finishes.release(connection, self._environment, going_on)
         return written

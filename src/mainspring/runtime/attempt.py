@@ -6,18 +6,18 @@ import asyncio
 import logging
 import math
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from mainspring.domain.execution import Ending, Outcome, Status, decide
+from mainspring.domain.execution import Ending, Outcome, Status, Trigger, decide
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.domain.job import OnLost, Retry
+from mainspring.domain.redaction import texts_under, withheld
 from mainspring.domain.result import JobResult
 from mainspring.domain.write_door import clean_text, json_text, result_text
-from mainspring.errors import JobTimeoutError, MainspringError
+from mainspring.errors import JobTimeoutError, MainspringError, SkipExecution
 from mainspring.jobs.context import JobContext
 from mainspring.jobs.harness import JobStatus
 from mainspring.jobs.job_run import Harness, JobRun
@@ -27,10 +27,12 @@ from mainspring.store.finishes import Finish, Release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from mainspring.domain.job import ExecutorKind
     from mainspring.jobs.context import ContextSink
     from mainspring.jobs.registry import RegisteredJob
+    from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.local_executor import Executor
     from mainspring.store.claims import ClaimedExecution
 
@@ -133,7 +135,12 @@ def prepare(claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink,
 
 
 async def carry_out(
-    attempt: Attempt, executors: Mapping[ExecutorKind, Executor], harness: Harness, *, chance: float
+    attempt: Attempt,
+    executors: Mapping[ExecutorKind, Executor],
+    harness: Harness,
+    conditions: Conditions,
+    *,
+    chance: float,
 ) -> Finish | Release:
     """Run the handler in the harness and return what is to be written of its end.
 
@@ -141,11 +148,30 @@ async def carry_out(
         attempt: What to run; its start line has been written.
         executors: The ways to run it that this node has.
         harness: Times, logs and traces it.
+        conditions: Whether a run that somebody asked for is wanted; those of schedules were asked at their tick.
         chance: A random number in [0, 1), for the jitter of a retry.
     """
+    sensitive = attempt.job.definition.sensitive
+    if not sensitive:
+        return await _carry_out(attempt, executors, harness, conditions, chance=chance)
+    # What the payload holds under these fields stands in no result, error or log line of this process while it runs.
+    with withheld(texts_under(sensitive, attempt.context.payload)):
+        return await _carry_out(attempt, executors, harness, conditions, chance=chance)
+
+
+async def _carry_out(
+    attempt: Attempt,
+    executors: Mapping[ExecutorKind, Executor],
+    harness: Harness,
+    conditions: Conditions,
+    *,
+    chance: float,
+) -> Finish | Release:
     run: JobRun[object] = JobRun(attempt.identity, announced=True)
 
     async def handler() -> object:
+        if attempt.job.definition.condition is not None and attempt.claimed.trigger not in _ASKED_AT_TICK:
+            await _require_condition(attempt, conditions)
         executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)
         try:
             returned = await executor.execute(attempt.job, attempt.context)
@@ -168,13 +194,21 @@ async def carry_out(
     return ending_of(attempt, run, chance=chance)
 
 
+_ASKED_AT_TICK: Final = frozenset({Trigger.CRON, Trigger.INTERVAL, Trigger.STARTUP})
+
+
+async def _require_condition(attempt: Attempt, conditions: Conditions) -> None:
+    refusal = await conditions.ask(attempt.claimed.job_name)
+    if refusal is not None:
+        raise SkipExecution(refusal.value)
+
+
 def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish | Release:
     """Return what is to be written of a run that has ended, or that is given up although it goes on."""
     if run.status is JobStatus.SUCCESS and run.skip_reason is None and not isinstance(run.result, JobResult):
         return _plain_success(attempt, run)
     outcome = _outcome(attempt, run)
     failure = _failure(attempt, run, outcome)
-    duration = run.timing.duration or timedelta(0)
     claimed, definition = attempt.claimed, attempt.job.definition
     age = (run.timing.completed_at or run.timing.started_at or claimed.created_at) - claimed.created_at
     ending = decide(
@@ -191,18 +225,19 @@ def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish
         ending = Ending(Status.FAILED, adds_lost=True)
     if not ending.status.is_final:
         return _release(attempt, outcome, ending, failure)
-    return _finish(attempt, run, outcome, ending, failure, int(duration.total_seconds() * 1000))
+    return _finish(attempt, run, outcome, ending, failure)
 
 
 def _plain_success(attempt: Attempt, run: JobRun[object]) -> Finish:
     """Return the end of nearly every attempt: nothing is to be decided, and nothing but a value to be kept."""
-    claimed, duration = attempt.claimed, run.timing.duration
+    claimed = attempt.claimed
     return Finish(
         id=claimed.id,
         fence=claimed.fence,
+        job_name=claimed.job_name,
         status=Status.SUCCEEDED,
         outcome=Outcome.SUCCEEDED,
-        duration_ms=int(duration.total_seconds() * 1000) if duration else 0,
+        duration_ms=int(run.seconds * 1000),
         result=result_text(run.result),
         limit_key=claimed.limit_key,
     )
@@ -250,9 +285,7 @@ def _release(attempt: Attempt, outcome: Outcome, ending: Ending, failure: Failur
     )
 
 
-def _finish(  # noqa: PLR0917 - the parts of one end
-    attempt: Attempt, run: JobRun[object], outcome: Outcome, ending: Ending, failure: Failure | None, duration_ms: int
-) -> Finish:
+def _finish(attempt: Attempt, run: JobRun[object], outcome: Outcome, ending: Ending, failure: Failure | None) -> Finish:
     said = run.result if isinstance(run.result, JobResult) else None
     if isinstance(run.error, ReportedFailureError):
         said = run.error.result
@@ -263,9 +296,10 @@ def _finish(  # noqa: PLR0917 - the parts of one end
     return Finish(
         id=attempt.claimed.id,
         fence=attempt.claimed.fence,
+        job_name=attempt.claimed.job_name,
         status=ending.status,
         outcome=outcome,
-        duration_ms=duration_ms,
+        duration_ms=int(run.seconds * 1000),
         result=result_text(said.as_json() if said is not None else run.result),
         error=_error_text(failure, code) if failed else None,
         error_message=_message(failure) if failed else None,

@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import IntegrityError, StoreError
+from mainspring.observability.metrics import Metrics
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.child_process import ChildProcessExecutor
+from mainspring.runtime.conditions import Conditions
+from mainspring.runtime.delivery import Delivery
 from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
 from mainspring.runtime.loop import Loop
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
 from mainspring.runtime.running_attempts import WATCH_SECONDS
+from mainspring.runtime.scheduler import Scheduler
+from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
 from mainspring.runtime.worker import Worker
 from mainspring.settings import program_version
 from mainspring.store import cluster
+from mainspring.store.finishes import Finish
 from mainspring.store.signals import WORK
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.loop import Turn
     from mainspring.settings import Settings
     from mainspring.store.database import Database, Lane
+    from mainspring.store.finishes import Release
     from mainspring.store.signals import Signals, Wakeup
     from mainspring.world import World
 
@@ -39,6 +46,7 @@ _logger = logging.getLogger(__name__)
 
 ROLES: Final = ("api", "worker", "scheduler", "monitor")
 JOURNAL_SECONDS: Final = 0.25
+DELIVERY_GRACE_SECONDS: Final = 1.0
 
 
 class Node:
@@ -53,6 +61,7 @@ class Node:
         world: Time, chance, threads and tasks.
         roles: What it does: any of `ROLES`. The chores of the cluster are everybody's.
         app_path: Where a child process finds the application, `package.module:attribute`.
+        metrics: What it counts.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class Node:
         world: World,
         roles: Sequence[str] = ROLES,
         app_path: str | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -74,12 +84,17 @@ class Node:
         self._harness = harness
         self._world = world
         self._roles = tuple(roles)
+        self._metrics = metrics or Metrics()
         self._id: UUID = world.new_id()
         self._heartbeat: Heartbeat | None = None
         self._loops: list[Loop] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: list[Lane] = []
         self._worker: Worker | None = None
+        self._scheduler: Scheduler | None = None
+        self._conditions = Conditions(registry, world)
+        self._delivery: Delivery | None = None
+        self._sealing = Sealing(database, settings, world)
         self._stopping = False
         self._threads = ThreadExecutor(world, size=settings.threads)
         self._executors: dict[ExecutorKind, Executor] = {
@@ -104,6 +119,11 @@ class Node:
         """How many attempts are under way."""
         return self._worker.running if self._worker else 0
 
+    @property
+    def clock_skew(self) -> float:
+        """Seconds by which its wall clock is ahead of the store's, as its last heartbeat saw."""
+        return self._heartbeat.offset_ms / 1000 if self._heartbeat else 0.0
+
     async def start(self) -> None:
         """Enter the node, begin to beat, and start the loops.
 
@@ -114,14 +134,42 @@ class Node:
         if "worker" in self._roles and len(self._registry):
             self._worker = await self._make_worker()
             self._worker.begin(self._id)
+        if "scheduler" in self._roles:
+            await self._start_scheduler()
+        if "monitor" in self._roles:
+            self._start_delivery()
         maintenance = Maintenance(
             self._database,
             self._signals,
             environment=self._settings.environment,
             retention_age=self._settings.retention,
+            metrics=self._metrics,
         )
         self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
         self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
+        self._add_loop("seal", self._sealing.run_once, interval=SEAL_SECONDS)
+
+    async def _start_scheduler(self) -> None:
+        scheduler = self._scheduler = Scheduler(
+            database=self._database,
+            signals=self._signals,
+            registry=self._registry,
+            conditions=self._conditions,
+            environment=self._settings.environment,
+            world=self._world,
+            metrics=self._metrics,
+        )
+        scheduler.begin(self._id)
+        await scheduler.start_up()
+        self._add_loop("scheduler", scheduler.run_once, interval=self._settings.poll.total_seconds())
+
+    def _start_delivery(self) -> None:
+        delivery = self._delivery = Delivery(
+            self._database, self._signals, self._settings, node_id=lambda: self._id, world=self._world
+        )
+        poll = self._settings.poll.total_seconds()
+        self._add_loop("delivery", delivery.run_once, interval=poll, wakeup=delivery.wakeup)
+        self._add_loop("delivery-housekeeping", delivery.clean, interval=HOUSEKEEPING_SECONDS)
 
     async def stop(self, grace: float) -> None:
         """Stop in order: no new claims, running work gets `grace` seconds, the rest goes back, the heartbeat last.
@@ -135,6 +183,8 @@ class Node:
         for loop in self._loops:
             loop.stop()
         await self._end_tasks()
+        await self._end_delivery()
+        await self._end_sealing()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         try:
@@ -143,6 +193,7 @@ class Node:
             _logger.warning("the store did not hear that this node has stopped (%s); its lease will end", error)
         for lane in self._lanes:
             await lane.close()
+        self._conditions.close()
         self._threads.close()
 
     def hand_back(self) -> None:
@@ -211,6 +262,7 @@ class Node:
             acknowledgements=acknowledgements,
             journal=journal,
             harness=self._harness,
+            conditions=self._conditions,
             wakeup=wakeup,
             environment=settings.environment,
             node_name=settings.node,
@@ -234,13 +286,17 @@ class Node:
         self._loops.append(loop)
         self._tasks.append(self._world.spawn(loop.run(), name=f"mainspring-{name}"))
 
-    def _written(self, written: Iterable[UUID], fenced: Iterable[UUID]) -> None:
-        for execution_id in written:
-            self._signals.ended(execution_id)
-        for execution_id in fenced:
-            _logger.warning("execution %s: the end was refused, because another attempt holds it now", execution_id)
+    def _written(self, written: Iterable[Finish | Release], fenced: Iterable[Finish | Release]) -> None:
+        for end in written:
+            self._signals.ended(end.id)
+            if isinstance(end, Finish):
+                self._metrics.execution_ended(end.job_name, end.outcome, end.duration_ms / 1000)
+        for end in fenced:
+            self._metrics.fenced_writes += 1
+            _logger.warning("execution %s: the end was refused, because another attempt holds it now", end.id)
 
     def _lose_lease(self) -> None:
+        self._metrics.leases_lost += 1
         if self._worker is not None:
             self._worker.lose_lease()
         if not self._stopping:
@@ -259,9 +315,25 @@ class Node:
                 pause = min(5.0, pause * 2)
             else:
                 break
+        if self._scheduler is not None:
+            self._scheduler.begin(self._id)
         if self._worker is not None and not self._stopping:
             self._worker.begin(self._id)
             self._signals.arrived(WORK)
+
+    async def _end_delivery(self) -> None:
+        if self._delivery is None:
+            return
+        try:
+            await self._delivery.stop(DELIVERY_GRACE_SECONDS)
+        except StoreError as error:
+            _logger.warning("the store did not take back what was to be delivered (%s); its lease will end", error)
+
+    async def _end_sealing(self) -> None:
+        try:
+            await self._sealing.stop()
+        except StoreError as error:
+            _logger.warning("the last entries of the audit wait for their seal from another node (%s)", error)
 
     async def _end_tasks(self) -> None:
         _, pending = await asyncio.wait(self._tasks, timeout=1.0)

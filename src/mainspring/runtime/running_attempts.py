@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mainspring.domain.job import ExecutorKind
     from mainspring.jobs.job_run import Harness
     from mainspring.runtime.attempt import Attempt
+    from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.local_executor import Executor
     from mainspring.store.database import Database
     from mainspring.store.finishes import Finish, Release
@@ -38,6 +39,7 @@ class RunningAttempts:
         database: Where cancel requests are read.
         executors: How attempts are carried out, by kind.
         harness: What wraps every run.
+        conditions: Whether runs that were asked for are wanted.
         environment: The node's environment.
         world: Time, chance and tasks.
         on_end: Called with an attempt that is under way no more, and what is to be written of it, if anything.
@@ -49,6 +51,7 @@ class RunningAttempts:
         database: Database,
         executors: Mapping[ExecutorKind, Executor],
         harness: Harness,
+        conditions: Conditions,
         environment: str,
         world: World,
         on_end: Callable[[Attempt, Finish | Release | None], None],
@@ -56,6 +59,7 @@ class RunningAttempts:
         self._database = database
         self._executors = executors
         self._harness = harness
+        self._conditions = conditions
         self._environment = environment
         self._world = world
         self._on_end = on_end
@@ -82,10 +86,11 @@ class RunningAttempts:
         self._harness.log_writer.flush()
         for attempt in attempts:
             self._running[attempt.claimed.id] = attempt
-            attempt.times_out_at = started_at + attempt.timeout.total_seconds()
+            seconds = attempt.timeout.total_seconds()
+            attempt.times_out_at = started_at + seconds
             attempt.task = self._world.spawn(self._carry_out(attempt), name=attempt.claimed.job_name)
-            if attempt.timeout.total_seconds() < _SHORT_TIMEOUT:
-                self._time(attempt, attempt.timeout.total_seconds(), self.stop, StopReason.TIMEOUT)
+            if seconds < _SHORT_TIMEOUT:
+                self._time(attempt, seconds, self.stop, StopReason.TIMEOUT)
 
     async def watch(self, node_id: UUID | None) -> Turn:
         """Stop what has run too long, and what somebody wants cancelled.
@@ -137,7 +142,9 @@ class RunningAttempts:
     async def _carry_out(self, attempt: Attempt) -> None:
         attempt.began = True
         try:
-            end = await carry_out(attempt, self._executors, self._harness, chance=self._world.random())
+            end = await carry_out(
+                attempt, self._executors, self._harness, self._conditions, chance=self._world.random()
+            )
         except Exception as error:  # a defect of ours must not take a slot for ever
             _logger.exception("job %r, execution %s: the attempt broke", attempt.claimed.job_name, attempt.claimed.id)
             self._give_up(attempt, error)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mainspring.domain.execution import Outcome
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import StoreError
+from mainspring.runtime import garbage_collection
 from mainspring.runtime.attempt import StopReason, prepare
 from mainspring.runtime.loop import Turn
 from mainspring.runtime.running_attempts import STOP_SECONDS, RunningAttempts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.runtime.acknowledgements import Acknowledgements
     from mainspring.runtime.attempt import Attempt
+    from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.journal import Journal
     from mainspring.runtime.local_executor import Executor
     from mainspring.store.claims import ClaimedExecution
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_MOST_AT_ONCE: Final = 500
+"""Half of the usual slots: the store claims one half and writes its ends while the other half runs."""
 _PROMOTE_EVERY: Final = 0.1
 DOUBT_SECONDS: Final = 60.0
 """How long after a lost answer the claim may still reach the store: longer than any statement may take."""
@@ -50,6 +54,7 @@ class Worker:
         queues: Whose executions are claimed.
         acknowledgements: Where ends go.
         journal: Where handlers' words go.
+        conditions: Whether runs that were asked for are wanted.
         harness: What wraps every run.
         wakeup: Woken when there may be work or room.
         environment: The node's environment.
@@ -70,6 +75,7 @@ class Worker:
         acknowledgements: Acknowledgements,
         journal: Journal,
         harness: Harness,
+        conditions: Conditions,
         wakeup: Wakeup,
         environment: str,
         node_name: str,
@@ -90,6 +96,7 @@ class Worker:
             database=database,
             executors=executors,
             harness=harness,
+            conditions=conditions,
             environment=environment,
             world=world,
             on_end=self._ended,
@@ -111,6 +118,8 @@ class Worker:
 
     def begin(self, node_id: UUID) -> None:
         """Claim for this node from now on."""
+        if not self._world.simulated:
+            garbage_collection.relax()
         self._node_id = node_id
 
     async def run_once(self) -> Turn:
@@ -118,7 +127,7 @@ class Worker:
         node_id = self._node_id
         if node_id is None:
             return Turn()
-        free = {kind: self._capacity.get(kind, 0) - self._busy[kind] for kind in self._names}
+        free = {kind: min(_MOST_AT_ONCE, self._capacity.get(kind, 0) - self._busy[kind]) for kind in self._names}
         if not any(room > 0 for room in free.values()):
             return Turn()
         async with self._claiming:
@@ -134,8 +143,7 @@ class Worker:
                     self._hand_back_untouched(row.id, row.fence, row.limit_key)
                 return Turn()
             self._start(claimed)
-        full = len(claimed) == sum(room for room in free.values() if room > 0)
-        return Turn(did=len(claimed), again_in=0.0 if claimed and not full else due_in)
+        return Turn(did=len(claimed), again_in=0.0 if claimed else due_in)
 
     def _claim(
         self, connection: Connection, node_id: UUID, free: Mapping[ExecutorKind, int]
@@ -143,8 +151,9 @@ class Worker:
         if not cluster.is_alive(connection, node_id):  # the heartbeat will hear of it soon
             return [], None
         now = self._world.monotonic()
-        due_in = None
-        if now - self._promoted_at >= _PROMOTE_EVERY:
+        # What became due since the last look is found by one more, even if nobody wakes this loop again.
+        due_in: float | None = self._promoted_at + _PROMOTE_EVERY - now
+        if due_in <= 0:
             due_in = claims.promote_due(connection)
             self._promoted_at = now
         found: list[ClaimedExecution] = []

@@ -1,52 +1,21 @@
-"""What code declares: definitions and their schedules, kept under their names beside what admins changed."""
+"""Definitions with their schedules, as the store keeps them: what code declares beside what admins changed."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from mainspring.domain.write_door import to_jsonable
 from mainspring.store.dialect import store_now
-from mainspring.store.stored_schedule import StoredSchedule, stored_schedule, text_of
-from mainspring.store.tables import definitions, schedules
+from mainspring.store.stored_schedule import StoredSchedule, stored_schedule
+from mainspring.store.tables import definitions
+from mainspring.store.tables import schedules as schedules_table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
-
-    from mainspring.domain.job import JobDefinition
-    from mainspring.domain.schedule import Schedule
-    from mainspring.jobs.registry import RegisteredJob
-
-_IN_COLUMNS: Final = frozenset(
-    {
-        "name",
-        "display_name",
-        "description",
-        "group",
-        "job_type",
-        "queue",
-        "on_demand",
-        "schedule",
-        "config",
-        "condition",
-    }
-)
-"""What a definition says that has a column of its own, or that no column can hold; the rest is its `code`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What a registration changed."""
-
-    added: Sequence[str]
-    changed: Sequence[str]
-    unchanged: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,57 +52,6 @@ class StoredDefinition:
     schedule: StoredSchedule | None
 
 
-def register(
-    connection: sa.Connection, environment: str, jobs: Iterable[RegisteredJob], version: str | None = None
-) -> Registration:
-    """Keep what code declares; what is unchanged is not written, and what admins changed stays.
-
-    A job that was retired comes back with its override, its pause and its watermark.
-
-    Args:
-        connection: Where to run, in a transaction.
-        environment: The environment that the jobs belong to.
-        jobs: What code declares.
-        version: The version of the application, kept with each definition that it changes.
-    """
-    known = {row.name: row for row in connection.execute(_KNOWN, {"environment": environment})}
-    added: list[str] = []
-    changed: list[str] = []
-    unchanged: list[str] = []
-    for job in sorted(jobs, key=lambda job: job.definition.name):
-        name = job.definition.name
-        row = _row(job)
-        before = known.get(name)
-        if before is not None and before.code_hash == row["code_hash"] and before.retired_at is None:
-            unchanged.append(name)
-            continue
-        (changed if before is not None else added).append(name)
-        key = {"environment": environment, "name": name}
-        _upsert(connection, definitions, key, row | {"code_version": version})
-        if job.definition.schedule is None:
-            connection.execute(_RETIRE_SCHEDULES, {"b_environment": environment, "b_names": [name]})
-        else:
-            _upsert(connection, schedules, key, _schedule_row(job.definition, job.definition.schedule))
-    return Registration(added, changed, unchanged)
-
-
-def retire_missing(connection: sa.Connection, environment: str, names: Collection[str]) -> list[str]:
-    """Retire the definitions that code no longer declares, and return their names.
-
-    Their history stays, and they come back when code declares them again. Definitions of remote services are left
-    alone. Call it only where one application declares all jobs of the environment.
-
-    Args:
-        connection: Where to run, in a transaction.
-        environment: The environment.
-        names: What code declares.
-    """
-    retired = connection.execute(_RETIRE, {"b_environment": environment, "b_names": list(names)}).scalars().all()
-    if retired:
-        connection.execute(_RETIRE_SCHEDULES, {"b_environment": environment, "b_names": retired})
-    return sorted(retired)
-
-
 def get(connection: sa.Connection, environment: str, name: str) -> StoredDefinition | None:
     """Return a definition with its schedule, retired or not."""
     row = connection.execute(_ALL.where(definitions.c.environment == environment, definitions.c.name == name)).first()
@@ -154,94 +72,18 @@ def find(connection: sa.Connection, environment: str, *, retired: bool = False) 
     return [_stored(row) for row in connection.execute(statement.order_by(definitions.c.name))]
 
 
-_KNOWN = sa.select(definitions.c.name, definitions.c.code_hash, definitions.c.retired_at).where(
-    definitions.c.environment == sa.bindparam("environment")
-)
-_RETIRE = (
-    sa.update(definitions)
-    .where(
-        definitions.c.environment == sa.bindparam("b_environment"),
-        definitions.c.name.not_in(sa.bindparam("b_names", expanding=True)),
-        definitions.c.service_name.is_(None),
-        definitions.c.retired_at.is_(None),
-    )
-    .values(retired_at=store_now(), updated_at=store_now(), version=definitions.c.version + 1)
-    .returning(definitions.c.name)
-)
-_RETIRE_SCHEDULES = (
-    sa.update(schedules)
-    .where(
-        schedules.c.environment == sa.bindparam("b_environment"),
-        schedules.c.name.in_(sa.bindparam("b_names", expanding=True)),
-        schedules.c.retired_at.is_(None),
-    )
-    .values(retired_at=store_now(), next_run_at=None, updated_at=store_now(), version=schedules.c.version + 1)
-)
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, key: Mapping[str, str], row: Mapping[str, Any]) -> None:
-    """Insert a row, or change it where it says something else; who else registers the same at once changes nothing."""
-    insert = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-    new = insert.values(**key, **row, created_at=store_now(), updated_at=store_now())
-    compared = ["code_hash"] if table is definitions else list(row)
-    changes = {name: new.excluded[name] for name in row} | {
-        "retired_at": None,
-        "version": table.c.version + 1,
-        "updated_at": store_now(),
-    }
-    if table is schedules:
-        changes["next_run_at"] = None
-    differs = sa.or_(table.c.retired_at.is_not(None), *(table.c[name] != new.excluded[name] for name in compared))
-    connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=changes, where=differs))
-
-
-def _row(job: RegisteredJob) -> dict[str, Any]:
-    definition = job.definition
-    code = {
-        field.name: to_jsonable(getattr(definition, field.name))
-        for field in fields(definition)
-        if field.name not in _IN_COLUMNS
-    }
-    row = {
-        "display_name": definition.display_name or definition.name,
-        "description": definition.description,
-        "job_group": definition.group,
-        "job_type": definition.job_type,
-        "queue": definition.queue,
-        "is_object": job.is_object,
-        "on_demand": definition.on_demand,
-        "code": _json(code),
-        "config": _json(to_jsonable(dict(definition.config))) if definition.config else None,
-    }
-    schedule = None if definition.schedule is None else _schedule_row(definition, definition.schedule)
-    return row | {"code_hash": hashlib.sha256(_json([row, schedule]).encode()).hexdigest()}
-
-
-def _schedule_row(definition: JobDefinition, schedule: Schedule) -> dict[str, Any]:
-    text = text_of(schedule)
-    return {
-        "kind": text.kind,
-        "code_expression": text.expression,
-        "code_timezone": text.timezone,
-        "code_enabled": definition.enabled,
-    }
-
-
-def _json(value: object) -> str:
-    """Return JSON text that is equal for equal values, whatever the order of their keys."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
 _ALL = (
     sa.select(
         definitions,
         store_now().label("now"),
-        *(column.label(f"s_{column.name}") for column in schedules.columns),
+        *(column.label(f"s_{column.name}") for column in schedules_table.columns),
     )
     .select_from(definitions)
     .outerjoin(
-        schedules,
-        sa.and_(schedules.c.environment == definitions.c.environment, schedules.c.name == definitions.c.name),
+        schedules_table,
+        sa.and_(
+            schedules_table.c.environment == definitions.c.environment, schedules_table.c.name == definitions.c.name
+        ),
     )
 )
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage, Status
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import history, limits
+from mainspring.store import history, limit_keys
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import one_of
 from mainspring.store.tables import execution_dependencies, executions, executions_live
@@ -180,7 +180,7 @@ def _count_down(connection: sa.Connection, parents: Sequence[UUID], children: Se
     locked = connection.execute(_LOCK_CHILDREN, {"children": children}).scalars().all()
     connection.execute(_COUNT_DOWN, {"children": locked, "parents": parents})
     ready = connection.execute(_UNBLOCK, {"children": locked}).all()
-    limits.admit_each(connection, ((row.environment, row.limit_key) for row in ready))
+    limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in ready))
 
 
 def _forget(connection: sa.Connection, parents: Sequence[UUID], children: Sequence[UUID]) -> None:

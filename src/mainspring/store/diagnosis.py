@@ -21,6 +21,7 @@ class LiveNode:
     """A node whose lease holds.
 
     Attributes:
+        slots: How many executions it runs at once on its event loop.
         clock_offset_ms: By how much its clock differs from the store's, as it said with its last heartbeat.
     """
 
@@ -31,6 +32,7 @@ class LiveNode:
     pid: int
     roles: Sequence[str]
     version: str
+    slots: int
     started_at: datetime
     last_heartbeat: datetime
     clock_offset_ms: int
@@ -52,6 +54,7 @@ def live_nodes(connection: sa.Connection) -> list[LiveNode]:
             row.pid,
             tuple(row.roles.split(",")),
             row.version,
+            row.slots,
             row.started_at,
             row.last_heartbeat,
             row.clock_offset_ms,

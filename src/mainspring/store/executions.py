@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Attempt, Outcome, Stage, Status
 from mainspring.errors import NotRetryableError
-from mainspring.store import limits
+from mainspring.store import limit_keys
 from mainspring.store.dialect import store_now
 from mainspring.store.execution_rows import from_history, from_live, read_json
 from mainspring.store.tables import attempts, executions, executions_live
@@ -209,7 +209,7 @@ def retry(connection: sa.Connection, execution: Execution) -> bool:
             updated_at=store_now(),
         )
     )
-    limits.admit_each(connection, [(failed["environment"], failed["limit_key"])])
+    limit_keys.admit_each(connection, [(failed["environment"], failed["limit_key"])])
     return True
 
 

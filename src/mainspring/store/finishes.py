@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
-from mainspring.domain.write_door import MAX_VALUE_BYTES, clean_text
-from mainspring.store import dependents, finishes_postgresql, finishes_sqlite, history, limits
+from mainspring.domain.write_door import MAX_VALUE_BYTES, verbatim_text
+from mainspring.store import dependents, finishes_postgresql, finishes_sqlite, history, job_dependencies, limit_keys
 from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.lists import one_of
 from mainspring.store.tables import attempts, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
 _live = executions_live.c
@@ -31,6 +31,7 @@ class Finish:
     Attributes:
         id: The execution.
         fence: The fence of the attempt that ended it.
+        job_name: Its job, whose followers may have to be started.
         status: A final status.
         outcome: How the last attempt ended.
         duration_ms: How long that attempt took, by the monotonic clock of its node.
@@ -40,6 +41,7 @@ class Finish:
 
     id: UUID
     fence: int
+    job_name: str
     status: Status
     outcome: Outcome
     duration_ms: int
@@ -59,11 +61,11 @@ class Finish:
 
         They pass the write door once more: one NUL would keep a whole batch of other executions from ending.
         """
-        said: dict[str, str] = {"status": self.status.value, "outcome": self.outcome.value}
+        said: dict[str, str] = {"status": self.status, "outcome": self.outcome}
         for name in _OPTIONAL_TEXTS:
             text = getattr(self, name)
             if text is not None:
-                said[name] = clean_text(text, MAX_VALUE_BYTES)
+                said[name] = verbatim_text(text, MAX_VALUE_BYTES)
         return said
 
 
@@ -96,13 +98,16 @@ class Release:
     limit_key: str | None = None
 
 
-def finish(connection: sa.Connection, environment: str, ends: Sequence[Finish]) -> set[UUID]:
+def finish(
+    connection: sa.Connection, environment: str, ends: Sequence[Finish], new_id: Callable[[], UUID] | None = None
+) -> set[UUID]:
     """Move executions that ended into history.
 
     Args:
         connection: Where to run, in a transaction.
         environment: The node's environment.
         ends: What ended; each execution at most once.
+        new_id: Makes the ids of the runs of jobs that follow; None: there is no success among the ends.
 
     Returns:
         The ids that were moved. One that is missing was fenced off: another attempt holds it, and nothing was written.
@@ -113,7 +118,11 @@ def finish(connection: sa.Connection, environment: str, ends: Sequence[Finish]) 
     moved, awaited = module.move(connection, ends)
     if awaited:
         dependents.settle(connection, [(end.id, end.status) for end in ends if end.id in awaited])
-    limits.admit_each(connection, ((environment, end.limit_key) for end in ends))
+    keys = [end.limit_key for end in ends]
+    if new_id is not None:
+        succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED and end.id in moved]
+        keys += [new.limit_key for new in job_dependencies.follow(connection, environment, succeeded, new_id)]
+    limit_keys.admit_each(connection, ((environment, key) for key in keys))
     return moved
 
 
@@ -180,7 +189,7 @@ def release(connection: sa.Connection, environment: str, releases: Sequence[Rele
         connection.execute(_RELEASE, rows)
     given_back = {item.id for item in held}
     _cancel(connection, [row.id for row in locked if row.id in given_back and row.cancel_requested_at is not None])
-    limits.admit_each(connection, ((environment, item.limit_key) for item in releases))
+    limit_keys.admit_each(connection, ((environment, item.limit_key) for item in releases))
     return given_back
 
 
@@ -195,7 +204,7 @@ def _values(item: Release) -> dict[str, Any]:
         "b_adds_retry": int(item.adds_retry),
         "b_adds_lost": int(item.adds_lost),
         "b_isolate": item.isolate,
-        "b_message": clean_text(item.error_message, MAX_VALUE_BYTES) if item.error_message is not None else None,
+        "b_message": verbatim_text(item.error_message, MAX_VALUE_BYTES) if item.error_message is not None else None,
     }
 
 

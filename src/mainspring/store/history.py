@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
-from mainspring.store import limits
+from mainspring.store import limit_keys
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import one_of
 from mainspring.store.tables import executions, executions_live
@@ -77,5 +77,5 @@ def end_live(
     connection.execute(_COPY, chosen | said)
     connection.execute(_REMOVE, chosen)
     admitted = (row for row in found if row.stage in {Stage.READY, Stage.RUNNING})
-    limits.admit_each(connection, ((row.environment, row.limit_key) for row in admitted))
+    limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in admitted))
     return chosen["ids"]

@@ -86,7 +86,7 @@ class SqliteConnection:
         self._driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)
 
     def _prepare(self, driver: sqlite3.Connection, _record: object) -> None:
-        driver.create_function(SQLITE_NOW, 0, lambda: to_microseconds(self._world.now()))
+        driver.create_function(SQLITE_NOW, 0, lambda: to_microseconds(self._world.host_now()))
         for pragma in ("synchronous=full", "temp_store=memory", "cache_size=-16000"):
             self._patiently(lambda pragma=pragma: driver.execute(f"pragma {pragma}"))
         mode = "query_only=1" if self._read_only else "journal_mode=wal"

@@ -45,7 +45,13 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an admin put in the place of the code's own word; None: nothing in its place."""
+    """What an admin put in the place of the code's own word; None: nothing in its place.
+
+    Attributes:
+        by: Who changed it last; as `reason` and `at` of that change.
+        expires_at: Until when expression and time zone hold; None: until somebody takes them back.
+        enabled_until: The same for `enabled`.
+    """
 
     expression: str | None
     timezone: str | None
@@ -54,6 +60,7 @@ class Override:
     reason: str | None
     at: datetime | None
     expires_at: datetime | None
+    enabled_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +72,11 @@ class StoredSchedule:
         code_enabled: Whether code lets it fire.
         override: What an admin changed, if that is in force now.
         pause: A pause that is in force now.
-        next_run_at: The next instant, once the scheduler has computed it.
+        next_run_at: The next instant at which it fires; None: none is in sight.
         watermark: The last instant that has a tick.
+        problem: Why it cannot fire at all.
         retired_at: Since when code no longer declares it.
+        version: Grows with each change.
     """
 
     code: ScheduleText
@@ -76,7 +85,9 @@ class StoredSchedule:
     pause: Pause | None
     next_run_at: datetime | None
     watermark: datetime | None
+    problem: str | None
     retired_at: datetime | None
+    version: int
 
     @property
     def text(self) -> ScheduleText:
@@ -137,38 +148,49 @@ def schedule_of(text: ScheduleText) -> Schedule:
     return Every(interval, anchor=datetime.fromisoformat(anchor) if anchor else None)
 
 
-def stored_schedule(row: Any) -> StoredSchedule:  # noqa: ANN401 - a row of either driver
-    """Return the schedule in a row whose columns of `schedules` begin with `s_`, and whose `now` is the store's."""
+def stored_schedule(row: Any, at: datetime | None = None) -> StoredSchedule:  # noqa: ANN401 - a row of either driver
+    """Return the schedule in a row whose columns of `schedules` begin with `s_`.
+
+    Args:
+        row: The row; its `now` is the store's instant.
+        at: When what is in force is asked for; by default `now`.
+    """
+    instant: datetime = at or row.now
     return StoredSchedule(
         code=ScheduleText(row.s_kind, row.s_code_expression, row.s_code_timezone),
         code_enabled=row.s_code_enabled,
-        override=_override(row),
-        pause=_pause(row),
+        override=_override(row, instant),
+        pause=_pause(row, instant),
         next_run_at=row.s_next_run_at,
         watermark=row.s_watermark,
+        problem=row.s_problem,
         retired_at=row.s_retired_at,
+        version=row.s_version,
     )
 
 
-def _is_in_force(until: datetime | None, now: datetime) -> bool:
-    return until is None or until > now
+def _is_in_force(until: datetime | None, at: datetime) -> bool:
+    return until is None or until >= at
 
 
-def _override(row: Any) -> Override | None:  # noqa: ANN401 - as above
-    if row.s_override_at is None or not _is_in_force(row.s_override_expires_at, row.now):
+def _override(row: Any, at: datetime) -> Override | None:  # noqa: ANN401 - as above
+    has_expression = row.s_override_expression is not None and _is_in_force(row.s_override_expires_at, at)
+    has_enabled = row.s_override_enabled is not None and _is_in_force(row.s_override_enabled_until, at)
+    if not has_expression and not has_enabled:
         return None
     return Override(
-        expression=row.s_override_expression,
-        timezone=row.s_override_timezone,
-        enabled=row.s_override_enabled,
+        expression=row.s_override_expression if has_expression else None,
+        timezone=row.s_override_timezone if has_expression else None,
+        enabled=row.s_override_enabled if has_enabled else None,
         by=row.s_override_by,
         reason=row.s_override_reason,
         at=row.s_override_at,
-        expires_at=row.s_override_expires_at,
+        expires_at=row.s_override_expires_at if has_expression else None,
+        enabled_until=row.s_override_enabled_until if has_enabled else None,
     )
 
 
-def _pause(row: Any) -> Pause | None:  # noqa: ANN401 - as above
-    if row.s_paused_at is None or not _is_in_force(row.s_paused_until, row.now):
+def _pause(row: Any, at: datetime) -> Pause | None:  # noqa: ANN401 - as above
+    if row.s_paused_at is None or not _is_in_force(row.s_paused_until, at):
         return None
     return Pause(row.s_paused_at, row.s_paused_until, row.s_paused_by, row.s_paused_reason)

@@ -14,7 +14,8 @@ from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
 from mainspring.domain.write_door import payload_text
 from mainspring.errors import MainspringError, NotRunningError, WaitTimeoutError
-from mainspring.store import definitions, executions
+from mainspring.store import executions, registration
+from mainspring.store.firing import Firing
 from mainspring.testing.inline import finish_at_once
 from mainspring.testing.manual_clock import Clock, ManualWorld
 from mainspring.testing.stepper import Stepper
@@ -161,8 +162,9 @@ async def kit(
         with _in_place_of(app, settings=stand_in, world=world):
             async with app.connected():
                 store, environment = app.opened, app.settings.environment
+                firing = Firing.by(world, environment)
                 await store.database.tx(
-                    lambda connection: definitions.register(connection, environment, app.registry, version=__version__)
+                    lambda connection: registration.register(connection, firing, app.registry, version=__version__)
                 )
                 lane = await store.database.lane("test")
                 stepper = Stepper(settings=app.settings, store=store, lane=lane, registry=app.registry, world=world)

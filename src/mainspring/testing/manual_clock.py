@@ -90,6 +90,10 @@ class ManualWorld(RealWorld):
         """Return the time of the test."""
         return self._clock.now
 
+    def host_now(self) -> datetime:
+        """Return the same: the host of a test is the test."""
+        return self._clock.now
+
     def monotonic(self) -> float:
         """Return the seconds since the test began."""
         return self._clock.elapsed

@@ -10,6 +10,7 @@ from mainspring.jobs.job_run import Harness
 from mainspring.observability.log_writer import LogWriter
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.attempt import StopReason, prepare
+from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
 from mainspring.runtime.running_attempts import RunningAttempts
@@ -67,6 +68,7 @@ class Stepper:
         self._acknowledgements = Acknowledgements(
             lane, self._journal, environment=settings.environment, world=world, on_written=self._written
         )
+        self._conditions = Conditions(registry, world)
         asynchronous = AsyncExecutor()
         elsewhere = _InThisProcess(asynchronous, self._threads)
         self._running = RunningAttempts(
@@ -78,6 +80,7 @@ class Stepper:
                 ExecutorKind.DASK: elsewhere,
             },
             harness=Harness(world=world, log_writer=LogWriter(log_format=settings.log_format)),
+            conditions=self._conditions,
             environment=settings.environment,
             world=world,
             on_end=self._ended,
@@ -114,6 +117,7 @@ class Stepper:
 
     def close(self) -> None:
         """Let go of the threads."""
+        self._conditions.close()
         self._threads.close()
 
     async def _claim(self) -> ClaimedExecution | None:
@@ -140,6 +144,6 @@ class Stepper:
         if not waiting.done():
             waiting.set_result(None)
 
-    def _written(self, written: Iterable[UUID], _fenced: Iterable[UUID]) -> None:
-        for execution_id in written:
-            self._store.signals.ended(execution_id)
+    def _written(self, written: Iterable[Finish | Release], _fenced: Iterable[Finish | Release]) -> None:
+        for end in written:
+            self._store.signals.ended(end.id)

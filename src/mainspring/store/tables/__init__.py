@@ -1,6 +1,15 @@
 """Every table and index, one module per subject, readable top to bottom."""
 
-from mainspring.store.tables.access import api_keys, audit_entries, audit_seals, revocations, sessions, users
+from mainspring.store.tables.access import (
+    api_keys,
+    audit_entries,
+    audit_seals,
+    audit_unsealed,
+    login_attempts,
+    revocations,
+    sessions,
+    users,
+)
 from mainspring.store.tables.alerts import alerts, notifications
 from mainspring.store.tables.cluster import fences, idempotency_keys, locks, nodes, rollups
 from mainspring.store.tables.executions import (
@@ -29,6 +38,7 @@ __all__ = [
     "attempts",
     "audit_entries",
     "audit_seals",
+    "audit_unsealed",
     "definitions",
     "execution_dependencies",
     "execution_logs",
@@ -39,6 +49,7 @@ __all__ = [
     "job_dependencies",
     "limits",
     "locks",
+    "login_attempts",
     "metadata",
     "nodes",
     "notifications",

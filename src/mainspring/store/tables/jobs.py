@@ -53,13 +53,13 @@ schedules = sa.Table(
     sa.Column("paused_until", Instant),
     sa.Column("paused_by", sa.Text),
     sa.Column("paused_reason", sa.Text),
-    sa.Column("starts_at", Instant),
-    sa.Column("ends_at", Instant),
     sa.Column("retired_at", Instant),
     sa.Column("next_run_at", Instant),
     sa.Column("due_at", Instant),
     sa.Column("watermark", Instant),
     sa.Column("problem", sa.Text),
+    sa.Column("has_condition", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("override_enabled_until", Instant),
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
@@ -69,7 +69,9 @@ schedules = sa.Table(
 
 `next_run_at` is for people: when it fires next. `due_at` is for the scheduler: when it must look at the schedule again,
 which is also when a paused one passes an instant and when an override expires; null while it has nothing to decide.
-`problem` says why it cannot fire at all, for instance because its time zone is no longer known.
+`override_expires_at` ends the override of the expression, `override_enabled_until` that of `enabled`: they are set by
+different commands. `problem` says why it cannot fire at all, for instance because its time zone is no longer known.
+One with `has_condition` is fired only by nodes that have the job's code, for they have to ask it.
 
 A schedule that code no longer declares is retired and kept, with its watermark and its override: an older version of
 the application may still run beside the newer one, or come back.

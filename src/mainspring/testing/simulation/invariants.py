@@ -35,7 +35,7 @@ def _broken_limits(change: Change, organization_limit: int) -> Iterator[str]:
             f"organization {change.organization_id} runs {change.in_organization} executions at once, "
             f"and {organization_limit} is its limit"
         )
-    if change.limit_key is not None and (change.in_limit or 0) > (change.limit_max or 0):
+    if change.limit_max is not None and (change.in_limit or 0) > change.limit_max:
         yield f"limit key {change.limit_key} runs {change.in_limit} at once, and {change.limit_max} is its limit"
 
 

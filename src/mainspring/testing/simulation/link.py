@@ -69,6 +69,7 @@ class Link:
     """
 
     dialect_name = "sqlite"
+    reconnects = 0
 
     def __init__(self, store: Database, world: SimulatedWorld, weather: Weather) -> None:
         self.schema = store.schema

@@ -75,6 +75,10 @@ class SimulatedWorld:
         """Return the wall clock of the machine, which the simulation may shift."""
         return START + timedelta(seconds=self.monotonic() + self.clock_shift)
 
+    def host_now(self) -> datetime:
+        """Return the same: what the simulation shifts is the machine, with all its processes."""
+        return self.now()
+
     def monotonic(self) -> float:
         """Return the virtual seconds since the simulation began."""
         return asyncio.get_running_loop().time()

@@ -67,8 +67,6 @@ def _create_schedules() -> None:
         sa.Column("paused_until", Instant),
         sa.Column("paused_by", sa.Text),
         sa.Column("paused_reason", sa.Text),
-        sa.Column("starts_at", Instant),
-        sa.Column("ends_at", Instant),
         sa.Column("retired_at", Instant),
         sa.Column("next_run_at", Instant),
         sa.Column("watermark", Instant),
