@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from mainspring.domain.execution import Outcome, Status
+from mainspring.domain.rate import Rate
 from mainspring.errors import ExecutionNotFoundError, StoreError
-from mainspring.store import outside, schema
+from mainspring.store import enqueue_in_transaction, limit_keys, schema
 from mainspring.store.postgresql_database import PostgresqlDatabase
 from mainspring.store.signals import channel_of
 from mainspring.store.sqlite_database import SqliteDatabase
@@ -193,7 +194,7 @@ async def orders(database: Database) -> int:
 
 async def test_an_execution_exists_once_its_transaction_has_committed(lab: Lab, lend: Lender) -> None:
     async with lend(url_of(lab.database)) as lent:
-        (execution_id,) = await outside.insert(lab.database, lent.tx, [lab.new(payload='{"a": 1}')])
+        (execution_id,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(payload='{"a": 1}')])
         assert await lab.find(execution_id) is None
         await lent.commit()
     execution = await lab.get(execution_id)
@@ -204,7 +205,7 @@ async def test_an_execution_exists_once_its_transaction_has_committed(lab: Lab, 
 
 async def test_an_execution_vanishes_with_its_transaction(lab: Lab, lend: Lender) -> None:
     async with lend(url_of(lab.database)) as lent:
-        (execution_id,) = await outside.insert(lab.database, lent.tx, [lab.new()])
+        (execution_id,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new()])
     assert await lab.find(execution_id) is None
     assert await orders(lab.database) == 0
 
@@ -212,8 +213,8 @@ async def test_an_execution_vanishes_with_its_transaction(lab: Lab, lend: Lender
 async def test_many_executions_are_accepted_in_their_order(lab: Lab, lend: Lender) -> None:
     new = [lab.new(search_terms=["tag:a"], run_at=lab.world.now()) for _ in range(3)] + [lab.new()]
     async with lend(url_of(lab.database)) as lent:
-        assert await outside.insert(lab.database, lent.tx, new) == [item.id for item in new]
-        assert await outside.insert(lab.database, lent.tx, []) == []
+        assert await enqueue_in_transaction.insert(lab.database, lent.tx, new) == [item.id for item in new]
+        assert await enqueue_in_transaction.insert(lab.database, lent.tx, []) == []
         await lent.commit()
     assert [(await lab.get(item.id)).tags for item in new] == [("a",), ("a",), ("a",), ()]
 
@@ -222,7 +223,7 @@ async def test_a_unique_key_that_lives_already_gives_the_live_execution(lab: Lab
     live = await lab.enqueue_one(unique_key="once")
     async with lend(url_of(lab.database)) as lent:
         new = [lab.new(unique_key="once"), lab.new(unique_key="other"), lab.new(unique_key="other")]
-        assert await outside.insert(lab.database, lent.tx, new) == [live, new[1].id, new[1].id]
+        assert await enqueue_in_transaction.insert(lab.database, lent.tx, new) == [live, new[1].id, new[1].id]
         await lent.commit()
     assert [claimed.id for claimed in await lab.claim()] == [live, new[1].id]
 
@@ -237,7 +238,7 @@ async def test_a_transaction_of_another_database_is_refused_and_can_go_on(
     await make_orders(other)
     async with lend(other) as lent:
         with pytest.raises(StoreError, match="another database"):
-            await outside.insert(lab.database, lent.tx, [lab.new()])
+            await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new()])
         await lent.commit()
     assert await lab.claim() == []
 
@@ -257,8 +258,8 @@ async def make_orders(url: str) -> None:
 async def test_what_is_refused_leaves_the_transaction_usable(lab: Lab, lend: Lender) -> None:
     async with lend(url_of(lab.database)) as lent:
         with pytest.raises(ExecutionNotFoundError):
-            await outside.insert(lab.database, lent.tx, [lab.new(depends_on=(lab.world.new_id(),))])
-        (execution_id,) = await outside.insert(lab.database, lent.tx, [lab.new()])
+            await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(depends_on=(lab.world.new_id(),))])
+        (execution_id,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new()])
         await lent.commit()
     assert await lab.status(execution_id) is Status.QUEUED
 
@@ -266,7 +267,9 @@ async def test_what_is_refused_leaves_the_transaction_usable(lab: Lab, lend: Len
 @one_of_each
 async def test_a_limit_key_is_kept_without_a_lock_on_it(lab: Lab, lend: Lender) -> None:
     async with lend(url_of(lab.database)) as lent:
-        await outside.insert(lab.database, lent.tx, [lab.new(limit_key="k", limit_max=1) for _ in range(2)])
+        await enqueue_in_transaction.insert(
+            lab.database, lent.tx, [lab.new(limit_key="k", limit_max=1) for _ in range(2)]
+        )
         if lend in ON_POSTGRESQL:
             async with asyncio.timeout(10):
                 assert await lab.enqueue_one(job_name="job", limit_key="k", limit_max=1)
@@ -278,6 +281,19 @@ async def test_a_limit_key_is_kept_without_a_lock_on_it(lab: Lab, lend: Lender) 
     (claimed,) = await lab.claim()
     await lab.succeed(claimed)
     assert len(await lab.claim()) == 1
+
+
+@one_of_each
+async def test_a_rate_is_kept_without_a_lock_on_its_key(lab: Lab, lend: Lender) -> None:
+    new = [lab.new(limit_key="k", rate=Rate.parse("30/h")) for _ in range(5)]
+    async with lend(url_of(lab.database)) as lent:
+        await enqueue_in_transaction.insert(lab.database, lent.tx, new)
+        if lend in ON_POSTGRESQL:
+            async with asyncio.timeout(10):
+                await lab.database.tx(lambda connection: limit_keys.admit(connection, lab.environment, ["k"]))
+        await lent.commit()
+    await lab.promote()
+    assert len(await lab.claim()) == 3
 
 
 @pytest.mark.parametrize(
@@ -297,7 +313,7 @@ async def test_a_child_hears_of_its_parents_end_whenever_that_comes(
     parent_id = await lab.enqueue_one()
     parent = await lab.claim_one()
     async with lend(url_of(lab.database)) as lent:
-        (child,) = await outside.insert(lab.database, lent.tx, [lab.new(depends_on=(parent_id,))])
+        (child,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(depends_on=(parent_id,))])
         if ends == "before the commit":
             async with asyncio.timeout(10):
                 await lab.finish(lab.end(parent, status))
@@ -324,7 +340,7 @@ async def test_a_child_that_waits_beside_a_tied_one_is_not_forgotten(lab: Lab, l
     tied = await lab.enqueue_one(depends_on=(parent_id,))
     parent = await lab.claim_one()
     async with lend(url_of(lab.database)) as lent:
-        (child,) = await outside.insert(lab.database, lent.tx, [lab.new(depends_on=(parent_id,))])
+        (child,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(depends_on=(parent_id,))])
         await lent.commit()
     await lab.succeed(parent)
     await lab.promote()
@@ -334,8 +350,8 @@ async def test_a_child_that_waits_beside_a_tied_one_is_not_forgotten(lab: Lab, l
 @one_of_each
 async def test_parent_and_child_may_share_the_transaction(lab: Lab, lend: Lender) -> None:
     async with lend(url_of(lab.database)) as lent:
-        (parent,) = await outside.insert(lab.database, lent.tx, [lab.new()])
-        (child,) = await outside.insert(lab.database, lent.tx, [lab.new(depends_on=(parent,))])
+        (parent,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new()])
+        (child,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(depends_on=(parent,))])
         await lent.commit()
     await lab.promote()
     claimed = await lab.claim_one()
@@ -349,7 +365,7 @@ async def test_a_child_of_one_that_failed_long_ago_is_skipped(lab: Lab, lend: Le
     parent = await lab.enqueue_one()
     await lab.fail(await lab.claim_one())
     async with lend(url_of(lab.database)) as lent:
-        (child,) = await outside.insert(lab.database, lent.tx, [lab.new(depends_on=(parent,))])
+        (child,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(depends_on=(parent,))])
         await lent.commit()
     assert await lab.status(child) is Status.SKIPPED
 
@@ -358,7 +374,7 @@ async def test_a_child_of_one_that_failed_long_ago_is_skipped(lab: Lab, lend: Le
 async def test_the_present_is_the_stores_own(lab: Lab, lend: Lender, clock: StoreClock) -> None:
     clock.advance(86_400)
     async with lend(url_of(lab.database)) as lent:
-        (execution_id,) = await outside.insert(lab.database, lent.tx, [lab.new()])
+        (execution_id,) = await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new()])
         await lent.commit()
     direct = await lab.enqueue_one()
     apart = (await lab.get(direct)).created_at - (await lab.get(execution_id)).created_at
@@ -369,7 +385,7 @@ async def test_the_present_is_the_stores_own(lab: Lab, lend: Lender, clock: Stor
 async def test_a_released_child_may_fail_and_wait_for_its_retry(lab: Lab, lend: Lender) -> None:
     parent = await lab.enqueue_one()
     async with lend(url_of(lab.database)) as lent:
-        await outside.insert(lab.database, lent.tx, [lab.new(depends_on=(parent,))])
+        await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new(depends_on=(parent,))])
         await lent.commit()
     await lab.promote()
     await lab.succeed(await lab.claim_one())
@@ -389,7 +405,7 @@ async def test_workers_are_woken_by_the_commit(lab: Lab, lend: Lender) -> None:
 
     await listener.add_listener(channel_of(lab.database.schema), hear)
     async with lend(url_of(lab.database)) as lent:
-        await outside.insert(lab.database, lent.tx, [lab.new()])
+        await enqueue_in_transaction.insert(lab.database, lent.tx, [lab.new()])
         await listener.fetchval("select 1")
         assert heard.empty()
         await lent.commit()
@@ -399,13 +415,15 @@ async def test_workers_are_woken_by_the_commit(lab: Lab, lend: Lender) -> None:
 
 
 @pytest.mark.parametrize("lend", [lend_asyncpg, lend_psycopg, lend_sqlalchemy_on_psycopg])
-async def test_a_second_installation_in_the_database_gets_its_own(lab: Lab, lend: Lender) -> None:
-    await lab.database.tx(lambda connection: connection.exec_driver_sql("drop schema if exists beside cascade"))
-    beside = PostgresqlDatabase(url_of(lab.database), schema="beside", world=RealWorld(), clock_shift=lambda: 0.0)
+async def test_a_second_installation_in_the_database_gets_its_own(
+    lab: Lab, lend: Lender, postgresql_owner: Database
+) -> None:
+    await postgresql_owner.tx(lambda connection: connection.exec_driver_sql("drop schema if exists beside cascade"))
+    beside = PostgresqlDatabase(url_of(postgresql_owner), schema="beside", world=RealWorld(), clock_shift=lambda: 0.0)
     await beside.open()
     await schema.upgrade(beside)
     async with lend(beside.url) as lent:
-        (execution_id,) = await outside.insert(beside, lent.tx, [lab.new()])
+        (execution_id,) = await enqueue_in_transaction.insert(beside, lent.tx, [lab.new()])
         await lent.commit()
     assert await lab.find(execution_id) is None
     assert await type(lab)(beside, lab.world).status(execution_id) is Status.QUEUED
@@ -419,7 +437,7 @@ async def test_a_connection_in_autocommit_is_refused_on_postgresql(lab: Lab) -> 
     by_psycopg = psycopg.connect(url_of(lab.database), autocommit=True)
     for tx in (by_asyncpg, by_psycopg):
         with pytest.raises(StoreError, match="begin one first"):
-            await outside.insert(lab.database, tx, [lab.new()])
+            await enqueue_in_transaction.insert(lab.database, tx, [lab.new()])
     await by_asyncpg.close()
     by_psycopg.close()
     assert await lab.claim() == []
@@ -429,20 +447,20 @@ async def test_a_connection_in_autocommit_is_refused_on_postgresql(lab: Lab) -> 
 async def test_a_connection_in_autocommit_is_refused_on_sqlite(lab: Lab) -> None:
     connection = sqlite3.connect(url_of(lab.database).removeprefix("sqlite:///"), isolation_level=None)
     with pytest.raises(StoreError, match="begin one first"):
-        await outside.insert(lab.database, connection, [lab.new()])
+        await enqueue_in_transaction.insert(lab.database, connection, [lab.new()])
     connection.execute("begin")
-    (execution_id,) = await outside.insert(lab.database, connection, [lab.new()])
+    (execution_id,) = await enqueue_in_transaction.insert(lab.database, connection, [lab.new()])
     connection.execute("commit")
     connection.close()
     assert await lab.status(execution_id) is Status.QUEUED
 
 
 @on_postgresql
-async def test_a_role_without_rights_is_told_what_to_grant(lab: Lab) -> None:
-    connection = await connect(url_of(lab.database))
+async def test_a_role_without_rights_is_told_what_to_grant(lab: Lab, postgresql_owner: Database) -> None:
+    connection = await connect(url_of(postgresql_owner))
     await connection.execute("begin; create role stranger; set local role stranger")
     with pytest.raises(StoreError, match="db grants"):
-        await outside.insert(lab.database, connection, [lab.new()])
+        await enqueue_in_transaction.insert(lab.database, connection, [lab.new()])
     assert await connection.fetchval("select 1") == 1
     await connection.close()
 
@@ -450,7 +468,7 @@ async def test_a_role_without_rights_is_told_what_to_grant(lab: Lab) -> None:
 @on_postgresql
 async def test_rows_of_the_caller_keep_their_shape(lab: Lab) -> None:
     with psycopg.Connection[DictRow].connect(url_of(lab.database), row_factory=dict_row) as connection:
-        await outside.insert(lab.database, connection, [lab.new()])
+        await enqueue_in_transaction.insert(lab.database, connection, [lab.new()])
         assert connection.execute("select 1 as one").fetchone() == {"one": 1}
 
 
@@ -458,7 +476,7 @@ async def test_rows_of_the_caller_keep_their_shape(lab: Lab) -> None:
 async def test_statements_of_the_caller_are_left_as_they_are(lab: Lab) -> None:
     engine = sa.create_engine(url_of(lab.database))
     with engine.connect() as connection:
-        await outside.insert(lab.database, connection, [lab.new()])
+        await enqueue_in_transaction.insert(lab.database, connection, [lab.new()])
         assert connection.execute(sa.text("select 'mainspring.x'")).scalar() == "mainspring.x"
     engine.dispose()
 
@@ -466,7 +484,7 @@ async def test_statements_of_the_caller_are_left_as_they_are(lab: Lab) -> None:
 @on_sqlite
 async def test_what_is_no_connection_is_named(lab: Lab) -> None:
     with pytest.raises(StoreError, match=r"builtins\.dict"):
-        await outside.insert(lab.database, {}, [lab.new()])
+        await enqueue_in_transaction.insert(lab.database, {}, [lab.new()])
 
 
 @on_sqlite
@@ -475,6 +493,6 @@ async def test_a_store_in_memory_has_no_transactions_to_share(lab: Lab) -> None:
     await database.open()
     connection = sqlite3.connect(":memory:")
     with pytest.raises(StoreError, match="in memory"):
-        await outside.insert(database, connection, [lab.new()])
+        await enqueue_in_transaction.insert(database, connection, [lab.new()])
     connection.close()
     await database.close()

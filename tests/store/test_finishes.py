@@ -146,10 +146,11 @@ async def test_the_fence_of_another_execution_does_not_fit(lab: Lab) -> None:
     await lab.enqueue(lab.new(), lab.new())
     first = (await lab.claim(1))[0]
     second = (await lab.claim(1))[0]
-    assert await lab.finish(finishes.Finish(first.id, second.fence, Status.SUCCEEDED, Outcome.SUCCEEDED, 1)) == set()
+    exchanged = finishes.Finish(first.id, second.fence, "job", Status.SUCCEEDED, Outcome.SUCCEEDED, 1)
+    assert await lab.finish(exchanged) == set()
     swapped = [
-        finishes.Finish(first.id, second.fence + 1, Status.SUCCEEDED, Outcome.SUCCEEDED, 1),
-        finishes.Finish(second.id, first.fence - 1, Status.SUCCEEDED, Outcome.SUCCEEDED, 1),
+        finishes.Finish(first.id, second.fence + 1, "job", Status.SUCCEEDED, Outcome.SUCCEEDED, 1),
+        finishes.Finish(second.id, first.fence - 1, "job", Status.SUCCEEDED, Outcome.SUCCEEDED, 1),
     ]
     assert await lab.finish(*swapped) == set()
 
@@ -167,7 +168,7 @@ async def test_what_was_given_back_or_has_ended_cannot_end_again(lab: Lab) -> No
 async def test_an_unknown_id_is_only_missing_from_the_answer(lab: Lab) -> None:
     await lab.enqueue_one()
     known = await lab.claim_one()
-    unknown = finishes.Finish(lab.world.new_id(), known.fence, Status.SUCCEEDED, Outcome.SUCCEEDED, 1)
+    unknown = finishes.Finish(lab.world.new_id(), known.fence, "job", Status.SUCCEEDED, Outcome.SUCCEEDED, 1)
     assert await lab.finish(unknown, lab.end(known)) == {known.id}
 
 

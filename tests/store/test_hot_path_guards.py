@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.util import await_only
 
+from mainspring.domain.rate import Rate
 from mainspring.store import claims, cluster, enqueues, finishes, journal
 from mainspring.store.sqlite_driver import SqliteDriver
 
@@ -84,8 +86,14 @@ async def costs(lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int, **fields: 
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"organization_id": "acme"}, {"limit_key": "key", "limit_max": 1000}, {"priority": 3, "user_id": "ada"}],
-    ids=["plain", "organization", "limit", "other"],
+    [
+        {},
+        {"organization_id": "acme"},
+        {"limit_key": "key", "limit_max": 1000},
+        {"limit_key": "key", "rate": Rate.parse("1000000/s")},
+        {"priority": 3, "user_id": "ada"},
+    ],
+    ids=["plain", "organization", "limit", "rate", "other"],
 )
 async def test_a_large_batch_costs_as_many_statements_as_a_small_one(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
@@ -94,6 +102,30 @@ async def test_a_large_batch_costs_as_many_statements_as_a_small_one(
     small = await costs(lab, monkeypatch, 10, **fields)
     assert await costs(lab, monkeypatch, 300, **fields) == small
     assert max(small.values()) <= 12
+
+
+async def test_who_has_no_rate_pays_for_none(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await costs(lab, monkeypatch, 1, limit_key="key", limit_max=1000)  # makes the row of the limit
+    with statements_of(lab.database, monkeypatch) as sent:
+        await lab.enqueue(*(lab.new(limit_key="key", limit_max=1000) for _ in range(3)))
+        await lab.succeed(*await lab.claim())
+    assert [statement for statement, _ in sent if "rate_arrival" in statement] == []
+    with statements_of(lab.database, monkeypatch) as sent:
+        await lab.promote()
+    assert len([statement for statement, _ in sent if "mainspring" in statement]) == 2
+
+
+async def test_many_keys_with_rates_cost_postgresql_no_more_statements_than_one(
+    postgresql: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, sent = lab_on(postgresql), list[int]()
+    for keys in (1, 80):
+        new = [lab.new(limit_key=f"k{n}", rate=Rate.parse("20/h")) for n in range(keys)]
+        await lab.enqueue(*new)  # makes the rows of the keys
+        with statements_of(postgresql, monkeypatch) as sent_now:
+            await lab.enqueue(*(replace(item, id=lab.world.new_id()) for item in new))
+        sent.append(len(sent_now))
+    assert sent == [5, 5]
 
 
 async def test_the_ends_of_parents_cost_the_same_however_many_wait(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +139,24 @@ async def test_the_ends_of_parents_cost_the_same_however_many_wait(lab: Lab, mon
         sent.append(len(sent_now))
         assert len(await lab.claim(500, names=["child"])) == children
     assert sent[0] == sent[1]
+
+
+async def test_the_finish_on_sqlite_looks_in_its_batch_for_nothing_that_nobody_said(
+    sqlite: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(sqlite)
+    looks: list[int] = []
+    cases: tuple[dict[str, Any], ...] = ({}, {"result": "1", "summary": "done"})
+    for said in cases:
+        await lab.enqueue(lab.new(), lab.new())
+        plain, other = await lab.claim()
+        with statements_of(sqlite, monkeypatch) as sent:
+            await lab.finish(lab.end(plain), lab.end(other, **said))
+        (copy,) = [statement for statement, _ in sent if "insert into mainspring.executions" in statement]
+        looks.append(copy.count("json_extract"))
+        assert ((await lab.get(plain.id)).result, (await lab.get(other.id)).result) == (None, 1 if said else None)
+    assert looks[1] == looks[0] + 2
+    assert looks[0] <= 7  # id, fence, what it lost, its status twice, its duration and its outcome
 
 
 async def test_many_organizations_cost_postgresql_no_more_statements_than_one(
@@ -126,19 +176,21 @@ async def test_many_organizations_cost_postgresql_no_more_statements_than_one(
 # ---- Plans ----------------------------------------------------------------------------------------------------------
 
 
-# Many live executions: waiting, ready, parked, running, with and without organization.
+# Many live executions: waiting, ready, parked, running on fifty nodes, with and without organization.
 FILL_POSTGRESQL = """
 insert into mainspring.executions_live
     (id, environment, queue, job_name, trigger, created_at, updated_at, available_at, priority, limit_max, stage,
-     organization_id, limit_key)
+     organization_id, limit_key, node_id)
 select gen_random_uuid(), 'test', 'default', 'job', 'api', now(), now(), now(), n % 3, 100, n % 4,
-    case when n % 8 > 3 then 'o' || (n % 50) end, case when n % 4 = 2 then 'k' || (n % 20) end
+    case when n % 8 > 3 then 'o' || (n % 50) end, case when n % 4 = 2 then 'k' || (n % 20) end,
+    case when n % 4 = 3 then cast('00000000-0000-7000-8000-0000000000' || (10 + n % 50) as uuid) end
 from generate_series(1, 50000) n
 """
 FILL_SQLITE = (
     FILL_POSTGRESQL.replace("mainspring.", "mainspring_")
     .replace("gen_random_uuid()", "hex(randomblob(16))")
     .replace("now()", "mainspring_now()")
+    .replace("as uuid)", "as text)")
     .replace(
         "generate_series(1, 50000) n",
         "(with recursive s(n) as (select 1 union all select n + 1 from s limit 20000) select n from s)",
@@ -164,6 +216,17 @@ async def hot_statements(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[Stat
     return [(statement, values) for statement, values in sent if "executions_live" in statement]
 
 
+async def looks_at_nodes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
+    """Return what asks for the running executions of one node, and of those that are dead."""
+    node = await lab.register_node()
+    with statements_of(lab.database, monkeypatch) as sent:
+        await lab.database.tx(lambda connection: claims.held(connection, node))
+        await lab.database.tx(cluster.rescue)
+    looks = [(statement, values) for statement, values in sent if "executions_live" in statement]
+    assert len(looks) == 2
+    return looks
+
+
 async def plans(database: Database, sent: Statement) -> tuple[str, str]:
     """Return a statement's plan for its values, and the one for any values that it gets after five runs."""
     statement, values = sent
@@ -184,11 +247,11 @@ async def plans(database: Database, sent: Statement) -> tuple[str, str]:
 
 
 async def test_postgresql_reads_indexes_whatever_the_plan_and_however_many_wait(
-    postgresql: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+    postgresql: Database, postgresql_owner: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = lab_on(postgresql)
-    for statement in (FILL_POSTGRESQL, "analyze mainspring.executions_live"):
-        await execute(postgresql, statement)
+    await execute(postgresql, FILL_POSTGRESQL)
+    await execute(postgresql_owner, "analyze mainspring.executions_live")
     seen = ""
     for sent in await hot_statements(lab, monkeypatch):
         for plan in await plans(postgresql, sent):
@@ -198,6 +261,32 @@ async def test_postgresql_reads_indexes_whatever_the_plan_and_however_many_wait(
             seen += plan
     for index in ("ready", "ready_organization", "running", "waiting", "pkey"):
         assert re.search(rf"Scan (using|on) executions_live_{index}\b", seen), index
+
+
+async def test_postgresql_decides_rates_by_indexes_however_many_wait(
+    postgresql: Database, postgresql_owner: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(postgresql)
+    await execute(postgresql, FILL_POSTGRESQL)
+    await execute(postgresql_owner, "analyze mainspring.executions_live")
+    with statements_of(postgresql, monkeypatch) as sent:
+        await lab.enqueue(*(lab.new(limit_key=f"k{n}", rate=Rate.parse("1000/h")) for n in range(0, 20, 2)))
+    decided = [item for item in sent if "limit_key = " in item[0]]
+    assert len(decided) == 3
+    for item in decided:
+        for plan in await plans(postgresql, item):
+            assert "Seq Scan on executions_live" not in plan, f"{item[0]}\n{plan}"
+
+
+async def test_postgresql_finds_what_a_node_runs_without_a_look_at_what_others_run(
+    postgresql: Database, postgresql_owner: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(postgresql)
+    await execute(postgresql, FILL_POSTGRESQL)
+    await execute(postgresql_owner, "analyze mainspring.executions_live")
+    for sent in await looks_at_nodes(lab, monkeypatch):
+        for plan in await plans(postgresql, sent):
+            assert re.findall(r"executions_live_\w+", plan) == ["executions_live_node"], f"{sent[0]}\n{plan}"
 
 
 async def test_the_finish_of_a_batch_compares_no_row_with_all_others(
@@ -222,12 +311,19 @@ async def test_sqlite_searches_indexes_however_many_wait(
     seen = ""
     for statement, values in await hot_statements(lab, monkeypatch):
         plan = await sqlite_plan(sqlite, statement, values)
-        # What runs is few, and looked through where nodes have died.
-        walked = re.findall(r"SCAN (?!.* USING INDEX mainspring_executions_live_running).*executions_live.*", plan)
-        assert walked == [], f"{statement}\n{plan}"
+        assert re.findall(r"SCAN .*executions_live.*", plan) == [], f"{statement}\n{plan}"
         seen += plan
     for index in ("ready", "ready_organization", "running", "waiting"):
         assert f"INDEX mainspring_executions_live_{index} " in seen, index
+
+
+async def test_sqlite_finds_what_a_node_runs_without_a_look_at_what_others_run(
+    sqlite: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(sqlite, FILL_SQLITE)
+    for statement, values in await looks_at_nodes(lab_on(sqlite), monkeypatch):
+        plan = await sqlite_plan(sqlite, statement, values)
+        assert re.findall(r"executions_live_\w+", plan) == ["executions_live_node"], f"{statement}\n{plan}"
 
 
 async def sqlite_plan(database: Database, statement: str, values: Any) -> str:

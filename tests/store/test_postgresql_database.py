@@ -76,6 +76,7 @@ async def test_connections_that_were_ended_while_idle_are_replaced_unseen(
     await lane.tx(insert("lane"))
     await lane.close()
     assert await keys(postgresql) == {"0", "1", "2", "3", "lane"}
+    assert postgresql.reconnects >= 2
 
 
 async def test_a_connection_that_ends_within_a_transaction_leaves_nothing_twice(

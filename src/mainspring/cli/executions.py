@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mainspring.app import Mainspring
     from mainspring.domain.execution import Attempt, Execution
+    from mainspring.store.waits import Wait
 
 program = typer.Typer(help="What ran: show, stop, try again.", no_args_is_help=True)
 
@@ -81,26 +82,30 @@ def list_executions(
 def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
     """Show one execution, and every attempt at it."""
 
-    async def work(app: Mainspring) -> tuple[Execution, list[Attempt], Mapping[UUID, str]]:
-        from mainspring.store import dump, executions
+    async def work(app: Mainspring) -> tuple[Execution, Wait | None, list[Attempt], Mapping[UUID, str]]:
+        from mainspring.store import dump, executions, waits
 
         commands, actor = app.commands_and_actor()
         execution = await commands.get(actor.scope, execution_id)
-        attempts, names = await app.opened.database.read(
-            lambda connection: (executions.earlier_attempts(connection, execution), dump.node_names(connection))
+        wait, attempts, names = await app.opened.database.read(
+            lambda connection: (
+                waits.waiting_for(connection, execution.id),
+                executions.earlier_attempts(connection, execution),
+                dump.node_names(connection),
+            )
         )
-        return execution, attempts, names
+        return execution, wait, attempts, names
 
-    execution, attempts, names = run_connected(lambda: app_or_store(app_path), work)
+    execution, wait, attempts, names = run_connected(lambda: app_or_store(app_path), work)
     tried = [
         records.attempt_record(attempt, node_name=names.get(attempt.node_id) if attempt.node_id else None)
         for attempt in attempts
     ]
     record = records.execution_record(execution)
     if as_json:
-        print_json(record | {"attempts": tried})
+        print_json(record | records.wait_record(wait) | {"attempts": tried})
         return
-    _show_execution(execution, record)
+    _show_execution(execution, wait, record)
     _show_attempts(tried)
     if execution.result is not None:
         print_json(execution.result)
@@ -184,7 +189,7 @@ def _show_changed(execution: Execution, what: str, *, as_json: bool) -> None:
         typer.echo(f"execution {execution.id} of {execution.job_name!r} {what}")
 
 
-def _show_execution(execution: Execution, record: Mapping[str, Any]) -> None:
+def _show_execution(execution: Execution, wait: Wait | None, record: Mapping[str, Any]) -> None:
     progress = execution.progress
     step = f", step {progress.current_step} of {progress.total_steps}" if progress.total_steps else ""
     error = record["errorMessage"]
@@ -193,6 +198,7 @@ def _show_execution(execution: Execution, record: Mapping[str, Any]) -> None:
             ("execution", execution.id),
             ("job", execution.job_name),
             ("status", coloured_status(execution.status)),
+            ("waits for", None if wait is None else _wait_text(wait)),
             ("progress", f"{progress.percent} %{step}"),
             ("trigger", execution.trigger),
             ("user", None if execution.user_id is None else plain(execution.user_id)),
@@ -204,6 +210,10 @@ def _show_execution(execution: Execution, record: Mapping[str, Any]) -> None:
             ("error", None if error is None else plain(error)),
         ]
     )
+
+
+def _wait_text(wait: Wait) -> str:
+    return plain(wait.reason) if wait.until is None else f"{plain(wait.reason)}: {local_time(wait.until)}"
 
 
 def _show_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:

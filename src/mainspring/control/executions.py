@@ -13,7 +13,7 @@ from mainspring.control import creation
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.job import OnLost, max_retries_for
-from mainspring.domain.write_door import clean_text, json_text, payload_text
+from mainspring.domain.write_door import payload_text, verbatim_json, verbatim_text
 from mainspring.errors import (
     DefinitionError,
     ExecutionNotFoundError,
@@ -23,7 +23,7 @@ from mainspring.errors import (
 )
 from mainspring.observability.tracing import current_traceparent
 from mainspring.security.audit import Audit, Target
-from mainspring.store import dependents, enqueues, executions, history, idempotency, limits
+from mainspring.store import dependents, enqueues, executions, history, idempotency, organizations
 from mainspring.store.enqueues import NewExecution
 from mainspring.store.executions import read_json
 from mainspring.store.signals import WORK
@@ -118,14 +118,20 @@ class ExecutionCommands:
         job = self._registry.get(job_name)
         template = self._request(job, trigger, options)
         new = [self._with_payload(template, job, payload) for payload in payloads]
+        key = _key(job, "idempotency_key", options.get("idempotency_key"))
+        tx = options.get("tx")
+        if tx is not None and key is not None:
+            raise _refused(
+                job, "both tx and idempotency_key are given, and a key is kept in a transaction of its own: keep one"
+            )
         if organization := options.get("organization_id"):
             await self._know_organization(organization)
-        if (tx := options.get("tx")) is not None:
-            from mainspring.store import outside  # only transactional callers pay for the drivers it knows
+        if tx is not None:
+            # Only callers in a transaction of their own pay for the drivers that it knows.
+            from mainspring.store import enqueue_in_transaction
 
-            return await outside.insert(self._database, tx, new)
-        key = _key(job, "idempotency_key", options.get("idempotency_key"))
-        owner = json_text([options.get("organization_id"), options.get("user_id")])
+            return await enqueue_in_transaction.insert(self._database, tx, new)
+        owner = verbatim_json([options.get("organization_id"), options.get("user_id")])
 
         def accept(connection: Connection) -> list[UUID]:
             if not actor.is_application:
@@ -267,7 +273,8 @@ class ExecutionCommands:
             run_at=self._run_at(job, options),
             unique_key=_key(job, "unique_key", options.get("unique_key")),
             limit_key=_limit_key(job, options.get("concurrency_key")),
-            limit_max=definition.running_limit or 1,
+            limit_max=definition.running_limit or (1 if definition.rate is None else None),
+            rate=definition.rate,
             trace_context=current_traceparent(),
             search_terms=_terms(job, options.get("tags", ())),
             fail_when_lost=definition.on_lost is OnLost.FAIL,
@@ -296,7 +303,7 @@ class ExecutionCommands:
     async def _know_organization(self, organization: str) -> None:
         if organization not in self._known_organizations:
             await self._database.tx(
-                lambda connection: limits.ensure_organizations(connection, self._environment, [organization])
+                lambda connection: organizations.ensure(connection, self._environment, [organization])
             )
             self._known_organizations.add(organization)
 
@@ -308,14 +315,14 @@ def _refused(job: RegisteredJob, problem: str) -> DefinitionError:
 def _key(job: RegisteredJob, option: str, value: str | None) -> str | None:
     if value is not None and not 0 < len(value) <= MAX_KEY:
         raise _refused(job, f"{option} has {len(value)} characters: it must have 1 to {MAX_KEY}")
-    return clean_text(value, MAX_KEY) if value is not None else None
+    return verbatim_text(value, MAX_KEY) if value is not None else None
 
 
 def _limit_key(job: RegisteredJob, concurrency_key: str | None) -> str | None:
-    """Return the key whose running executions are limited: the job's own, or the job's with the caller's key."""
+    """Return the key whose executions are limited together: the job's own, or the job's with the caller's key."""
     definition = job.definition
     key = _key(job, "concurrency_key", concurrency_key or definition.concurrency_key)
-    if definition.running_limit is None and key is None:
+    if definition.running_limit is None and definition.rate is None and key is None:
         return None
     return f"{definition.name}:{key}" if key is not None else definition.name
 

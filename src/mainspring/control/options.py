@@ -20,11 +20,12 @@ class EnqueueOptions(TypedDict, total=False):
         max_retries: 0 to 20; by default the job's own.
         queue: The queue, by default the job's own.
         unique_key: While an execution of the job with this key has not ended, asking again returns that one.
-        idempotency_key: Asking again with this key returns the first execution, ended or not.
+        idempotency_key: Asking again with this key returns the first execution, ended or not. Not with `tx`.
         organization_id: The tenant it belongs to.
         user_id: The user it belongs to.
         depends_on: Executions whose success it waits for.
-        concurrency_key: At most `max_running` executions of the job with this key run at once.
+        concurrency_key: The job's `rate_limit` counts for each key, and so does its `max_running`, by default one
+            where it has no rate.
         tags: Words to find it by.
         tx: A connection or session of the same database: the execution exists if that transaction commits.
     """

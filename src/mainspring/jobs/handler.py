@@ -12,7 +12,7 @@ from mainspring.domain.job import ExecutorKind
 from mainspring.domain.result import JobResult
 from mainspring.errors import DefinitionError, InvalidPayloadError, ResultMismatchError
 from mainspring.jobs.context import JobContext
-from mainspring.jobs.dependency import Provided
+from mainspring.jobs.provided import Provided
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -48,6 +48,11 @@ class JobRun(Job[Result]):
         self.started = 0.0
 
     @property
+    def seconds(self) -> float:
+        """How long it took, without the objects of `timing`; 0 while it has not ended."""
+        return self._seconds or 0.0
+
+    @property
     def trace_id(self) -> str | None:
         """The trace that the run belongs to."""
         return self.span.trace_id if self.span is not None else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage
-from mainspring.store import claims_postgresql, claims_sqlite, dependents, limits
+from mainspring.store import claims_postgresql, claims_sqlite, dependents, limit_keys, rates
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live
@@ -113,24 +113,34 @@ _PROMOTE = (
     .values(stage=sa.case((_live.limit_key.is_not(None), int(Stage.PARKED)), else_=int(Stage.READY)))
     .returning(_live.environment, _live.limit_key)
 )
-_NEXT_DUE = sa.select(sa.func.min(_live.available_at), store_now()).where(_live.stage == sa.literal_column("0"))
+_NEXT = sa.select(
+    store_now().label("now"),
+    sa.func.min(_live.available_at).label("due"),
+    rates.NEXT_OPEN.scalar_subquery().label("open"),
+).where(_live.stage == sa.literal_column("0"))
 
 
 def promote_due(connection: sa.Connection, most: int = PROMOTED_AT_ONCE) -> float | None:
-    """Make waiting executions ready whose instant has come.
+    """Make waiting executions ready whose instant has come, or whose key has opened by its rate.
 
     Args:
         connection: Where to run.
-        most: How many at once, at least 1.
+        most: How many at once, at least 1; of keys too.
 
     Returns:
-        Seconds until the next one is due (0 if more are due now), or None if none waits.
+        Seconds until the next one is due or the next key opens (0 if more are due now), or None if nothing waits for
+        an instant.
     """
     promoted = connection.execute(_PROMOTE, {"most": most}).all()
-    limits.admit_each(connection, ((row.environment, row.limit_key) for row in promoted))
+    limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in promoted))
     if len(promoted) == most:
         return 0.0
-    earliest, now = connection.execute(_NEXT_DUE).one()
-    if earliest is not None and earliest <= now:
+    following = connection.execute(_NEXT).one()
+    if following.due is not None and following.due <= following.now:
         dependents.tie(connection, most)
-    return None if earliest is None else max(0.0, (earliest - now).total_seconds())
+    opens = following.open
+    if opens is not None and opens <= following.now:
+        rates.admit_open(connection, most)
+        opens = connection.execute(rates.NEXT_OPEN).scalar()
+    instants = [instant for instant in (following.due, opens) if instant is not None]
+    return max(0.0, (min(instants) - following.now).total_seconds()) if instants else None

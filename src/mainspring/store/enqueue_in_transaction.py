@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mainspring.domain.execution import Stage, Status
 from mainspring.errors import StoreError
-from mainspring.store import dependents, enqueues, history
+from mainspring.store import dependents, enqueues, history, limit_keys
 from mainspring.store.dialect import SQLITE_NOW, WRITTEN_PREFIX, clock_shift, name_prefix
 from mainspring.store.lent_connection import run_on
 from mainspring.store.signals import WORK, channel_of
@@ -72,6 +72,8 @@ async def insert(database: Database, tx: object, new: Sequence[NewExecution]) ->
         ExecutionNotFoundError: One depends on an execution that this transaction does not see.
     """
     home = await database.read(lambda connection: _home(connection, database))
+    if home.dialect_name == "postgresql" and any(item.rate is not None for item in new):
+        await database.tx(lambda connection: limit_keys.declare(connection, new))
     return await run_on(tx, lambda connection: _insert(connection, home, new)) if new else []
 
 
@@ -101,6 +103,7 @@ def _insert(connection: sa.Connection, home: _Home, new: Sequence[NewExecution])
         clock_shift.set(home.shift)
         if home.dialect_name == "sqlite":
             _refuse_autocommit_of_sqlite(connection)
+            limit_keys.declare(connection, new)  # SQLite has one writer, and that is the caller now
             return _accept(connection, new)
         try:
             # A savepoint, so that what is refused here leaves the caller's transaction usable.

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import StoreError
-from mainspring.store import dependents, history, limits
+from mainspring.store import dependents, history, limit_keys
 from mainspring.store.dialect import POSTGRESQL_NOW, SQLITE_NOW, clock_shift
 from mainspring.store.lists import one_of
 from mainspring.store.tables import executions_live
@@ -20,6 +20,8 @@ from mainspring.store.tables.types import to_microseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
+
+    from mainspring.domain.rate import Rate
 
 _live = executions_live.c
 _TRIES: Final = 5
@@ -32,6 +34,9 @@ class NewExecution:
     Attributes:
         payload: JSON text within 256 kB.
         run_at: Not before this instant.
+        limit_key: Whose executions are limited together; None: without any limit.
+        limit_max: How many of that key may run at once; None: any number.
+        rate: How many of that key may be admitted per period; None: any number.
         depends_on: Executions whose success it waits for.
     """
 
@@ -50,6 +55,7 @@ class NewExecution:
     unique_key: str | None = None
     limit_key: str | None = None
     limit_max: int | None = None
+    rate: Rate | None = None
     replay_of: UUID | None = None
     trace_context: str | None = None
     search_terms: list[str] | None = None
@@ -115,7 +121,7 @@ def insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]
     history.end_live(
         connection, skipped, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=history.NOT_STARTED
     )
-    limits.admit_each(connection, ((item.environment, item.limit_key) for item in new))
+    limit_keys.admit_new(connection, new)
     return kept
 
 

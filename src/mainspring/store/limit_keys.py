@@ -2,6 +2,7 @@
 
 An execution with a limit key waits parked, out of the claims' sight. Whoever makes room (an end, a cancel) or asks for
 some (an enqueue, a due retry) admits the next ones under the lock of the key's row, so that claims never have to count.
+Where the key has a rate as well, what it may not yet let through is admitted by the node that looks when it opens.
 
 Locks are taken in one order everywhere: first the executions that end or go back, then the keys; what is admitted under
 a key's lock is taken only where nobody else holds it.
@@ -10,41 +11,34 @@ a key's lock is taken only where nobody else holds it.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mainspring.domain.execution import Stage
-from mainspring.store.lists import chosen, one_of
-from mainspring.store.tables import executions_live, limits, organizations
+from mainspring.store import parked, rates
+from mainspring.store.lists import one_of
+from mainspring.store.parked import ENVIRONMENT, admitted_under, parked_under
+from mainspring.store.tables import executions_live, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from mainspring.domain.rate import Rate
+    from mainspring.store.enqueues import NewExecution
+
+_WITHOUT_LIMIT: Final = 2**31 - 1
 _live = executions_live.c
-_environment: sa.ColumnElement[str] = sa.bindparam("env", type_=sa.Text())
 _key: sa.ColumnElement[str] = sa.bindparam("key", type_=sa.Text())
 
 _LOCK = (
-    sa.select(limits.c.key)
-    .where(limits.c.environment == _environment, one_of(limits.c.key, "keys"))
+    sa.select(limits.c.key, limits.c.rate_count, limits.c.rate_seconds)
+    .where(limits.c.environment == ENVIRONMENT, one_of(limits.c.key, "keys"))
     .order_by(limits.c.key)
     .with_for_update(key_share=True)
 )
-_ADMITTED = sa.select(sa.func.count()).where(
-    _live.environment == _environment,
-    _live.limit_key == _key,
-    _live.stage.in_([sa.literal_column("1"), sa.literal_column("3")]),
-)
-_PARKED = (
-    sa.select()
-    .where(_live.environment == _environment, _live.limit_key == _key, _live.stage == sa.literal_column("2"))
-    .order_by(_live.priority.desc(), _live.available_at)
-)
-_LIMIT_OF_FIRST = _PARKED.add_columns(_live.limit_max).limit(1)
-_FIRST = _PARKED.add_columns(_live.id).limit(sa.bindparam("room")).with_for_update(skip_locked=True)
-_ADMIT = sa.update(executions_live).where(chosen(_live.id, _FIRST)).values(stage=int(Stage.READY))
+_ADMITTED = sa.select(sa.func.count()).where(admitted_under(_key))
+_FIRST = sa.select(_live.limit_max).where(parked_under(_key)).order_by(*parked.MOST_URGENT_FIRST).limit(1)
 
 # The same for all keys in one statement, whose snapshot is newer than the locks.
 _ADMIT_ALL = sa.text("""
@@ -61,19 +55,33 @@ update mainspring.executions_live e set stage = 1 where e.id = any(array(
         select p.id from mainspring.executions_live p
         where p.environment = :env and p.limit_key = k.key and p.stage = 2
         order by p.priority desc, p.available_at
-        limit greatest(0, first.limit_max - now.admitted) for update skip locked) next))
+        limit case when first.limit_max is not null then greatest(0, first.limit_max - now.admitted) end
+        for update skip locked) next))
 """)
 
 
-def admit(connection: sa.Connection, environment: str, keys: Iterable[str]) -> int:
-    """Make parked executions ready as far as their keys have room, and return how many."""
+def admit(
+    connection: sa.Connection, environment: str, keys: Iterable[str], declared: Mapping[str, Rate | None] | None = None
+) -> int:
+    """Make parked executions ready as far as their keys have room, and return how many.
+
+    Args:
+        connection: Where to run.
+        environment: The environment of the keys.
+        keys: Which keys to look at.
+        declared: What code says now about the rates of some of them; those of the others stay as they are.
+    """
     ordered = sorted(set(keys))
     if not ordered:
         return 0
-    _lock(connection, environment, ordered)
+    rated = _lock(connection, environment, ordered, declared or {})
+    admitted = rates.admit(connection, environment, rated) if rated else 0
+    others = [key for key in ordered if key not in rated]
+    if not others:
+        return admitted
     if connection.dialect.name == "postgresql":
-        return connection.execute(_ADMIT_ALL, {"env": environment, "keys": ordered}).rowcount
-    return sum(_admit_one(connection, environment, key) for key in ordered)
+        return admitted + connection.execute(_ADMIT_ALL, {"env": environment, "keys": others}).rowcount
+    return admitted + sum(_admit_one(connection, environment, key) for key in others)
 
 
 def admit_each(connection: sa.Connection, keys: Iterable[tuple[str, str | None]]) -> None:
@@ -86,31 +94,51 @@ def admit_each(connection: sa.Connection, keys: Iterable[tuple[str, str | None]]
         admit(connection, environment, by_environment[environment])
 
 
-def _lock(connection: sa.Connection, environment: str, ordered: list[str]) -> None:
+def admit_new(connection: sa.Connection, new: Iterable[NewExecution]) -> None:
+    """Do so for the keys of executions that were just accepted, by the rates that come with them."""
+    for environment, declared in _declared_by(new):
+        admit(connection, environment, declared, declared)
+
+
+def declare(connection: sa.Connection, new: Iterable[NewExecution]) -> None:
+    """Keep the rates that come with executions which somebody else will admit."""
+    for environment, declared in _declared_by(item for item in new if item.rate is not None):
+        _lock(connection, environment, sorted(declared), declared)
+
+
+def _declared_by(new: Iterable[NewExecution]) -> list[tuple[str, dict[str, Rate | None]]]:
+    """Return the rates of keys by environment, in the order in which locks are taken."""
+    by_environment: defaultdict[str, dict[str, Rate | None]] = defaultdict(dict)
+    for item in new:
+        if item.limit_key is not None:
+            by_environment[item.environment][item.limit_key] = item.rate
+    return sorted(by_environment.items())
+
+
+def _lock(
+    connection: sa.Connection, environment: str, ordered: list[str], declared: Mapping[str, Rate | None]
+) -> set[str]:
+    """Lock keys, make the rows of new ones, keep the rates that are declared, and return those that have a rate."""
     names = {"env": environment, "keys": ordered}
-    if len(connection.execute(_LOCK, names).all()) < len(ordered):
+    rows = connection.execute(_LOCK, names).all()
+    if len(rows) < len(ordered):
         insert_missing(connection, limits, [{"environment": environment, "key": key} for key in ordered])
-        connection.execute(_LOCK, names)
+        rows = connection.execute(_LOCK, names).all()
+    known = {row.key: rates.rate_of(row) for row in rows}
+    changed = {key: rate for key, rate in declared.items() if known[key] != rate}
+    if changed:
+        rates.declare(connection, environment, changed)
+    return {key for key, rate in (known | changed).items() if rate is not None}
 
 
 def _admit_one(connection: sa.Connection, environment: str, key: str) -> int:
     names = {"env": environment, "key": key}
-    limit = connection.execute(_LIMIT_OF_FIRST, names).scalar()
-    if limit is None:
+    first = connection.execute(_FIRST, names).first()
+    if first is None:
         return 0
-    room = limit - connection.execute(_ADMITTED, names).scalar_one()
-    return connection.execute(_ADMIT, names | {"room": room}).rowcount if room > 0 else 0
-
-
-def ensure_organizations(connection: sa.Connection, environment: str, names: Iterable[str]) -> None:
-    """Make the rows under whose lock organizations' executions are claimed.
-
-    Call it in a short transaction of its own: an insert in a long one would block everybody who enqueues for the same
-    new organization.
-    """
-    rows = [{"environment": environment, "id": name} for name in sorted(set(names))]
-    if rows:
-        insert_missing(connection, organizations, rows)
+    admitted = connection.execute(_ADMITTED, names).scalar_one()
+    room = _WITHOUT_LIMIT if first.limit_max is None else first.limit_max - admitted
+    return parked.admit(connection, environment, {key: room}).total() if room > 0 else 0
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, str]]) -> None:
