@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
+from mainspring.domain.cron_clock_change_words import describe_effect, named_times, zone_changes
 from mainspring.domain.schedule import Cron
 
 if TYPE_CHECKING:
@@ -203,3 +204,46 @@ def test_the_engine_fires_as_a_daemon_that_watches_the_clock_does_around_every_k
 
     assert len(found) > 15
     assert [wrong for change in found for wrong in disagreements(change)] == []
+
+
+# What is said of changes in advance -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Rome", "Africa/Casablanca", "Australia/Lord_Howe", "Pacific/Chatham", "America/Havana", "UTC"]
+)
+def test_the_changes_of_a_zone_are_those_that_a_look_at_its_clock_finds(zone: str) -> None:
+    start = datetime(2027, 1, 1, tzinfo=UTC)
+    found = [change.instant for change in zone_changes(ZoneInfo(zone), start, start + 52 * 7 * DAY)]
+
+    assert found == [change.instant for change in changes(zone, start.date(), 52)]
+
+
+def contradictions(change: Change) -> Iterator[str]:
+    """Compare what is said of a change with what the daemon does: it looks at each local time that is named."""
+    zone, moved = ZoneInfo(change.zone), abs(change.shown - change.expected)
+    start = change.instant - 2 * HOUR - moved
+    clock = [
+        (instant := start + number * MINUTE, wall_of(instant, zone))
+        for number in range(2 * (2 * HOUR + moved) // MINUTE)
+    ]
+    (coming,) = zone_changes(zone, change.instant - MINUTE, change.instant)
+    for expression in patterns(change):
+        cron = Cron(expression, tz=change.zone)
+        fired = set(Daemon(expression).watch(clock))
+        effect, named = describe_effect(cron, coming), named_times(cron, coming)
+        passes = [[instant in fired for instant, wall in clock if wall == time] for time in named]
+        expected = {
+            "nothing": not named,
+            "it fires each time": all(both == [True, True] for both in passes),
+            "it fires the first time": all(both == [True, False] for both in passes),
+            "nothing makes up for": not any(passes),
+            "it fires at": not any(passes) and change.instant in fired,
+        }
+        said = next(phrase for phrase in reversed(expected) if phrase in effect)
+        if not expected[said] or (said != "nothing" and not named):
+            yield f"{expression} in {change.zone}: {effect}"
+
+
+def test_what_is_said_of_a_change_is_what_a_daemon_does() -> None:
+    assert [wrong for change in kinds_of_change() for wrong in contradictions(change)] == []

@@ -46,20 +46,21 @@ def print_json(value: object) -> None:
     typer.echo(orjson.dumps(to_jsonable(value), option=orjson.OPT_INDENT_2).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, unbroken: int = 0) -> None:
     """Draw a table.
 
     Args:
         columns: Its heads.
         rows: Its cells; None is shown as a dash.
         empty: What to say where there are no rows.
+        unbroken: How many of the first columns keep their width where the terminal is narrow.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number < unbroken)
     for row in rows:
         table.add_row(*("[bright_black]–[/]" if cell is None else str(cell) for cell in row))
     console().print(table if table.row_count else f"[bright_black]{empty}[/]")

@@ -37,7 +37,9 @@ _FIRST_YEAR: Final = 2
 _LAST_YEAR: Final = 9998
 # In all of the tz database no zone has moved its clocks by more than 24 hours, nor twice within a week:
 # two instants this far apart or less with the same offset have no transition between them.
-_NEAR: Final = timedelta(days=2)
+NEAR: Final = timedelta(days=2)
+_SKIPS_A_DAY: Final = timedelta(hours=20)
+"""By so much at least the clocks go forward where a zone leaves out a day; no zone ever took such a step back."""
 
 
 class ClockChange(NamedTuple):
@@ -76,6 +78,8 @@ def missing_days(fields: CronFields, zone: ZoneInfo, after: datetime, until: dat
     """Yield the local days between two instants that the expression names and that the zone skipped as a whole."""
     wall = _wall(after, zone)
     end = _wall(until, zone)
+    if end - wall - (until - after) < _SKIPS_A_DAY:
+        return
     while (match := first_wall_time(fields, wall, end.year)) is not None and match < end:
         day = match.date()
         before, later = _offsets(match, zone)
@@ -166,11 +170,11 @@ def _next_in_real_time(fields: CronFields, zone: ZoneInfo, after: datetime, last
     """Go through the stretches of time between transitions, in each of which the wall clock only goes forward."""
     start = after + _SECOND
     while (match := first_wall_time(fields, _wall(start, zone), last_year)) is not None:
-        offset = _offset(start, zone)
+        offset = offset_at(start, zone)
         instant = _instant(match, offset)
-        near = min(instant, start + _NEAR)
-        if _offset(near, zone) != offset:
-            start = _transition(zone, start, near)
+        near = min(instant, start + NEAR)
+        if offset_at(near, zone) != offset:
+            start = transition(zone, start, near)
         elif near == instant:
             return instant
         else:
@@ -178,7 +182,7 @@ def _next_in_real_time(fields: CronFields, zone: ZoneInfo, after: datetime, last
             before, later = _offsets(match, zone)
             if before >= later:
                 return _instant(match, before)
-            start = _transition(zone, _instant(match, later), _instant(match, before))
+            start = transition(zone, _instant(match, later), _instant(match, before))
     return None
 
 
@@ -200,13 +204,13 @@ def _next_wall_time_once(fields: CronFields, zone: ZoneInfo, after: datetime, la
 def _end_of_overlap(wall: datetime, zone: ZoneInfo) -> datetime:
     """Return the wall time at which clocks go back, for a wall time that comes twice."""
     before, later = _offsets(wall, zone)
-    return _wall(_transition(zone, _instant(wall, before), _instant(wall, later)) - _SECOND, zone) + _SECOND
+    return _wall(transition(zone, _instant(wall, before), _instant(wall, later)) - _SECOND, zone) + _SECOND
 
 
 def _gap(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """Return the first wall time that clocks skip and the first that they show again, around a skipped one."""
     before, later = _offsets(wall, zone)
-    resumption = _transition(zone, _instant(wall, later), _instant(wall, before)).replace(tzinfo=None)
+    resumption = transition(zone, _instant(wall, later), _instant(wall, before)).replace(tzinfo=None)
     return resumption + before, resumption + later
 
 
@@ -216,13 +220,13 @@ def _is_skipped(day: date, gap_start: datetime, gap_end: datetime) -> bool:
     return gap_start <= midnight and midnight + _DAY <= gap_end
 
 
-def _transition(zone: ZoneInfo, earlier: datetime, later: datetime) -> datetime:
+def transition(zone: ZoneInfo, earlier: datetime, later: datetime) -> datetime:
     """Return the first instant after `earlier`, and not after `later`, that has another offset; one must be there."""
-    offset = _offset(earlier, zone)
+    offset = offset_at(earlier, zone)
     same, other = 0, int((later - earlier).total_seconds())
     while other - same > 1:
         middle = (same + other) // 2
-        if _offset(earlier + timedelta(seconds=middle), zone) == offset:
+        if offset_at(earlier + timedelta(seconds=middle), zone) == offset:
             same = middle
         else:
             other = middle
@@ -238,7 +242,8 @@ def _instant(wall: datetime, offset: timedelta) -> datetime:
     return (wall - offset).replace(tzinfo=UTC, fold=0)
 
 
-def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
+    """Return a zone's offset from UTC."""
     return cast("timedelta", instant.astimezone(zone).utcoffset())
 
 

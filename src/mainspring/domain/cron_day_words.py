@@ -53,15 +53,15 @@ def describe_days(fields: CronFields) -> DayWords:
     if (any_day and any_weekday) or (not rule.both and (any_day or any_weekday)):
         return DayWords("Every day", "", months)
     if any_weekday:
-        return DayWords(None, f" on {joined(_days(rule))}{_of_months(fields.months)}", "")
+        return DayWords(None, f" on {joined(days_of_month(rule))}{_of_months(fields.months)}", "")
     if any_day and not rule.special_weekdays:
         return _plain_weekdays(sorted(rule.weekdays), months)
     if any_day:
-        return DayWords(None, f" on {joined(_weekdays(rule, 'every'))}", months)
-    days = f" on {joined(_days(rule))} of the month"
+        return DayWords(None, f" on {joined(days_of_week(rule, 'every'))}", months)
+    days = f" on {joined(days_of_month(rule))} of the month"
     if rule.both:
-        return DayWords(None, f"{days} if it is {joined(_weekdays(rule, 'a'), 'or')}", months)
-    return DayWords(None, f"{days} and on {joined(_weekdays(rule, 'every'))}", months)
+        return DayWords(None, f"{days} if it is {joined(days_of_week(rule, 'a'), 'or')}", months)
+    return DayWords(None, f"{days} and on {joined(days_of_week(rule, 'every'))}", months)
 
 
 def _plain_weekdays(weekdays: list[int], months: str) -> DayWords:
@@ -75,7 +75,24 @@ def _plain_weekdays(weekdays: list[int], months: str) -> DayWords:
     return DayWords(f"Every {joined(names)}", f" on {joined([f'{name}s' for name in names])}", months)
 
 
-def _weekdays(rule: DayRule, article: str) -> list[str]:
+def names_of_weekdays(rule: DayRule) -> list[str]:
+    """Return the days of the week by name, from "Monday to Friday" to "the last Friday of the month"."""
+    spans = runs(rule.weekdays, range(DAYS_IN_WEEK)) if rule.weekdays else []
+    if any(len(run) >= _SHORTEST_RANGE for run in spans):
+        plain = [
+            name
+            for run in spans
+            for name in (
+                [f"{_WEEKDAYS[run[0]]} to {_WEEKDAYS[run[-1]]}"] if len(run) >= _SHORTEST_RANGE else _from_monday(run)
+            )
+        ]
+    else:
+        plain = _from_monday(rule.weekdays)
+    return [*plain, *(f"{_special(mark)} of the month" for mark in rule.special_weekdays)]
+
+
+def days_of_week(rule: DayRule, article: str) -> list[str]:
+    """Return the days of the week as phrases, from "every Monday" to "the last Friday of the month"."""
     plain = [f"{article} {name}" for name in _from_monday(rule.weekdays)]
     return [*plain, *(f"{_special(mark)} of the month" for mark in rule.special_weekdays)]
 
@@ -84,7 +101,7 @@ def _from_monday(weekdays: Iterable[int]) -> list[str]:
     return [_WEEKDAYS[weekday] for weekday in sorted(weekdays, key=lambda weekday: (weekday - 1) % DAYS_IN_WEEK)]
 
 
-def _days(rule: DayRule) -> list[str]:
+def days_of_month(rule: DayRule) -> list[str]:
     """Return the days of the month as phrases, from "the first day" to "the weekday nearest the 15th"."""
     days = sorted(rule.days)
     step = step_of(days)
@@ -128,6 +145,11 @@ def _of_months(months: Sequence[int]) -> str:
     if len(months) == len(_MONTHS):
         return " of the month"
     return f" of each month from {span}" if span else f" of {joined([_MONTHS[month - 1] for month in months])}"
+
+
+def months_of_year(months: Sequence[int]) -> str:
+    """Return "January and March" or "June to August"."""
+    return _month_span(months) or joined(_MONTHS[month - 1] for month in months)
 
 
 def _month_span(months: Sequence[int]) -> str | None:

@@ -14,6 +14,7 @@ from mainspring.domain.english import counted, every, joined, runs, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from mainspring.domain.cron_calendar import ClockChange
     from mainspring.domain.cron_fields import CronFields
@@ -51,11 +52,16 @@ def describe(fields: CronFields, clock: Clock = 12) -> str:
 
 def describe_clock_change(change: ClockChange, clock: Clock = 12) -> str:
     """Return what a clock change did to a firing, for instance "2:30 AM does not exist on 2027-03-28"."""
-    moment = (change.wall.hour, change.wall.minute, change.wall.second)
-    time = _second(*moment, clock) if change.wall.second else _minute(*moment[:2], clock)
+    time = time_of_day(change.wall, clock)
     if change.kind == "skipped":
         return f"{time} does not exist on {change.wall.date()}: clocks go forward, and it runs right after"
     return f"the {change.kind} of two {time}: clocks go back"
+
+
+def time_of_day(wall: datetime, clock: Clock = 12) -> str:
+    """Return "2:30 AM" or "14:30", with the seconds where there are any."""
+    moment = (wall.hour, wall.minute, wall.second)
+    return _second(*moment, clock) if wall.second else _minute(*moment[:2], clock)
 
 
 def _has_few_times(fields: CronFields) -> bool:
@@ -116,7 +122,7 @@ def _rhythm_of_seconds(fields: CronFields, clock: Clock) -> str | None:
 
 def _marks(fields: CronFields, clock: Clock) -> str:
     """Return "At 5, 17 and 44 minutes past every hour": the form that any expression fits."""
-    hours = _names_of_hours(fields.hours, clock)
+    hours = names_of_hours(fields.hours, clock)
     if fields.seconds == (0,):
         return f"{_series(fields.minutes, 'minute')} past {hours}"
     seconds = f"{_series(fields.seconds, 'second')} past"
@@ -134,7 +140,8 @@ def _series(numbers: Sequence[int], unit: str) -> str:
     return f"At {joined([*map(str, others), counted(last, unit)])}"
 
 
-def _names_of_hours(hours: Sequence[int], clock: Clock) -> str:
+def names_of_hours(hours: Sequence[int], clock: Clock) -> str:
+    """Return "every hour", "2 AM and 3 AM" or "every hour from 9 AM to 5 PM"."""
     if len(hours) == len(_HOURS):
         return "every hour"
     stretches = runs(hours, _HOURS)
@@ -151,7 +158,7 @@ def _during(hours: Sequence[int], windows: Sequence[str], clock: Clock) -> str:
         return ""
     if len(windows) <= _MOST_WINDOWS:
         return _between(windows)
-    return f" during the hours of {_names_of_hours(hours, clock)}"
+    return f" during the hours of {names_of_hours(hours, clock)}"
 
 
 def _between(windows: Iterable[str]) -> str:
