@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mainspring.domain.write_door import clean_text
 from mainspring.errors import ConfigurationError
 from mainspring.security.secret_key import Purpose, SecretKey, secret_key_in_force
 from mainspring.settings import Settings
@@ -39,6 +40,11 @@ def test_on_sqlite_a_key_is_made_once_beside_the_database(tmp_path: Path, caplog
     assert len(first) >= 32
     assert caplog.text.count(str(file)) == 1
     assert first.decode() not in caplog.text
+
+
+def test_the_key_that_was_made_is_shown_in_no_text(tmp_path: Path) -> None:
+    key = key_of(f"sqlite:///{tmp_path}/store.db").decode()
+    assert key not in clean_text(f"the key is {key}", 1_000)
 
 
 def test_a_relative_database_has_its_key_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

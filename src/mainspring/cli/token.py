@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mainspring.cli import durations
+from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.domain.access import Permission, Role
 
@@ -49,13 +50,11 @@ def revoke(
         raise typer.BadParameter("give the `jti` of one token, or --user for all tokens of a user")
 
     async def work(app: Mainspring) -> None:
-        from mainspring.security.revocation import RevocationList
-
-        revocations = RevocationList(app.opened.database, app.world)
+        access = AccessAtTerminal.of(app)
         if token_id is not None:
-            await revocations.revoke_token(token_id)
+            await access.changes.revoke_token(access.actor, token_id)
         elif user is not None:
-            await revocations.revoke_user(user)
+            await access.changes.revoke_tokens_of(access.actor, user)
 
     run_connected(lambda: app_or_store(app_path), work)
     typer.echo(f"revoked: {'all tokens of ' + user if user else 'the token ' + str(token_id)}", err=True)
@@ -70,11 +69,4 @@ def tokens_of(app: Mainspring) -> Tokens:
     from mainspring.security.secret_key import secret_key_in_force
     from mainspring.security.tokens import Tokens
 
-    settings = app.settings
-    return Tokens(
-        secret_key_in_force(settings, app.world),
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        environment=settings.environment,
-        world=app.world,
-    )
+    return Tokens.of(app.settings, secret_key_in_force(app.settings, app.world), app.world)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 
 class Permission(StrEnum):
@@ -74,6 +75,10 @@ class ActorKind(StrEnum):
 
     USER = "user"
     SERVICE = "service"
+    KEY = "key"
+    """A program with the API key of an organization."""
+    TERMINAL = "terminal"
+    """Whoever runs commands beside the database and holds the secret key."""
     SYSTEM = "system"
 
 
@@ -105,6 +110,31 @@ class Origin:
     address: str | None = None
 
 
+class CredentialKind(StrEnum):
+    """By what an actor proved who it is."""
+
+    TOKEN = "token"  # noqa: S105 - a word, not a secret
+    KEY = "key"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What an actor proved itself by: enough to ask later whether it still holds, and no secret.
+
+    Attributes:
+        kind: What it is.
+        id: The `jti` of a token, the id of a key, the hash of a session's id.
+        issued_at: When it was made.
+        expires_at: When it ends by itself; None: it does not.
+    """
+
+    kind: CredentialKind
+    id: str
+    issued_at: datetime
+    expires_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who acts.
@@ -117,6 +147,8 @@ class Actor:
         permissions: What it may do.
         sees_organization: Whether it sees all rows of its organization, not only its own.
         origin: Where its request came from.
+        name_prefix: What the names of the jobs begin with that a service may register; None: it may register none.
+        credential: What it proved itself by; None for the application and for commands of the terminal.
     """
 
     subject: str
@@ -126,6 +158,8 @@ class Actor:
     permissions: frozenset[Permission] = frozenset()
     sees_organization: bool = False
     origin: Origin = field(default=Origin(), compare=False)
+    name_prefix: str | None = None
+    credential: Credential | None = field(default=None, compare=False)
 
     @property
     def is_application(self) -> bool:
@@ -142,6 +176,16 @@ class Actor:
     def may(self, permission: Permission) -> bool:
         """Whether it holds a permission."""
         return self.is_application or permission in self.permissions
+
+    @classmethod
+    def at_terminal(cls, environment: str, login: str) -> Actor:
+        """Return whoever runs a command beside the database: whoever can do that may do everything, and is audited.
+
+        Args:
+            environment: The environment it acts in.
+            login: The name by which the operating system knows it.
+        """
+        return cls(f"terminal:{login}", ActorKind.TERMINAL, environment, permissions=frozenset(Permission))
 
     @classmethod
     def application(cls, environment: str) -> Actor:

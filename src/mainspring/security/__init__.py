@@ -1,1 +1,1 @@
-"""Who is calling: the secret key, tokens and their revocation, and the audit of what actors did."""
+"""Who is calling: every credential, how it is proven and how it ends; and the audit of what actors did."""

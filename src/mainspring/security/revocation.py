@@ -1,15 +1,15 @@
-"""Whether a token was revoked, known on every node within a few seconds without asking the store each time."""
+"""Whether a credential still holds, known on every node within a few seconds without asking the store each time."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from mainspring.security.tokens import LONGEST_TTL, RevokedTokenError
+from mainspring.security.authentication import RevokedTokenError, UserDisabledError
 from mainspring.store import access
 
 if TYPE_CHECKING:
-    from mainspring.security.tokens import Token
+    from mainspring.domain.access import Actor, Credential
     from mainspring.store.access import Revocations
     from mainspring.store.database import Database
     from mainspring.world import World
@@ -33,26 +33,25 @@ class RevocationList:
         self._read_at = 0.0
         self._reading = asyncio.Lock()
 
-    async def check(self, token: Token) -> None:
-        """Refuse a token that was revoked.
+    async def check(self, actor: Actor, token: Credential) -> None:
+        """Refuse a token that was revoked, or whose user was disabled.
+
+        The names of users are one namespace, whoever issued the token.
 
         Raises:
             RevokedTokenError: It was, or all tokens that its user had.
+            UserDisabledError: Its user may no longer act at all.
             DatabaseUnreachableError: Nobody can say: what is known is too old, and the store does not answer.
         """
         known = await self._fresh()
-        revoked_until = known.users.get(token.actor.subject)
+        if actor.subject in known.disabled:
+            raise UserDisabledError(f"the user {actor.subject!r} was disabled: ask an administrator")
+        revoked_until = known.users.get(actor.subject)
         if token.id in known.tokens or (revoked_until is not None and token.issued_at <= revoked_until):
             raise RevokedTokenError("the bearer token was revoked: get a new one")
 
-    async def revoke_token(self, token_id: str) -> None:
-        """Revoke one token by its `jti`; other nodes know within ten seconds."""
-        await self._database.tx(lambda connection: access.revoke_token(connection, token_id, keep=LONGEST_TTL))
-        self._known = None
-
-    async def revoke_user(self, user: str) -> None:
-        """Revoke all tokens that a user has at present; those made later hold."""
-        await self._database.tx(lambda connection: access.revoke_user(connection, user, keep=LONGEST_TTL))
+    def forget(self) -> None:
+        """Ask the store at the next check: this process has just changed what is revoked."""
         self._known = None
 
     async def _fresh(self) -> Revocations:

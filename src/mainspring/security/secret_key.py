@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mainspring.domain.redaction import register_secret
 from mainspring.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Purpose(StrEnum):
     """What a derived key is for: a key that leaks from one use is worth nothing in another."""
 
     AUDIT = "audit"
+    SIGNING = "signing"
+    """What callbacks to a service are signed with, one key for each of its API keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,22 @@ class SecretKey:
 
     value: bytes = field(repr=False)
 
-    def derive(self, purpose: Purpose) -> bytes:
+    def derive(self, purpose: Purpose, context: str = "") -> bytes:
         """Return the key of 32 bytes for one purpose.
 
         It is HKDF with SHA-256 (RFC 5869), for output of one block.
+
+        Args:
+            purpose: What it is for.
+            context: Which of several keys of that purpose, for instance an id.
 
         Example:
             >>> len(SecretKey(b"0123456789abcdef0123456789abcdef").derive(Purpose.AUDIT))
             32
         """
         pseudorandom_key = hmac.digest(_SALT, self.value, "sha256")
-        return hmac.digest(pseudorandom_key, purpose.encode() + b"\x01", "sha256")[:_HASH_BYTES]
+        info = f"{purpose}:{context}" if context else purpose.value
+        return hmac.digest(pseudorandom_key, info.encode() + b"\x01", "sha256")[:_HASH_BYTES]
 
 
 def secret_key_in_force(settings: Settings, world: World, *, host: str = LOOPBACK) -> SecretKey:
@@ -86,6 +94,19 @@ def secret_key_in_force(settings: Settings, world: World, *, host: str = LOOPBAC
     return SecretKey(_key_beside(database, world))
 
 
+def present_secret_key(settings: Settings) -> SecretKey | None:
+    """Return the secret key of this deployment if it has one by now: none is made.
+
+    Raises:
+        ConfigurationError: The key file can be read by other users, or holds no key.
+    """
+    if settings.secret_key is not None:
+        return SecretKey(settings.secret_key.get_secret_value().encode())
+    database = _sqlite_file(settings.database_url) if settings.is_sqlite else None
+    path = None if database is None else _path_beside(database)
+    return None if path is None or not path.exists() else SecretKey(_read(path))
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect to an address.
 
@@ -110,8 +131,12 @@ def _sqlite_file(url: str) -> Path | None:
     return None if path in {"", ":memory:"} else Path(path)
 
 
+def _path_beside(database: Path) -> Path:
+    return database.with_name(f"{database.name}.key")
+
+
 def _key_beside(database: Path, world: World) -> bytes:
-    path = database.with_name(f"{database.name}.key")
+    path = _path_beside(database)
     if not path.exists():
         _make(path, world)
     return _read(path)
@@ -153,4 +178,5 @@ def _read(path: Path) -> bytes:
             f"the secret key in {path} has {len(key)} bytes and needs at least {LEAST_BYTES}: remove the file, and a "
             "new one is made, which ends all tokens"
         )
+    register_secret(key.decode("utf-8", "replace"))
     return key

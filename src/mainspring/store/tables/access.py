@@ -56,6 +56,16 @@ sessions = sa.Table(
     sa.Column("expires_at", Instant, nullable=False),
 )
 
+login_attempts = sa.Table(
+    "login_attempts",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("forgiven_at", Instant, nullable=False),
+    sa.CheckConstraint("kind in ('account', 'peer')", name="login_attempts_kind"),
+)
+"""Wrong sign-ins of late: each pushes `forgiven_at` further away, and how far it may lie ahead is limited."""
+
 audit_entries = sa.Table(
     "audit_entries",
     metadata,
@@ -88,3 +98,11 @@ audit_seals = sa.Table(
     sa.Column("chain_hash", sa.Text, nullable=False),
     sa.Column("sealed_at", Instant, nullable=False),
 )
+"""The chain: one for the whole installation, so that no environment can be removed as a whole."""
+
+audit_unsealed = sa.Table(
+    "audit_unsealed",
+    metadata,
+    sa.Column("entry_id", Identifier, primary_key=True),
+)
+"""Entries that wait for their seal: written with the entry, and removed with the seal."""
