@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.access import NEEDED_TO_CREATE, Permission
 from mainspring.domain.money import refuse_money
-from mainspring.domain.write_door import json_text
+from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.store import executions
@@ -86,7 +86,7 @@ def owned_by(actor: Actor, options: EnqueueOptions) -> EnqueueOptions:
         owned["organization_id"] = actor.organization_id
     if "unique_key" in options:
         # Keys are unique for each job: nobody must be answered with the execution of somebody else.
-        whole = json_text([actor.organization_id, actor.subject, options["unique_key"]])
+        whole = verbatim_json([actor.organization_id, actor.subject, options["unique_key"]])
         owned["unique_key"] = hashlib.sha256(whole.encode()).hexdigest()
     return owned
 

@@ -1,13 +1,15 @@
-"""The one door through which text and values of users and jobs reach the store: made safe, capped, never refused.
+"""The one door through which text and values of users and jobs reach the store: made safe, redacted, capped.
 
 A finished job must not fail for its text, so nothing here raises for what a value holds: NUL bytes, lone surrogates,
-NaN, objects that are not JSON, and results of any size all come out as JSON text that both databases take.
+NaN, objects that are not JSON, and results of any size all come out as JSON text that both databases take. Secrets are
+taken out, save from what is to come back to its owner as it was given: payloads, checkpoints, keys (`verbatim_…`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
@@ -18,6 +20,7 @@ from uuid import UUID
 import orjson
 
 from mainspring.domain.failure import head_and_tail
+from mainspring.domain.redaction import redact_json, redact_text
 from mainspring.errors import PayloadTooLargeError
 
 MAX_VALUE_BYTES: Final = 256_000
@@ -29,7 +32,12 @@ _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean_text(text: str, limit: int) -> str:
-    """Return `text` without NUL and lone surrogates, its head and tail within `limit` characters."""
+    """Return `text` without secrets, NUL and lone surrogates, its head and tail within `limit` characters."""
+    return head_and_tail(redact_text(verbatim_text(text, sys.maxsize)), limit)
+
+
+def verbatim_text(text: str, limit: int) -> str:
+    """Return `text` without NUL and lone surrogates, its head and tail within `limit` characters; else as it was."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
     if "\x00" in text:
@@ -45,7 +53,7 @@ def to_jsonable(value: object, depth: int = 0) -> Any:  # noqa: ANN401, C901, PL
         case None | bool():
             return value
         case str():
-            return clean_text(str(value), MAX_VALUE_BYTES)
+            return verbatim_text(str(value), MAX_VALUE_BYTES)
         case int():
             return int(value) if abs(value) <= _LARGEST_INTEGER else str(int(value))
         case float():
@@ -60,7 +68,7 @@ def to_jsonable(value: object, depth: int = 0) -> Any:  # noqa: ANN401, C901, PL
             return value.total_seconds()
         case dict():
             pairs = cast("dict[object, object]", value).items()
-            return {clean_text(str(key), _MAX_REPR): to_jsonable(item, depth + 1) for key, item in pairs}
+            return {verbatim_text(str(key), _MAX_REPR): to_jsonable(item, depth + 1) for key, item in pairs}
         case list() | tuple() | set() | frozenset():
             return [to_jsonable(item, depth + 1) for item in cast("list[object]", value)]
         case _:
@@ -75,7 +83,7 @@ def _object_to_jsonable(value: object, depth: int) -> Any:  # noqa: ANN401 - as 
             return to_jsonable(dump(mode="json", by_alias=True), depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: to_jsonable(getattr(value, item.name), depth + 1) for item in dataclasses.fields(value)}
-    return {"unserialisable": type(value).__name__, "repr": clean_text(_safe_repr(value), _MAX_REPR)}
+    return {"unserialisable": type(value).__name__, "repr": verbatim_text(_safe_repr(value), _MAX_REPR)}
 
 
 def _safe_repr(value: object) -> str:
@@ -86,7 +94,12 @@ def _safe_repr(value: object) -> str:
 
 
 def json_text(value: object) -> str:
-    """Return `value` as JSON text that both databases take, whatever it holds and however large it is."""
+    """Return `value` without secrets, as JSON text that both databases take, whatever it holds and however large."""
+    return redact_json(verbatim_json(value))
+
+
+def verbatim_json(value: object) -> str:
+    """Return `value` as JSON text that both databases take, with all that it holds."""
     try:
         text = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -108,12 +121,12 @@ def result_text(value: object) -> str | None:
 
 
 def payload_text(value: object, job_name: str) -> str:
-    """Return a payload as JSON text.
+    """Return a payload as JSON text, with its secrets: the handler needs them. What shows a payload hides them.
 
     Raises:
         PayloadTooLargeError: It is larger than 256 kB.
     """
-    text = json_text(value)
+    text = verbatim_json(value)
     size = len(text) if text.isascii() else len(text.encode())
     if size > MAX_VALUE_BYTES:
         msg = (

@@ -1,0 +1,1 @@
+"""One file for each kind of channel; `docs/notifications.md` says how to add another."""

@@ -1,0 +1,90 @@
+"""The loop that delivers what is told to the outside, on nodes with the monitor role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mainspring.alerts.channels.base import ChannelTools
+from mainspring.alerts.configured_channels import configured_channels
+from mainspring.alerts.dispatcher import Dispatcher
+from mainspring.domain.webhook_signature import new_secret
+from mainspring.egress.client import Egress
+from mainspring.runtime.loop import Turn
+from mainspring.security.secret_key import Purpose, SecretKey, secret_key_in_force
+from mainspring.store import notifications
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from mainspring.settings import Settings
+    from mainspring.store.database import Database
+    from mainspring.store.signals import Signals, Wakeup
+    from mainspring.world import World
+
+_MOST_PRUNED: Final = 1_000
+
+
+def channel_tools(settings: Settings, world: World) -> ChannelTools:
+    """Return what the channels of this deployment work with."""
+
+    def signing_secrets(organization_id: str) -> list[str]:
+        # Asked for when something is to be signed: a node that signs nothing needs no secret key.
+        return [signing_secret(secret_key_in_force(settings, world), organization_id)]
+
+    return ChannelTools(world, Egress(settings.egress_allow, world=world), signing_secrets)
+
+
+def signing_secret(key: SecretKey, organization_id: str) -> str:
+    """Return the secret that signs the webhooks of an organization; it can be told again at any time."""
+    return new_secret(key.derive(Purpose.SIGNING, f"webhooks of {organization_id}"))
+
+
+class Delivery:
+    """The outbox of one node.
+
+    Args:
+        database: The store.
+        signals: What wakes it when there is something to deliver.
+        settings: Channels, environment and retention.
+        node_id: Returns who takes notifications: a node that lost its lease has another id.
+        world: Time, chance and tasks.
+
+    Raises:
+        ConfigurationError: A setting of a channel, or `EGRESS_ALLOW`, cannot be read.
+    """
+
+    def __init__(
+        self, database: Database, signals: Signals, settings: Settings, *, node_id: Callable[[], UUID], world: World
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._tools = channel_tools(settings, world)
+        self.wakeup: Wakeup = signals.wakeup(notifications.NOTIFICATIONS)
+        self._dispatcher = Dispatcher(
+            database,
+            configured_channels(settings, self._tools),
+            environment=settings.environment,
+            node_id=node_id,
+            world=world,
+            wakeup=self.wakeup,
+        )
+
+    async def run_once(self) -> Turn:
+        """Start to deliver what is due."""
+        return Turn(did=await self._dispatcher.run_once())
+
+    async def clean(self) -> Turn:
+        """Remove what ended before the retention."""
+        settings = self._settings
+        pruned = await self._database.tx(
+            lambda connection: notifications.prune(
+                connection, settings.environment, older_than=settings.retention, most=_MOST_PRUNED
+            )
+        )
+        return Turn(did=pruned, again_in=0.0 if pruned == _MOST_PRUNED else None)
+
+    async def stop(self, grace: float) -> None:
+        """Let what is under way end within `grace` seconds, and give the rest back."""
+        await self._dispatcher.stop(grace)
+        self._tools.egress.close()
