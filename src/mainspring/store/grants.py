@@ -27,7 +27,8 @@ def grants_for(role: str, schema: str) -> list[str]:
     return [
         f"grant usage on schema {inside} to {to}",
         f"grant select, insert, update, delete on all tables in schema {inside} to {to}",
-        *(f"revoke update, delete on {inside}.{table} from {to}" for table in _APPENDED_ONLY),
+        *(f"revoke update, delete, truncate on {inside}.{table} from {to}" for table in _APPENDED_ONLY),
+        f"revoke update on {inside}.audit_unsealed from {to}",
         *(f"revoke insert, update, delete on {inside}.{table} from {to}" for table in _READ_ONLY),
         f"grant usage on all sequences in schema {inside} to {to}",
         f"grant execute on function {inside}.make_week(timestamptz), {inside}.drop_week(timestamptz) to {to}",
