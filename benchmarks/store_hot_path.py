@@ -1,7 +1,7 @@
 """What the store costs a job: claim and finish in batches, without handlers or log lines: `./dev bench store-hot-path`.
 
-A statement that does nothing stands beside the figures, as a measure of the machine. "Own CPU" is this process, "server"
-is PostgreSQL's backend; SQLite has no server, so that all of its work is its own.
+A statement that does nothing stands beside the figures, as a measure of the machine. "Own CPU" is this process,
+"server" is PostgreSQL's backend; SQLite has no server, so that all of its work is its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.settings import Settings
-from mainspring.store import claims, enqueues, finishes, limits, schema
+from mainspring.store import claims, enqueues, finishes, limit_keys, schema
 from mainspring.store.database import open_database
 from mainspring.world import RealWorld
 
@@ -93,7 +93,7 @@ async def _fill(database: Database, organizations: int) -> Costs:
     costs = Costs()
     meter = await _meter(database, "enqueue")
     names = [f"o{number:04}" for number in range(organizations)]
-    await database.tx(lambda connection: limits.ensure_organizations(connection, "bench", names))
+    await database.tx(lambda connection: limit_keys.ensure_organizations(connection, "bench", names))
     for start in range(0, JOBS, BULK):
         new = [
             enqueues.NewExecution(
@@ -117,7 +117,10 @@ async def _drain(database: Database, batch: int) -> tuple[Costs, Costs]:
     claimed_costs, finished_costs = Costs(), Costs()
     request = claims.ClaimRequest("bench", _world.new_id(), ["noop"], [claims.QueueCursor("default")], 5)
     while claimed := await claiming.run(lambda connection: claims.claim(connection, request, batch), claimed_costs):
-        ends = [finishes.Finish(item.id, item.fence, Status.SUCCEEDED, Outcome.SUCCEEDED, 1) for item in claimed]
+        ends = [
+            finishes.Finish(item.id, item.fence, item.job_name, Status.SUCCEEDED, Outcome.SUCCEEDED, 1)
+            for item in claimed
+        ]
         await finishing.run(lambda connection, ends=ends: finishes.finish(connection, "bench", ends), finished_costs)
     await claiming.lane.close()
     await finishing.lane.close()

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mainspring.domain.schedule import Cron, CronError, Every, OnStartup
     from mainspring.errors import PermanentError, SkipExecution, TransientError
     from mainspring.jobs.context import JobContext
-    from mainspring.jobs.dependency import provided
     from mainspring.jobs.harness import Job, JobFailed, JobRunnable
+    from mainspring.jobs.provided import provided
 
     __version__: str
 
@@ -55,7 +55,7 @@ _HOMES: Final = {
     "SkipExecution": "errors",
     "Thresholds": "domain.job",
     "TransientError": "errors",
-    "provided": "jobs.dependency",
+    "provided": "jobs.provided",
 }
 
 

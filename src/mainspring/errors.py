@@ -220,3 +220,24 @@ class IntegrityError(StoreError):
     """The data contradicts itself: a damaged file, a broken audit chain, a file of another host."""
 
     code = "INTEGRITY"
+
+
+# What requests to the outside raise ----------------------------------------------------------------------------------
+
+
+class EgressRefusedError(PermanentError):
+    """A URL names what may not be reached from here, or cannot be read; another try ends the same way."""
+
+    code = "EGRESS_REFUSED"
+
+
+class EgressFailedError(TransientError):
+    """The other side did not answer, or not in time."""
+
+    code = "EGRESS_FAILED"
+
+
+class WebhookSignatureError(MainspringError):
+    """A webhook is not signed, was signed with another secret, or too long ago."""
+
+    code = "WEBHOOK_SIGNATURE"

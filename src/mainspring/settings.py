@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import importlib.util
+import ipaddress
 import os
 import re
 import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import unquote
 
+import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from mainspring.domain.redaction import is_secret_key, register_secret
 from mainspring.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX: Final = "MAINSPRING_"
+OWN_ISSUER: Final = "mainspring"
+"""Who issues the tokens that the secret key signs, unless `JWT_ISSUER` says otherwise."""
 _SET_BY_ORCHESTRATORS: Final = re.compile(r"MAINSPRING_(PORT|PORT_.*|SERVICE_.*)")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_OWN_CHANNELS: Final = ("slack", "email", "webhook")
+_LEAST_OF_LETTERS: Final = 16
+_PASSWORD: Final = re.compile(r"://[^/@:]*:([^/@]+)@")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_SECRETS: Final = frozenset({"SECRET_KEY", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN", "DATABASE_URL", "SENTRY_DSN"})
+_SECRETS: Final = frozenset(
+    {
+        "SECRET_KEY",
+        "SLACK_WEBHOOK_URL",
+        "SLACK_BOT_TOKEN",
+        "EMAIL_SMTP_URL",
+        "WEBHOOK_URL",
+        "WEBHOOK_SECRET",
+        "CHANNELS",
+        "DATABASE_URL",
+        "SENTRY_DSN",
+    }
+)
 
 
 def read_duration(value: object) -> object:
@@ -48,8 +70,19 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _read_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        msg = 'it must be JSON such as {"pager": {"url": "https://pager.example/"}}'
+        raise ValueError(msg) from None
+
+
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+ChannelSettings = Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_json)]
 
 
 class Settings(BaseSettings):
@@ -85,11 +118,18 @@ class Settings(BaseSettings):
     egress_allow: Names = ()
     slack_webhook_url: SecretStr | None = None
     slack_bot_token: SecretStr | None = None
+    slack_channel: str | None = None
+    email_smtp_url: SecretStr | None = None
+    email_sender: str | None = None
+    email_to: str | None = None
+    webhook_url: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+    channels: ChannelSettings = Field(default_factory=dict[str, dict[str, Any]], repr=False)
     sentry_dsn: SecretStr | None = None
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     deadman_url: str | None = None
-    jwt_issuer: str = "mainspring"
+    jwt_issuer: str = OWN_ISSUER
     jwt_audience: str = "mainspring"
     jwt_jwks_url: str | None = None
     trusted_proxies: Names = ()
@@ -109,13 +149,33 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                msg = f"{text!r} is no address and no range: write `10.0.0.7` or `10.0.0.0/8`"
+                raise ValueError(msg) from None
+        return value
+
     def model_post_init(self, _context: object, /) -> None:
-        """Refuse figures that do not fit together, and test seams outside of tests."""
+        """Refuse what does not fit together, and test seams outside of tests."""
         if self.lease < 2 * self.heartbeat:
             self._refuse("LEASE", f"it is {self.lease}, less than two heartbeats of {self.heartbeat}")
+        if self.jwt_jwks_url is not None:
+            self._require_provider()
         for name in ("test_clock_file", "test_database_clock_file", "test_crash_at", "test_seed"):
             if getattr(self, name) is not None and not self.test_mode:
                 self._refuse(name.upper(), "it is a test seam, refused unless MAINSPRING_TEST_MODE=1")
+
+    def _require_provider(self) -> None:
+        if self.jwt_issuer == OWN_ISSUER:
+            why = "set it to the `iss` of the tokens that the keys at JWT_JWKS_URL sign; it is that of our own"
+            self._refuse("JWT_ISSUER", f"it is {self.jwt_issuer!r}: {why}")
+        if importlib.util.find_spec("cryptography") is None:
+            self._refuse("JWT_JWKS_URL", "it needs a package that is not installed: pip install 'mainspring[jwks]'")
 
     @staticmethod
     def _refuse(name: str, why: str) -> None:
@@ -143,6 +203,34 @@ class Settings(BaseSettings):
     def retention(self) -> timedelta:
         """How old an ended execution may get."""
         return timedelta(days=self.retention_days)
+
+    def channel_settings(self, kind: str) -> dict[str, Any]:
+        """Return the settings of a kind of channel: of ours those named `<KIND>_…`; and what `CHANNELS` holds for it.
+
+        Example:
+            >>> Settings(database_url="sqlite://", slack_channel="#ops").channel_settings("slack")
+            {'channel': '#ops'}
+        """
+        names = [name for name in type(self).model_fields if name.startswith(f"{kind}_") and kind in _OWN_CHANNELS]
+        named = {name.removeprefix(f"{kind}_"): getattr(self, name) for name in names}
+        return {name: value for name, value in named.items() if value is not None} | self.channels.get(kind, {})
+
+    def secrets(self) -> list[str]:
+        """Return what these settings hold and nothing may show: every secret, and the passwords in addresses."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        secrets += [part.strip() for secret in secrets for part in secret.split(",") if "," in secret]
+        secrets += [
+            text
+            for options in self.channels.values()
+            for name, text in options.items()
+            if isinstance(text, str) and (is_secret_key(name) or name.endswith(("key", "url")))
+        ]
+        addresses = [self.database_url, self.database_direct_url or "", self.redis_url or "", *secrets]
+        passwords = [found[1] for found in map(_PASSWORD.search, addresses) if found]
+        secrets += [*passwords, *map(unquote, passwords)]
+        # A password such as `postgres` is found everywhere: taking it out would leave logs that nobody can read.
+        return [secret for secret in secrets if not (secret.isalpha() and len(secret) < _LEAST_OF_LETTERS)]
 
     def clock_shift(self) -> Callable[[], float] | None:
         """Return what shifts this node's wall clock: the test seam, or nothing."""
@@ -189,13 +277,16 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - checked by th
     """
     _refuse_unknown_names()
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
         problems = "; ".join(
             f"{PREFIX}{str(problem['loc'][0]).upper() if problem['loc'] else ''}: {_said(problem)}"
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise ConfigurationError(problems) from None
+    for secret in settings.secrets():
+        register_secret(secret)
+    return settings
 
 
 def _said(problem: Any) -> str:  # noqa: ANN401 - pydantic's error details

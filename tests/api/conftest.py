@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from mainspring import JobContext, Mainspring
 from mainspring.api.app import create_api
-from mainspring.domain.access import Permission, Role, Scope
+from mainspring.control.access import AccessChanges
+from mainspring.domain.access import Actor, Permission, Role, Scope
 from mainspring.store import access
 
 if TYPE_CHECKING:
@@ -56,13 +57,21 @@ class Door:
         permissions: Collection[Permission] = (),
     ) -> str:
         """Return a token that holds."""
-        return self.services.tokens.create(user, role=role, organization_id=organization, permissions=permissions)
+        return self.services.identity.tokens.create(
+            user, role=role, organization_id=organization, permissions=permissions
+        )
+
+    async def revoke_tokens_of(self, user: str) -> None:
+        """Revoke all tokens that a user has at present."""
+        audit = self.services.audit
+        changes = AccessChanges(self.services.database, audit, forget=self.services.identity.forget)
+        await changes.revoke_tokens_of(Actor.at_terminal(self.app.settings.environment, "root"), user)
 
     async def client(self, token: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Return a client that sends a token, or none."""
         transport = httpx2.ASGITransport(app=self.api)
         given = headers if token is None else {"Authorization": f"Bearer {token}", **headers}
-        client = httpx2.AsyncClient(transport=transport, base_url="http://mainspring.test", headers=given)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=given)
         return await self.clients.enter_async_context(client)
 
     async def create(self, client: httpx2.AsyncClient, **body: Any) -> str:

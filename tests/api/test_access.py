@@ -18,12 +18,10 @@ from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor, ActorKind, Permission, Role, Scope
 from mainspring.domain.execution import Status
 from mainspring.errors import PermissionDeniedError
-from mainspring.security.revocation import FRESH_SECONDS, RevocationList
 from mainspring.security.secret_key import Purpose, SecretKey
-from mainspring.security.tokens import RevokedTokenError, Tokens
+from mainspring.security.tokens import Tokens
 from mainspring.store import access, history
 from mainspring.store.tables import audit_entries
-from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     import httpx2
@@ -119,7 +117,9 @@ class TestRevocation:
     async def test_a_revoked_token_holds_no_longer_and_others_do(self, door: Door) -> None:
         lost, kept = door.token(), door.token()
         client, other = await door.client(lost), await door.client(kept)
-        await door.services.revocations.revoke_token(door.services.tokens.verify(lost).id)
+        await door.services.database.tx(
+            lambda connection: access.revoke_token(connection, token_id(door, lost), keep=timedelta(days=1))
+        )
         answer = await client.get("/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_REVOKED")
         assert (await other.get("/v1/jobs")).status_code == 200
@@ -127,27 +127,10 @@ class TestRevocation:
     async def test_all_tokens_of_a_user_are_revoked_and_one_made_afterwards_holds(self, door: Door) -> None:
         before = [await door.client(door.token("ada")) for _ in range(2)]
         bob = await door.client(door.token("bob"))
-        await door.services.revocations.revoke_user("ada")
+        await door.revoke_tokens_of("ada")
         after = await door.client(door.token("ada"))
         assert [(await client.get("/v1/jobs")).status_code for client in before] == [401, 401]
         assert [(await client.get("/v1/jobs")).status_code for client in (bob, after)] == [200, 200]
-
-    async def test_another_node_knows_within_ten_seconds(self, door: Door) -> None:
-        class Clock(RealWorld):
-            seconds = 0.0
-
-            def monotonic(self) -> float:
-                return self.seconds
-
-        clock = Clock()
-        other = RevocationList(door.services.database, clock)
-        token = door.services.tokens.verify(door.token())
-        await other.check(token)
-        await door.services.revocations.revoke_token(token.id)
-        clock.seconds = FRESH_SECONDS + 0.1
-        assert clock.seconds < 10
-        with pytest.raises(RevokedTokenError):
-            await other.check(token)
 
     async def test_a_revocation_is_forgotten_when_no_token_can_be_that_old(self, door: Door) -> None:
         database = door.services.database
@@ -157,8 +140,13 @@ class TestRevocation:
 
     async def test_revoking_twice_is_no_error(self, door: Door) -> None:
         for _ in range(2):
-            await door.services.revocations.revoke_user("ada")
-            await door.services.revocations.revoke_token("t1")
+            await door.revoke_tokens_of("ada")
+
+
+def token_id(door: Door, text: str) -> str:
+    credential = door.services.identity.tokens.verify(text).credential
+    assert credential is not None
+    return credential.id
 
 
 class TestWhoSeesWhat:

@@ -93,7 +93,7 @@ class TestUnexpectedErrors:
             raise ZeroDivisionError
 
         transport = httpx2.ASGITransport(app=RequestFrame(break_off, door.app.world))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://mainspring.test") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             with pytest.raises(ZeroDivisionError):
                 await client.get("/")
 
@@ -226,7 +226,11 @@ class TestDocuments:
     async def test_the_document_says_who_is_let_in_and_what_a_creation_takes(self, door: Door) -> None:
         document = (await (await door.client()).get("/openapi.json")).json()
         assert document["components"]["securitySchemes"] == {
-            "HTTPBearer": {"type": "http", "scheme": "bearer", "description": "A token of `mainspring token create`."}
+            "HTTPBearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A token (JWT), or a key of `mainspring key create`.",
+            }
         }
         create = document["paths"]["/v1/jobs"]["post"]
         assert create["security"] == [{"HTTPBearer": []}]

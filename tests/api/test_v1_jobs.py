@@ -112,8 +112,8 @@ class TestCreate:
             ({"jobType": "greet", "userId": "root"}, "userId"),
             ({"jobType": "greet", "status": "succeeded"}, "status"),
             ({"job_type": "greet"}, "job_type"),
-            ([], ""),
-            ("greet", ""),
+            ([], "body"),
+            ("greet", "body"),
         ],
     )
     async def test_a_body_that_does_not_fit_is_refused_field_by_field(

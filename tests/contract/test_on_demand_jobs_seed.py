@@ -67,7 +67,7 @@ async def client(app: Mainspring) -> AsyncGenerator[httpx2.AsyncClient]:
     """The administrator of the document, who is a member of org_acme."""
     api = create_api(app)
     async with api.router.lifespan_context(api):
-        token = api.state.services.tokens.create("user_admin", role=Role.MEMBER, organization_id="org_acme")
+        token = api.state.services.identity.tokens.create("user_admin", role=Role.MEMBER, organization_id="org_acme")
         transport = httpx2.ASGITransport(app=api)
         headers = {"Authorization": f"Bearer {token}"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:3000", headers=headers) as client:

@@ -24,7 +24,7 @@ from mainspring.domain.job import ExecutorKind, JobDefinition
 from mainspring.domain.result import JobResult
 from mainspring.errors import LeaseLostError, PermanentError, SkipExecution, TransientError
 from mainspring.jobs.context import JobContext
-from mainspring.jobs.dependency import provided
+from mainspring.jobs.provided import provided
 from mainspring.jobs.registry import JobRegistry
 
 Context = JobContext[Any]

@@ -20,7 +20,7 @@ from mainspring.domain.execution import Trigger
 from mainspring.domain.job import ExecutorKind, JobDefinition
 from mainspring.errors import DefinitionError, InvalidPayloadError
 from mainspring.jobs.context import ContextSink, JobContext, LogLine
-from mainspring.jobs.dependency import provided
+from mainspring.jobs.provided import provided
 from mainspring.jobs.registry import JobRegistry, RegisteredJob
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor, ends_within, executor_for
 from mainspring.world import RealWorld

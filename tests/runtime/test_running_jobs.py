@@ -23,13 +23,14 @@ from mainspring import (
 )
 from mainspring.domain.execution import Status
 from mainspring.errors import (
+    DefinitionError,
     ExecutionFailedError,
     InvalidPayloadError,
     NotRunningError,
     ResultMismatchError,
     WaitTimeoutError,
 )
-from mainspring.store import executions, journal
+from mainspring.store import claims, executions, journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from mainspring.control.handles import ExecutionHandle
     from mainspring.domain.execution import Attempt
+    from mainspring.store.claimed import ClaimedExecution
+    from mainspring.store.database import Connection
 
 SOON = timedelta(seconds=10)
 AT_ONCE = Retry(max_retries=3, base=timedelta(0))
@@ -257,6 +260,30 @@ async def test_at_most_max_running_run_at_once(make_app: MakeApp) -> None:
     assert most == 2
 
 
+async def test_a_node_claims_its_slots_in_halves_so_that_one_runs_while_the_other_is_claimed(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(concurrency=1000)
+    batches: list[int] = []
+    claim = claims.claim
+
+    def claim_and_count(connection: Connection, request: claims.ClaimRequest, slots: int) -> list[ClaimedExecution]:
+        claimed = claim(connection, request, slots)
+        batches.append(len(claimed))
+        return claimed
+
+    monkeypatch.setattr(claims, "claim", claim_and_count)
+
+    @app.job("many")
+    async def many() -> None: ...
+
+    async with app.running():
+        for execution in await many.enqueue_many([None] * 600):
+            await execution.wait(timeout=SOON)
+    assert max(batches) == 500
+    assert sum(batches) == 600
+
+
 async def test_a_unique_key_and_an_idempotency_key_give_one_execution(make_app: MakeApp) -> None:
     app = make_app()
 
@@ -268,6 +295,17 @@ async def test_a_unique_key_and_an_idempotency_key_give_one_execution(make_app: 
         ids |= {(await once.enqueue(unique_key="k")).id}
         assert len(ids) == 1
         assert len({(await once.enqueue(idempotency_key="i")).id for _ in range(3)}) == 1
+
+
+async def test_an_idempotency_key_in_a_foreign_transaction_is_refused_instead_of_ignored(make_app: MakeApp) -> None:
+    app = make_app()
+
+    @app.job("once")
+    async def once() -> None: ...
+
+    async with app.connected():
+        with pytest.raises(DefinitionError, match=r"'once'.*both tx and idempotency_key"):
+            await once.enqueue(tx=object(), idempotency_key="i")
 
 
 async def test_waiting_gives_up_while_the_execution_goes_on(make_app: MakeApp) -> None:

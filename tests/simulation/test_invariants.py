@@ -49,6 +49,7 @@ def problems_of(changes: list[Change]) -> list[str]:
 def test_a_good_life_is_not_complained_of() -> None:
     assert problems_of(GOOD) == []
     assert problems_of([*RETRIED, claimed(2, 2), ended()]) == []
+    assert problems_of([queued(), claimed(1, 1, limit_key="k", in_limit=9, limit_max=None), ended()]) == []
 
 
 @pytest.mark.parametrize(

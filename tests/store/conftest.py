@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mainspring.store.claims import ClaimedExecution
     from mainspring.store.database import Database
     from mainspring.store.enqueues import NewExecution
+    from tests.store.audit_trail import Trail
     from tests.store.clockwork import Clockwork
 
 
@@ -336,3 +337,11 @@ def clockwork(lab: Lab, clock: StoreClock) -> Clockwork:
     from tests.store.clockwork import Clockwork
 
     return Clockwork(lab, clock)
+
+
+@pytest.fixture
+def trail(database: Database, owned: Database, world: RealWorld) -> Trail:
+    """The audit of a test, on either database."""
+    from tests.store.audit_trail import Trail
+
+    return Trail(database, owned, world)

@@ -81,3 +81,19 @@ def test_a_test_clock_shifts_by_what_its_file_says(tmp_path: Path) -> None:
     clock.write_text("-3600")
     settings: Any = load_settings(test_mode=True, test_database_clock_file=clock)
     assert settings.database_clock_shift()() == -3600.0
+
+
+def test_the_keys_of_an_identity_provider_need_the_name_of_their_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_JWT_JWKS_URL", "https://id.example/keys")
+    with pytest.raises(ConfigurationError, match="MAINSPRING_JWT_ISSUER: it is 'mainspring'"):
+        load_settings()
+    monkeypatch.setenv("MAINSPRING_JWT_ISSUER", "https://id.example/")
+    assert load_settings().jwt_jwks_url == "https://id.example/keys"
+
+
+def test_the_keys_of_an_identity_provider_need_a_package_of_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_nothing(_name: str) -> None: ...
+
+    monkeypatch.setattr("importlib.util.find_spec", find_nothing)
+    with pytest.raises(ConfigurationError, match=r"mainspring\[jwks\]"):
+        load_settings(jwt_jwks_url="https://id.example/keys", jwt_issuer="https://id.example/")

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mainspring import __version__
-from mainspring.api import api_v1_exports, docs, health, problems, v1_jobs
+from mainspring.api import api_v1_exports, docs, health, metrics, problems, v1_jobs
 from mainspring.api.deps import Services
 from mainspring.api.frame import RequestFrame
+from mainspring.api.hosts import HostCheck, Hosts
+from mainspring.api.metrics import DepthGauge
 from mainspring.app import Mainspring
 from mainspring.runtime.node import Node
 from mainspring.security.secret_key import LOOPBACK, is_loopback, secret_key_in_force
 
-_ROUTERS = (v1_jobs.router, api_v1_exports.router, health.router, docs.router)
+ROUTERS: Final = (v1_jobs.router, api_v1_exports.router, health.router, docs.router, metrics.router)
+"""Every door, those that the OpenAPI document leaves out among them."""
 
 
 def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = None) -> FastAPI:
@@ -29,8 +32,8 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
 
     Args:
         app: The application whose jobs are served.
-        host: The address it will be bound to; it decides what is open without a token, and whether the secret key may
-            be one that mainspring has made itself.
+        host: The address it will be bound to; it decides what is open without a token, by which names the server is
+            known, and whether the secret key may be one that mainspring has made itself.
         node: The node of this process, for `/healthz`.
 
     Raises:
@@ -46,6 +49,7 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
     async def lifespan(api: FastAPI) -> AsyncGenerator[None]:
         async with app.connected():
             api.state.services = Services.of(app, key)
+            api.state.depth_gauge = DepthGauge(app.opened.database, app.settings.environment, app.world)
             yield
 
     api = FastAPI(
@@ -59,9 +63,10 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
     )
     api.state.node, api.state.draining, api.state.is_loopback = node, False, is_loopback(host)
     problems.install(api)
-    for router in _ROUTERS:
+    for router in ROUTERS:
         api.include_router(router)
-    api.add_middleware(RequestFrame, world=app.world)
+    api.add_middleware(HostCheck, hosts=Hosts(host, app.settings.public_url))
+    api.add_middleware(RequestFrame, world=app.world)  # the last one stands outside of the others
     api.openapi = lambda: api.openapi_schema or _describe(api)
     return api
 

@@ -12,13 +12,18 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 
+from mainspring.api.faults import faults_in
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
+from mainspring.api.rate_limit import RateLimits
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor, Origin, Permission
+from mainspring.egress.client import Egress
+from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit, Target
-from mainspring.security.revocation import RevocationList
+from mainspring.security.authentication import AuthenticationError
+from mainspring.security.identity import Identity
+from mainspring.security.peers import TrustedProxies
 from mainspring.security.secret_key import Purpose, SecretKey
-from mainspring.security.tokens import AuthenticationError, Tokens
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -28,9 +33,13 @@ Body = TypeVar("Body", bound=BaseModel)
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 64
-_MAX_FAULTS: Final = 20
+_VIEW_SETTINGS: Final = "settings.view"
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
-_bearer = HTTPBearer(auto_error=False, description="A token of `mainspring token create`.")
+_HOW_TO_AUTHENTICATE: Final = (
+    "send the header `Authorization` with the word Bearer, a space, and what `mainspring token create` or "
+    "`mainspring key create` has printed"
+)
+_bearer = HTTPBearer(auto_error=False, description="A token (JWT), or a key of `mainspring key create`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +51,18 @@ class Services:
         database: Its open store, for reads.
         commands: What changes executions, with audit.
         audit: Permissions and the audit.
-        tokens: Reads bearer tokens.
-        revocations: Which of them no longer hold.
+        identity: Reads bearer credentials.
+        proxies: Whose word about the address of a client is believed.
+        rate_limits: How often somebody may ask.
     """
 
     app: Mainspring
     database: Database
     commands: ExecutionCommands
     audit: Audit
-    tokens: Tokens
-    revocations: RevocationList
+    identity: Identity
+    proxies: TrustedProxies
+    rate_limits: RateLimits
 
     @classmethod
     def of(cls, app: Mainspring, key: SecretKey) -> Services:
@@ -70,14 +81,15 @@ class Services:
                 audit=audit,
             ),
             audit=audit,
-            tokens=Tokens(
-                key,
-                issuer=settings.jwt_issuer,
-                audience=settings.jwt_audience,
-                environment=settings.environment,
+            identity=Identity(
+                settings,
+                database=opened.database,
+                secret_key=key,
+                egress=Egress(settings.egress_allow, world=world),
                 world=world,
             ),
-            revocations=RevocationList(opened.database, world),
+            proxies=TrustedProxies(settings.trusted_proxies),
+            rate_limits=RateLimits(world),
         )
 
 
@@ -94,14 +106,29 @@ async def actor_of(request: Request, services: CurrentServices, credentials: Cre
     """Return who is calling.
 
     Raises:
-        AuthenticationError: There is no bearer token, or it does not hold.
+        AuthenticationError: There is no bearer credential, or it does not hold.
+        TooManyRequestsError: It asks more often than is taken.
     """
+    origin = _origin_of(request, services.proxies)
+    try:
+        actor = await _identified(services.identity, credentials, origin)
+    except AuthenticationError:
+        services.rate_limits.admit_stranger(origin.address)
+        raise
+    services.rate_limits.admit(actor)
+    return actor
+
+
+async def _identified(identity: Identity, credentials: HTTPAuthorizationCredentials | None, origin: Origin) -> Actor:
     if credentials is None:
-        raise AuthenticationError("send a bearer token: `Authorization: Bearer …`, made by `mainspring token create`")
-    token = services.tokens.verify(credentials.credentials)
-    await services.revocations.check(token)
-    address = request.client.host if request.client else None
-    return token.used_from(Origin(request_id=request.state.request_id, address=address))
+        raise AuthenticationError(_HOW_TO_AUTHENTICATE)
+    return await identity.actor_of(credentials.credentials, origin)
+
+
+def _origin_of(request: Request, proxies: TrustedProxies) -> Origin:
+    peer = request.client.host if request.client else None
+    address = proxies.client_of(peer, request.headers.getlist("x-forwarded-for"))
+    return Origin(request_id=request.state.request_id, address=address)
 
 
 CurrentActor = Annotated[Actor, Depends(actor_of)]
@@ -125,17 +152,41 @@ def actor_who_may(permission: Permission, action: str) -> Callable[[Request, Ser
 async def allow_this_machine_or_readers(request: Request, services: CurrentServices, credentials: Credentials) -> None:
     """Let in whoever is on this machine, and elsewhere those who may read the settings.
 
-    A proxy on this machine brings requests from others, and says so in a header.
-
     Raises:
         AuthenticationError: The request may come from elsewhere, and nobody knows who sends it.
         PermissionDeniedError: The caller may not read the settings.
     """
+    await _reader(request, services, credentials)
+
+
+async def allow_this_machine_or_staff(request: Request, services: CurrentServices, credentials: Credentials) -> None:
+    """Let in whoever is on this machine, and elsewhere those of the platform who may read the settings.
+
+    Raises:
+        AuthenticationError: The request may come from elsewhere, and nobody knows who sends it.
+        PermissionDeniedError: The caller may not read the settings, or those of its organization alone.
+    """
+    actor = await _reader(request, services, credentials)
+    if actor is not None and actor.organization_id is not None:
+        refusal = PermissionDeniedError(
+            f"{actor.subject!r} may not see this: it tells of all organizations, and is for those who belong to none"
+        )
+        await services.audit.deny(actor, _VIEW_SETTINGS, Target("path", request.url.path), refusal)
+
+
+async def _reader(
+    request: Request, services: Services, credentials: HTTPAuthorizationCredentials | None
+) -> Actor | None:
+    """Return who reads the settings; None: whoever is on this machine.
+
+    A proxy on this machine brings requests from others, and says so in a header.
+    """
     if request.app.state.is_loopback and not any(name in request.headers for name in _FORWARDED):
-        return
+        return None
     actor = await actor_of(request, services, credentials)
     target = Target("path", request.url.path)
-    await services.audit.require(actor, Permission.READ_ADMIN_SETTINGS, "settings.view", target)
+    await services.audit.require(actor, Permission.READ_ADMIN_SETTINGS, _VIEW_SETTINGS, target)
+    return actor
 
 
 def json_body(model: type[Body]) -> Callable[[Request, Actor], Awaitable[Body]]:
@@ -152,17 +203,10 @@ def json_body(model: type[Body]) -> Callable[[Request, Actor], Awaitable[Body]]:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            problems = error.errors(include_url=False, include_input=False, include_context=False)[:_MAX_FAULTS]
-            raise InvalidRequestError([
-                Fault(".".join(str(part) for part in problem["loc"]), _said(problem["type"], problem["msg"]))
-                for problem in problems
-            ]) from error  # fmt: skip
+            known = [field.alias or name for name, field in model.model_fields.items()]
+            raise InvalidRequestError(faults_in(error.errors(include_url=False), known)) from error
 
     return read
-
-
-def _said(kind: str, message: str) -> str:
-    return "there is no such field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def body_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -193,7 +237,8 @@ def _parsed(body: bytes) -> object:
         if "depth limit" in error.msg:
             raise _too_deep() from error
         raise MalformedBodyError(
-            f"the body is not JSON: {error.msg} (line {error.lineno} column {error.colno})"
+            f"the body is not JSON: {error.msg} (line {error.lineno} column {error.colno}). Send one object such as "
+            '{"name": "value"}, with names and texts in double quotes'
         ) from error
     if not _is_shallow(value):
         raise _too_deep()

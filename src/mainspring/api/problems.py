@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,7 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
+from mainspring.api.faults import Fault, faults_in
+from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
 from mainspring.domain.money import MonetaryValueError
 from mainspring.domain.write_door import json_text
@@ -31,25 +34,13 @@ from mainspring.errors import (
     SchemaMismatchError,
 )
 from mainspring.reports.storage import ExportNotFoundError
-from mainspring.security.tokens import AuthenticationError
+from mainspring.security.authentication import AuthenticationError
+from mainspring.security.key_set import KeySetUnavailableError
 
 _logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a request.
-
-    Attributes:
-        path: Where, for instance `dependsOn.0`.
-        message: What, and what is right.
-    """
-
-    path: str
-    message: str
 
 
 class MalformedBodyError(MainspringError):
@@ -100,7 +91,9 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     MonetaryValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownJobTypeError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnseenParentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    KeySetUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     SchemaMismatchError: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -109,9 +102,10 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
 
 # What these say would tell strangers about the inside, or tell a foreign id from an unknown one.
 _SAID_INSTEAD: Final[Mapping[type[MainspringError], str]] = {
-    ExecutionNotFoundError: "there is no such job",
-    ExportNotFoundError: "there is no such file",
+    ExecutionNotFoundError: "there is no such job: its id is the `jobId` that its creation answered",
+    ExportNotFoundError: "there is no such file: its address is the `downloadUrl` in the result of its job",
     DatabaseUnreachableError: "the database does not answer; try again soon",
+    KeySetUnavailableError: "the keys of the identity provider cannot be had; try again soon",
     SchemaMismatchError: "the database holds another version of the schema than this server needs",
     NotRunningError: "the server is starting or stopping; try again soon",
 }
@@ -210,6 +204,8 @@ async def _known_error(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         _logger.warning("request %s was not done: %s", request.state.request_id, error)
+    if isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after.total_seconds()))
     faults = error.faults if isinstance(error, InvalidRequestError) else ()
     detail = _nearest(_SAID_INSTEAD, error) or str(error)
     return problem_response(request, status, error.code, detail, faults=faults, headers=headers)
@@ -218,18 +214,27 @@ async def _known_error(request: Request, error: Exception) -> Response:
 async def _invalid_parameters(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    return await _known_error(request, InvalidRequestError([
-        Fault(".".join(str(part) for part in problem["loc"][1:]), problem["msg"]) for problem in error.errors()
-    ]))  # fmt: skip
+    problems = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]
+    return await _known_error(request, InvalidRequestError(faults_in(problems)))
 
 
 async def _of_framework(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    details = {
-        HTTPStatus.NOT_FOUND: "there is nothing at this address",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"this address does not take {request.method}",
-    }
     status = HTTPStatus(error.status_code)
-    detail = details.get(status, error.detail)
-    return problem_response(request, status, status.name, detail, headers=error.headers)
+    detail, headers = error.detail, dict(error.headers or {})
+    if status is HTTPStatus.NOT_FOUND:
+        slash = request.url.path.endswith("/")
+        way_out = "leave out the slash at its end" if slash else "`/docs` and `/openapi.json` list all there are"
+        detail = f"there is nothing at this address: {way_out}"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _methods_at(request) or headers["Allow"]
+        detail = f"this address does not take {request.method}: it takes {headers['Allow']}"
+    return problem_response(request, status, status.name, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> str:
+    """Return every method of an address: the framework stops at the first route that it finds there."""
+    paths: Mapping[str, Mapping[str, Any]] = request.app.openapi()["paths"]
+    found = [operations for path, operations in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return ", ".join(sorted({method.upper() for operations in found for method in operations}))

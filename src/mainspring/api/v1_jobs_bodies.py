@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from mainspring.api.responses import instant_text
 from mainspring.control.executions import MAX_KEY, MAX_PRIORITY, MAX_RETRIES
 from mainspring.domain.execution import Execution, Status
+from mainspring.domain.redaction import redact
 
 ShownStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "retrying"]
 HIDDEN: Final = "[hidden]"
@@ -177,7 +178,7 @@ def status_json(execution: Execution, *, sensitive: Collection[str] = ()) -> dic
 def _shown_payload(payload: object, sensitive: Collection[str]) -> object:
     if payload is None:
         return {}
-    if not sensitive or not isinstance(payload, dict):
-        return payload
-    fields = cast("dict[str, object]", payload)
+    if not isinstance(payload, dict):
+        return redact(payload)
+    fields = cast("dict[str, object]", redact(payload))
     return {name: HIDDEN if name in sensitive else value for name, value in fields.items()}

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from mainspring.domain.failure import head_and_tail
+from mainspring.domain.redaction import redact, redact_text
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, to_jsonable
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ def json_line(entry: LogEntry) -> str:
     line = json_head(at, level, message, run, trace_id, duration)
     if failure is not None:
         error = failure.as_json() | {"trace": head_and_tail(failure.trace, MAX_LOG_CHARACTERS)}
-        line += f',"error":{json.dumps(to_jsonable(error))}'
+        line += f',"error":{json.dumps(redact(to_jsonable(error)))}'
     if fields:
-        line += "".join(f",{_quoted(key)}:{json.dumps(to_jsonable(value))}" for key, value in fields.items())
+        shown = redact(to_jsonable(dict(fields)))
+        line += "".join(f",{_quoted(key)}:{json.dumps(value)}" for key, value in shown.items())
     return line + JSON_END
 
 
@@ -98,18 +100,18 @@ def console_line(entry: LogEntry, *, colour: bool) -> str:
         return f"{code}{text}{_PLAIN}" if colour and code else text
 
     at, level, message, run, trace_id, duration, failure, fields = entry
-    parts = [shade(_DIM, instant(at)), shade(_COLOURS.get(level, ""), f"{level.upper():7}"), printable(message)]
+    parts = [shade(_DIM, instant(at)), shade(_COLOURS.get(level, ""), f"{level.upper():7}"), _shown(message)]
     if run is not None:
         parts.append(shade(_BOLD, printable(run.job)))
     if duration is not None:
         parts.append(_human_duration(duration))
     if failure is not None:
-        parts.append(shade(_RED, printable(f"{failure.type}: {failure.message}")))
+        parts.append(shade(_RED, _shown(f"{failure.type}: {failure.message}")))
     details = _run_details(run) | {"trace": trace_id} | dict(fields or {})
     told = " ".join(f"{key}={value}" for key, value in details.items() if value is not None)
     if told:
-        parts.append(shade(_DIM, printable(told)))
-    trace = failure.trace.splitlines() if failure is not None else []
+        parts.append(shade(_DIM, _shown(told)))
+    trace = redact_text(failure.trace).splitlines() if failure is not None else []
     return "  ".join(parts) + "\n" + "".join(f"    {printable(line)}\n" for line in trace)
 
 
@@ -135,6 +137,10 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def _shown(text: str) -> str:
+    return printable(redact_text(text))
 
 
 @lru_cache(maxsize=8)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from mainspring.domain.write_door import clean_text, to_jsonable
+from mainspring.domain.write_door import to_jsonable, verbatim_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def to_cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[Cell]:
 
 def _to_cell(value: object) -> Cell:
     if isinstance(value, str):
-        return clean_text(value, sys.maxsize)
+        return verbatim_text(value, sys.maxsize)
     if isinstance(value, bytes | bytearray):
         return value.hex()
     return to_jsonable(value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 import orjson
 
-from mainspring.domain.write_door import json_text
+from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import MainspringError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _csv_text(cell: Cell) -> str:
         case date() | time():
             return cell.isoformat()
         case _:
-            return json_text(cell)
+            return verbatim_json(cell)
 
 
 # JSON Lines ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from mainspring.domain.write_door import MAX_VALUE_BYTES, json_text
+from mainspring.domain.write_door import MAX_VALUE_BYTES, verbatim_json
 from mainspring.errors import LeaseLostError, PayloadTooLargeError
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.child_protocol import RemoteFailureError, Word
@@ -87,7 +87,7 @@ class NodeLink:
 
     async def save_checkpoint(self, context: JobContext[Any], value: object) -> None:
         """Have the node store a checkpoint, and return when it has."""
-        text = json_text(value)
+        text = verbatim_json(value)
         if (size := len(text.encode())) > MAX_VALUE_BYTES:
             msg = (
                 f"a checkpoint of job {context.job_name!r} has {size:,} bytes as JSON, and at most {MAX_VALUE_BYTES:,} "

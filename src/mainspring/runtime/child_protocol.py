@@ -17,7 +17,7 @@ import orjson
 from mainspring.domain.execution import Progress, Trigger
 from mainspring.domain.failure import ErrorClass, Failure
 from mainspring.domain.result import JobResult
-from mainspring.domain.write_door import MAX_LOG_CHARACTERS, MAX_VALUE_BYTES, clean_text, json_text, result_text
+from mainspring.domain.write_door import MAX_LOG_CHARACTERS, MAX_VALUE_BYTES, clean_text, result_text, verbatim_json
 from mainspring.errors import MainspringError
 from mainspring.jobs.context import JobContext, LogLine
 
@@ -66,7 +66,7 @@ class RemoteFailureError(MainspringError):
 
 def encode(word: Word, **content: object) -> bytes:
     """Return a message as a line."""
-    return json_text({"word": word, **content}).encode() + b"\n"
+    return verbatim_json({"word": word, **content}).encode() + b"\n"
 
 
 def decode(line: bytes) -> tuple[Word, dict[str, Any]]:
@@ -99,8 +99,11 @@ def read_context(message: dict[str, Any], sink: ContextSink) -> JobContext[Any]:
 
 
 def read_progress(said: dict[str, Any]) -> Progress:
-    """Return the progress that a message carries."""
-    return Progress(**said)
+    """Return the progress that a message carries, without what only this process knows to be secret."""
+    progress = Progress(**said)
+    if progress.message is not None:
+        progress.message = _capped_text(progress.message)
+    return progress
 
 
 def encode_log(line: LogLine) -> bytes:
@@ -113,8 +116,8 @@ def encode_log(line: LogLine) -> bytes:
 
 
 def read_log(message: dict[str, Any]) -> LogLine:
-    """Return the log line that a message carries."""
-    return LogLine(message["level"], message["message"], message["fields"])
+    """Return the log line that a message carries, without what only this process knows to be secret."""
+    return LogLine(message["level"], _capped_text(message["message"]), message["fields"])
 
 
 def encode_result(value: object, reported: Progress) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import DefinitionError
-from mainspring.jobs.dependency import resolve
+from mainspring.jobs.provided import resolve
 from mainspring.runtime.job_threads import JobThreads
 
 if TYPE_CHECKING:

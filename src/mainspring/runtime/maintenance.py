@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from mainspring.domain.execution import Outcome
 from mainspring.runtime.loop import Turn
 from mainspring.store import cluster, partitions, retention
 from mainspring.store.signals import WORK
@@ -12,6 +13,7 @@ from mainspring.store.signals import WORK
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from mainspring.observability.metrics import Metrics
     from mainspring.store.database import Database
     from mainspring.store.signals import Signals
 
@@ -27,13 +29,17 @@ class Maintenance:
         signals: To wake workers for what was rescued.
         environment: Whose ended executions are pruned.
         retention_age: How old an ended execution may get.
+        metrics: What is counted.
     """
 
-    def __init__(self, database: Database, signals: Signals, *, environment: str, retention_age: timedelta) -> None:
+    def __init__(
+        self, database: Database, signals: Signals, *, environment: str, retention_age: timedelta, metrics: Metrics
+    ) -> None:
         self._database = database
         self._signals = signals
         self._environment = environment
         self._retention_age = retention_age
+        self._metrics = metrics
 
     async def rescue(self) -> Turn:
         """Bury nodes whose lease is over and take back what they ran."""
@@ -42,6 +48,8 @@ class Maintenance:
             _logger.warning("node %s has stopped answering: what it ran starts again elsewhere", name)
         rescued = await self._database.tx(cluster.rescue)
         for execution in rescued:
+            if execution.status.is_final:
+                self._metrics.execution_ended(execution.job_name, Outcome.LOST, None)
             _logger.warning(
                 "job %r, execution %s: node %s was lost with it; it is %s now",
                 execution.job_name, execution.id, execution.node_name, execution.status,

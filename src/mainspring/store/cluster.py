@@ -15,6 +15,7 @@ from mainspring.domain.job import NO_RETRY
 from mainspring.domain.write_door import json_text
 from mainspring.store import finishes
 from mainspring.store.dialect import store_now, store_now_plus
+from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live, nodes
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def bury(connection: sa.Connection) -> list[str]:
     return [row.name for row in connection.execute(_BURY)]
 
 
+_GONE = sa.select(nodes.c.id).where(sa.or_(nodes.c.dead_at.is_not(None), nodes.c.stopped_at.is_not(None)))
 _LOST = (
     sa.select(
         _live.id, _live.environment, _live.job_name, _live.fence, _live.attempt, _live.started_at, _live.retry_count,
@@ -132,8 +134,8 @@ _LOST = (
     )
     .join(nodes, nodes.c.id == _live.node_id)
     .where(
+        chosen(_live.node_id, _GONE),  # else all that runs anywhere would be looked through, each second by each node
         _live.stage == sa.literal_column("3"),
-        sa.or_(nodes.c.dead_at.is_not(None), nodes.c.stopped_at.is_not(None)),
         sa.or_(_live.lease_until.is_(None), _live.lease_until < store_now()),
     )
     .order_by(_live.environment, _live.id)
@@ -197,6 +199,7 @@ def _finish(row: Any, ending: Ending) -> finishes.Finish:  # noqa: ANN401 - a ro
     return finishes.Finish(
         id=row.id,
         fence=row.fence,
+        job_name=row.job_name,
         status=ending.status,
         outcome=Outcome.CANCELLED if cancelled else Outcome.LOST,
         duration_ms=int((row.now - row.started_at).total_seconds() * 1000),

@@ -40,6 +40,8 @@ class Database(Protocol):
 
     dialect_name: str
     schema: str
+    reconnects: int
+    """How many connections were cut and replaced."""
 
     async def open(self) -> None:
         """Connect.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, json_text
+from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, verbatim_json
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import execution_logs, executions_live
 from mainspring.store.tables.types import to_microseconds
@@ -106,7 +106,7 @@ def write(
 
 def save_checkpoint(connection: sa.Connection, execution_id: UUID, fence: int, value: object) -> bool:
     """Store a checkpoint; False if the attempt no longer holds the execution."""
-    stored = connection.execute(_CHECKPOINT, {"b_id": execution_id, "b_fence": fence, "b_value": json_text(value)})
+    stored = connection.execute(_CHECKPOINT, {"b_id": execution_id, "b_fence": fence, "b_value": verbatim_json(value)})
     return stored.rowcount == 1
 
 

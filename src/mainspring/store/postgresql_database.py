@@ -61,6 +61,7 @@ class PostgresqlDatabase:
         self._world = world
         self._clock_shift = clock_shift
         self._engine: AsyncEngine | None = None
+        self.reconnects = 0
 
     async def open(self) -> None:
         """Connect once, so that a wrong address is told at the start."""
@@ -153,6 +154,7 @@ class PostgresqlDatabase:
             return await connection.run_sync(whole)
         except DBAPIError as error:
             if is_disconnect(error):
+                self.reconnects += 1
                 await cut_off(connection)
                 if not committing:
                     raise _CutBeforeCommitError(error) from error

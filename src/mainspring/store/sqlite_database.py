@@ -41,6 +41,7 @@ class SqliteDatabase:
     """
 
     dialect_name = "sqlite"
+    reconnects = 0  # a file does not hang up
 
     def __init__(self, url: str, *, schema: str, world: World, clock_shift: Callable[[], float]) -> None:
         """Prepare without opening the file."""

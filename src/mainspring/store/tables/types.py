@@ -21,7 +21,7 @@ def to_microseconds(instant: datetime) -> int:
 
 def from_microseconds(value: int) -> datetime:
     """Return the UTC instant of microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=value)
+    return EPOCH + value * _MICROSECOND
 
 
 class Instant(TypeDecorator[datetime]):

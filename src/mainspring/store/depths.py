@@ -1,0 +1,51 @@
+"""How much waits: executions in their queues, and messages in the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from mainspring.store.dialect import store_now
+from mainspring.store.tables import executions_live, notifications
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_live = executions_live.c
+_environment = sa.bindparam("environment", type_=sa.Text())
+_READY_OR_PARKED = _live.stage.in_([sa.literal_column("1"), sa.literal_column("2")])
+_QUEUED = (
+    sa.select(_live.queue, sa.func.count(), sa.func.min(_live.available_at), store_now())
+    .where(_live.environment == _environment, _READY_OR_PARKED)
+    .group_by(_live.queue)
+)
+_UNDELIVERED = sa.select(sa.func.count()).where(
+    notifications.c.environment == _environment, notifications.c.status == sa.literal_column("'pending'")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """How much waits in an environment.
+
+    Attributes:
+        queued: By queue, how many executions could start now if there were room.
+        oldest_seconds: By queue, for how long the oldest of them has been able to.
+        outbox: How many messages are not delivered yet.
+    """
+
+    queued: Mapping[str, int]
+    oldest_seconds: Mapping[str, float]
+    outbox: int
+
+
+def depths(connection: sa.Connection, environment: str) -> Depths:
+    """Return how much waits in an environment, over all nodes and organizations."""
+    rows = connection.execute(_QUEUED, {"environment": environment}).all()
+    return Depths(
+        queued={queue: count for queue, count, _oldest, _now in rows},
+        oldest_seconds={queue: max(0.0, (now - oldest).total_seconds()) for queue, _count, oldest, now in rows},
+        outbox=connection.execute(_UNDELIVERED, {"environment": environment}).scalar_one(),
+    )

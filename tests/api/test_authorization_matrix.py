@@ -1,0 +1,261 @@
+"""Every route by every actor with its own ids and those of others; a route without an expectation fails the build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import sqlalchemy as sa
+
+from mainspring.api.app import ROUTERS
+from mainspring.control.access import AccessChanges
+from mainspring.control.keys import KeyCommands
+from mainspring.domain.access import Actor, Role
+from mainspring.domain.execution import Status
+from mainspring.security.secret_key import SecretKey
+from mainspring.store import history
+from mainspring.store.tables import audit_entries, executions
+from tests.api.conftest import SECRET_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx2
+
+    from mainspring.control.options import EnqueueOptions
+    from tests.api.conftest import Door
+
+UNKNOWN: Final = "01890000-0000-7000-8000-000000000001"
+FAR: Final = {"X-Forwarded-For": "203.0.113.7"}
+"""What a proxy on this machine adds: the request comes from elsewhere, so that nothing is open for being near."""
+
+NOBODY: Final = ("anonymous", "revoked")
+PEOPLE: Final[Mapping[str, tuple[Role, str | None]]] = {
+    "ada": (Role.MEMBER, "acme"),
+    "bob": (Role.MEMBER, "acme"),
+    "admin of acme": (Role.ADMIN, "acme"),
+    "mallory": (Role.MEMBER, "globex"),
+    "platform viewer": (Role.VIEWER, None),
+    "platform operator": (Role.OPERATOR, None),
+    "platform admin": (Role.ADMIN, None),
+}
+KEYS: Final = ("key of acme", "key of a service")
+ACTORS: Final = (*NOBODY, *PEOPLE, *KEYS)
+
+OWNERS: Final[Mapping[str, EnqueueOptions]] = {
+    "ada": {"organization_id": "acme", "user_id": "ada"},
+    "bob": {"organization_id": "acme", "user_id": "bob"},
+    "mallory": {"organization_id": "globex", "user_id": "mallory"},
+    "the platform": {},
+    "nobody": {},
+}
+"""Whose the execution is that a request names; nobody's id is one that does not exist."""
+
+PLATFORM: Final = {"platform viewer", "platform operator", "platform admin"}
+SEEN: Final[Mapping[str, set[str]]] = {
+    "ada": {"ada"},
+    "bob": {"bob"},
+    "mallory": {"mallory"},
+    "admin of acme": {"ada", "bob"},
+    "key of acme": {"ada", "bob"},
+    **{name: {"ada", "bob", "mallory"} for name in PLATFORM},
+}
+"""Whose executions an actor sees on `/v1/jobs` (contract §6); runs of the platform are nobody's there."""
+
+MEMBERS: Final = {"ada", "bob", "mallory"}
+OPERATORS: Final = {"key of acme", "platform operator"}
+ADMINS: Final = {"admin of acme", "platform admin"}
+READERS: Final = {*ADMINS, *OPERATORS, "platform viewer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Who may use a route, and what it is asked for.
+
+    Attributes:
+        may: Who is let in; None: everybody, known or not. The others get 403, strangers 401.
+        status: What is answered when all is well.
+        sees: Who finds whose; None: the route names no id. The others get 404, as for an unknown id.
+        stage: What an execution is before it is named here.
+        body: What is sent.
+        changes: Whether it changes something, and so leaves one entry in the audit.
+    """
+
+    may: set[str] | None
+    status: int = 200
+    sees: Mapping[str, set[str]] | None = None
+    stage: Status = Status.QUEUED
+    body: Mapping[str, Any] | None = None
+    changes: bool = False
+
+
+EXPECTED: Final[Mapping[str, Expectation]] = {
+    "POST /v1/jobs": Expectation(
+        may={*MEMBERS, "key of acme", "admin of acme"}, status=201, body={"jobType": "greet"}, changes=True
+    ),
+    "GET /v1/jobs": Expectation(may={*MEMBERS, *READERS}),
+    "GET /v1/jobs/{job_id}": Expectation(may={*MEMBERS, *READERS}, sees=SEEN),
+    "GET /v1/jobs/{job_id}/status": Expectation(may={*MEMBERS, *READERS}, sees=SEEN),
+    "POST /v1/jobs/{job_id}/cancel": Expectation(may={*MEMBERS, *OPERATORS, *ADMINS}, sees=SEEN, changes=True),
+    "POST /v1/jobs/{job_id}/retry": Expectation(
+        may={*MEMBERS, *OPERATORS, *ADMINS}, sees=SEEN, stage=Status.FAILED, changes=True
+    ),
+    "GET /api/v1/exports/{file}": Expectation(
+        may={*MEMBERS, *OPERATORS, *ADMINS}, sees={name: {name} for name in MEMBERS}, stage=Status.SUCCEEDED
+    ),
+    "GET /healthz": Expectation(may=None),
+    "GET /readyz": Expectation(may=None),
+    "GET /openapi.json": Expectation(may=None),
+    "GET /docs": Expectation(may=READERS),
+    "GET /metrics": Expectation(may=PLATFORM),
+}
+
+ROUTES_OF_AN_ID: Final = [route for route, expected in EXPECTED.items() if expected.sees is not None]
+ROUTES_WITHOUT_ID: Final = [route for route in EXPECTED if route not in ROUTES_OF_AN_ID]
+
+
+class Cast:
+    """Everybody who knocks, and what is theirs.
+
+    Args:
+        door: Where they knock.
+    """
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._clients: dict[str, httpx2.AsyncClient] = {}
+
+    async def enter(self) -> Cast:
+        """Give everybody the credential that is theirs."""
+        door = self._door
+        lost = door.token("eve")
+        await door.revoke_tokens_of("eve")
+        keys = KeyCommands(
+            AccessChanges(door.services.database, door.services.audit), SecretKey(SECRET_KEY.encode()), door.app.world
+        )
+        root = Actor.at_terminal("dev", "root")
+        credentials: dict[str, str | None] = {
+            "anonymous": None,
+            "revoked": lost,
+            "key of acme": (await keys.create_for_organization(root, "acme", Role.OPERATOR)).key,
+            "key of a service": (await keys.create_for_service(root, "billing", "billing.")).key,
+        }
+        for name, (role, organization) in PEOPLE.items():
+            credentials[name] = door.token(name, role, organization)
+        assert set(credentials) == set(ACTORS)
+        self._clients = {name: await door.client(credential, **FAR) for name, credential in credentials.items()}
+        return self
+
+    async def knock(self, actor: str, route: str, name: str = "") -> httpx2.Response:
+        """Send the request of an actor to a route, for what its last part is called."""
+        method, path = route.split()
+        address = path.format_map({"job_id": name, "file": name})
+        return await self._clients[actor].request(method, address, json=EXPECTED[route].body)
+
+    async def belonging(self, owner: str, route: str) -> str:
+        """Make something that a route can name, and return what it is called there."""
+        door, stage = self._door, EXPECTED[route].stage
+        if owner == "nobody":
+            return _named(route, UNKNOWN)
+        job_id = (await door.app.enqueue("greet", **OWNERS[owner])).id
+        name = _named(route, str(job_id))
+
+        def end(connection: Any) -> None:
+            history.end_live(connection, [job_id], status=stage, stages=history.NOT_STARTED)
+            result = f'{{"downloadUrl":"/api/v1/exports/{name}"}}'
+            connection.execute(executions.update().where(executions.c.id == job_id).values(result=result))
+
+        if stage.is_final:
+            await door.services.database.tx(end)
+        folder = door.app.settings.export_dir
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"1\r\n")
+        return name
+
+    async def audited(self) -> tuple[int, int]:
+        """Return how many entries the audit has of what was allowed, and of what was denied."""
+        query = sa.select(audit_entries.c.allowed, sa.func.count()).group_by(audit_entries.c.allowed)
+        counts = await self._door.services.database.read(
+            lambda connection: {bool(allowed): int(count) for allowed, count in connection.execute(query)}
+        )
+        return counts.get(True, 0), counts.get(False, 0)
+
+
+def _named(route: str, job_id: str) -> str:
+    return f"quotes_2024-01-30_{job_id}.csv" if "{file}" in route else job_id
+
+
+@pytest.fixture
+async def cast(door: Door) -> Cast:
+    """Everybody."""
+    return await Cast(door).enter()
+
+
+def expected_status(route: str, actor: str, owner: str | None = None) -> int:
+    """Return what a route must answer an actor who asks for what is somebody's."""
+    expectation = EXPECTED[route]
+    if expectation.may is not None and actor in NOBODY:
+        return 401
+    if expectation.may is not None and actor not in expectation.may:
+        return 403
+    if expectation.sees is not None and owner not in expectation.sees.get(actor, set()):
+        return 404
+    return expectation.status
+
+
+def test_every_route_has_an_expectation_and_every_expectation_a_route(door: Door) -> None:
+    documented = {
+        f"{method.upper()} {path}" for path, operations in door.api.openapi()["paths"].items() for method in operations
+    }
+    served = {
+        f"{method} {getattr(route, 'path', '')}"
+        for router in ROUTERS
+        for route in router.routes
+        for method in getattr(route, "methods", {"WEBSOCKET"})
+    }
+    assert documented <= served
+    assert served | {f"GET {door.api.openapi_url}"} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("route", ROUTES_WITHOUT_ID)
+async def test_a_route_lets_in_whom_it_should_and_writes_whom_it_does_not(cast: Cast, route: str) -> None:
+    for actor in ACTORS:
+        before = await cast.audited()
+        answer = await cast.knock(actor, route)
+        assert answer.status_code == expected_status(route, actor), (actor, answer.text)
+        await _require_trace(cast, before, route, answer.status_code)
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize("route", ROUTES_OF_AN_ID)
+async def test_a_route_gives_everybody_what_is_theirs_and_nobody_else(cast: Cast, route: str, owner: str) -> None:
+    for actor in ACTORS:
+        name = await cast.belonging(owner, route)
+        before = await cast.audited()
+        answer = await cast.knock(actor, route, name)
+        assert answer.status_code == expected_status(route, actor, owner), (actor, answer.text)
+        await _require_trace(cast, before, route, answer.status_code)
+        if answer.status_code == 404:
+            unknown = await cast.knock(actor, route, _named(route, UNKNOWN))
+            assert (answer.content, _stable(answer)) == (unknown.content, _stable(unknown)), actor
+
+
+async def test_a_list_shows_everybody_what_is_theirs_and_nothing_else(cast: Cast) -> None:
+    for owner in OWNERS:
+        await cast.belonging(owner, "GET /v1/jobs/{job_id}")
+    for actor, seen in SEEN.items():
+        body = (await cast.knock(actor, "GET /v1/jobs")).json()
+        assert {job["userId"] for job in body["jobs"]} == seen, actor
+        assert body["total"] == len(seen), actor
+
+
+async def _require_trace(cast: Cast, before: tuple[int, int], route: str, status: int) -> None:
+    """A denial leaves one entry, a change that was made leaves one, and nothing else leaves any."""
+    allowed, denied = await cast.audited()
+    made = EXPECTED[route].changes and status < 400
+    assert (allowed - before[0], denied - before[1]) == (int(made), int(status == 403)), (route, status)
+
+
+def _stable(answer: httpx2.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
