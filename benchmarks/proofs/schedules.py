@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 KEY: Final = "a key that only this proof knows, 32 bytes"
 MOST_CPU: Final = 0.02
 MOST_LATENESS: Final = 1.0
+LEAD_SECONDS: Final = 5.0
+"""Between the change of the schedules and the first of their instants: the change takes a moment itself."""
 _TICKS_OF_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -79,11 +81,11 @@ async def spread(url: str, seconds: float) -> None:
             ).scalars()
             now = connection.execute(sa.select(store_now())).scalar_one()
             for place, name in enumerate(rows):
-                instant = now + timedelta(seconds=2, milliseconds=place * 1000 // 28)
+                instant = now + timedelta(seconds=LEAD_SECONDS, milliseconds=place * 1000 // 28)
                 text = text_of(Every(hours=1, anchor=instant.replace(microsecond=instant.microsecond // 1000 * 1000)))
                 connection.execute(
                     sa.update(schedules)
-                    .where(schedules.c.name == name)
+                    .where(schedules.c.environment == app.settings.environment, schedules.c.name == name)
                     .values(code_expression=text.expression, due_at=instant, watermark=now)
                 )
 
@@ -142,7 +144,7 @@ def main() -> int:
             world.pause(arguments.seconds)
             idle = (cpu_seconds(node.pid) - before) / arguments.seconds
             asyncio.run(spread(url, arguments.seconds))
-            world.pause(arguments.seconds + 5.0)
+            world.pause(arguments.seconds + LEAD_SECONDS + 2.0)
             late = asyncio.run(lateness(url))
         finally:
             node.terminate()
