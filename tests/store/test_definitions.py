@@ -245,6 +245,12 @@ async def test_a_schedule_that_is_gone_from_code_is_retired_and_comes_back(datab
     assert (schedule.enabled, schedule.watermark) == (True, ANCHOR)
 
 
+async def test_a_job_that_only_runs_at_start_up_has_a_schedule_too(database: Database) -> None:
+    await register(database, JobDefinition("nightly", run_on_startup=True))
+    schedule = await schedule_in(database)
+    assert (schedule.text.kind, schedule.schedule, schedule.next_run_at) == ("startup", OnStartup(), None)
+
+
 async def test_a_job_without_a_schedule_has_none(database: Database) -> None:
     await register(database, JobDefinition("cleanup"))
     assert (await get(database, "cleanup")).schedule is None
