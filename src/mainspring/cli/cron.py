@@ -67,10 +67,8 @@ def next_instants(
     as_json: JsonOption = False,
 ) -> None:
     """Say when an expression fires next, and what changing clocks do to it."""
-    with _pointing_at_errors(expression, as_json=as_json):
-        schedule = parse_schedule(expression, tz)
-    if isinstance(schedule, OnStartup):
-        _answer_for_startup(expression, as_json=as_json)
+    schedule = _asked_for(expression, tz, as_json=as_json)
+    if schedule is None:
         return
     after = _read_start(start, schedule)
     instants = NextInstants.of(schedule, after, count, clock.hours)
@@ -91,10 +89,8 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say what an expression means, field by field, and what the coming year's clocks do to it."""
-    with _pointing_at_errors(expression, as_json=as_json):
-        schedule = parse_schedule(expression, tz)
-    if isinstance(schedule, OnStartup):
-        _answer_for_startup(expression, as_json=as_json)
+    schedule = _asked_for(expression, tz, as_json=as_json)
+    if schedule is None:
         return
     after = _read_start(start, schedule)
     following = schedule.next_after(after)
@@ -162,6 +158,16 @@ def _answer_for_startup(expression: str, *, as_json: bool) -> None:
         print_json({"expression": expression, "words": words, "next": [], "startup": True})
     else:
         console().print(f"\n [bold]{words}[/]: no instant is known in advance, and no zone matters\n")
+
+
+def _asked_for(expression: str, tz: str, *, as_json: bool) -> Cron | None:
+    """Return what was asked about; None: it is `@reboot`, for which the answer has been given."""
+    with _pointing_at_errors(expression, as_json=as_json):
+        schedule = parse_schedule(expression, tz)
+    if isinstance(schedule, OnStartup):
+        _answer_for_startup(expression, as_json=as_json)
+        return None
+    return schedule
 
 
 def _read_start(text: str | None, schedule: Cron) -> datetime:
