@@ -37,3 +37,15 @@ def test_what_was_loaded_before_the_first_node_is_left_alone_and_what_comes_late
     assert frozen > 1000
     garbage_collection.relax()
     assert gc.get_freeze_count() == frozen
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_it_is_off_while_a_program_is_loaded_and_then_as_it_was(*, chosen: bool) -> None:
+    if not chosen:
+        gc.disable()
+    try:
+        with garbage_collection.paused():
+            assert not gc.isenabled()
+        assert gc.isenabled() is chosen
+    finally:
+        gc.enable()

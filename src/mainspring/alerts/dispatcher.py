@@ -71,6 +71,11 @@ class Dispatcher:
 
     async def run_once(self) -> int:
         """Take what is due and may be delivered now, start to deliver it, and return how much that was."""
+        # A look first: a transaction that writes would wait for every other writer of an SQLite file.
+        if not await self._database.read(
+            lambda connection: notification_claims.is_anything_due(connection, self._environment)
+        ):
+            return 0
         claimed = await self._database.tx(
             lambda connection: notification_claims.claim(
                 connection,

@@ -8,47 +8,19 @@ from typing import Annotated
 
 import typer
 
-from mainspring.cli import (
-    audit,
-    cron,
-    database,
-    demo,
-    doctor,
-    dump,
-    executions,
-    init,
-    job_schedules,
-    key,
-    notifications,
-    serve,
-    token,
-    user,
-)
+from mainspring.cli.command_tree import CommandTree
 from mainspring.cli.exit_codes import exit_code_of
 from mainspring.errors import MainspringError
 
 # Plain help: rich would double the time that `--help` takes.
 program = typer.Typer(
     name="mainspring",
+    cls=CommandTree,
     help="Background jobs, schedules and their history, on the database you already have.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-program.command("serve", short_help="Run one node, with its API.")(serve.serve)
-program.command("demo", short_help="Run the sample application on real data.")(demo.demo)
-program.command("init", short_help="Write a first application.")(init.init)
-program.add_typer(database.program, name="db")
-program.add_typer(token.program, name="token")
-program.add_typer(key.program, name="key")
-program.add_typer(user.program, name="user")
-program.add_typer(job_schedules.program, name="jobs")
-program.add_typer(executions.program, name="executions")
-program.add_typer(cron.program, name="cron")
-program.add_typer(notifications.program, name="notifications")
-program.add_typer(audit.program, name="audit")
-program.command("doctor", short_help="Examine this deployment.")(doctor.doctor)
-program.command("dump", short_help="Write the whole store as lines of JSON.")(dump.dump)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature

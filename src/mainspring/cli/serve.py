@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from mainspring.cli.application import AppOption, load_app
 from mainspring.cli.serving import DEFAULT_PORT, read_roles, serving
+from mainspring.runtime import garbage_collection
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -48,22 +49,22 @@ def serve(
 
         run_and_reload([argument for argument in sys.argv[1:] if argument != "--reload"])
         return
-    stdout = sys.stdout
-    with redirect_stdout(sys.stderr):  # nothing may precede the ready line
+    with ExitStack() as until_ready:
+        until_ready.enter_context(garbage_collection.paused())
+        until_ready.enter_context(redirect_stdout(sys.stderr))  # nothing may precede the ready line
         app = load_app(app_path)
-        run_event_loop(_serve(app, host=host, port=port, roles=chosen_roles, stdout=stdout))
+        run_event_loop(_serve(app, host=host, port=port, roles=chosen_roles, until_ready=until_ready))
 
 
-async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str], stdout: TextIO) -> None:
+async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str], until_ready: ExitStack) -> None:
     stop = StopSignals()
     faulthandler.register(signal.SIGQUIT, file=_STANDARD_ERROR, all_threads=True)
-    with ExitStack() as once_ready:
-        async with serving(app, host=host, port=port, roles=roles) as served:
-            stop.node = served.node
-            stdout.write(json.dumps(served.as_ready_line()) + "\n")
-            stdout.flush()
-            once_ready.enter_context(redirect_stdout(stdout))
-            await stop.wait()
+    async with serving(app, host=host, port=port, roles=roles) as served:
+        stop.node = served.node
+        until_ready.close()
+        sys.stdout.write(json.dumps(served.as_ready_line()) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
 
 
 class StopSignals:

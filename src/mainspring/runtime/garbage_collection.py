@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import gc
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _YOUNG_OBJECTS: Final = 10_000
 
@@ -22,3 +26,18 @@ def relax() -> None:
     young, middle, old = gc.get_threshold()
     if young:
         gc.set_threshold(max(young, _YOUNG_OBJECTS), middle, old)
+
+
+@contextmanager
+def paused() -> Generator[None]:
+    """Collect nothing while a program is loaded: what it makes then stays, and looking for waste is a tenth of a start.
+
+    A program that has turned the collector off itself is left with its choice.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _LONGEST_PAUSE: Final = 5.0
+IDLE_SECONDS: Final = 5.0
+"""Between the turns of a loop that has nothing to do until it is woken: a lost signal costs no more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ class Loop:
         interval: Seconds between turns.
         world: For time.
         wakeup: What wakes it early.
+        is_idle: Says whether there can be nothing to do before it is woken.
+        phase: Where in its interval a turn begins, 0 to 1, so that loops of one interval wake together: they then share
+            one look at the store. Nodes differ in it.
     """
 
     def __init__(
@@ -52,12 +57,16 @@ class Loop:
         interval: float,
         world: World,
         wakeup: Wakeup | None = None,
+        is_idle: Callable[[], bool] = lambda: False,
+        phase: float = 0.0,
     ) -> None:
         self.name = name
         self._run_once = run_once
         self._interval = interval
         self._world = world
         self._wakeup = wakeup or Wakeup()
+        self._is_idle = is_idle
+        self._phase = phase
         self._stopping = False
         self._errors = 0
         self._due_at = world.monotonic()
@@ -101,4 +110,13 @@ class Loop:
             return pause
         self._errors = 0
         # Every wait is clamped, so that a stepping clock or a lost signal costs one interval at most.
-        return self._interval if turn.again_in is None else min(turn.again_in, self._interval)
+        interval = self._to_next_turn(IDLE_SECONDS if self._is_idle() else self._interval)
+        return interval if turn.again_in is None else min(turn.again_in, interval)
+
+    def _to_next_turn(self, interval: float) -> float:
+        """Return the seconds until the next instant at which all loops of that interval turn, give or take a half.
+
+        The half keeps a turn that comes a little early from being followed by another one at once.
+        """
+        since = (self._world.monotonic() - self._phase * interval) % interval
+        return interval - since if since <= interval / 2 else 2 * interval - since

@@ -109,12 +109,8 @@ def leave(connection: sa.Connection, node_id: UUID) -> None:
     )
 
 
-_BURY = (
-    sa.update(nodes)
-    .where(nodes.c.dead_at.is_(None), nodes.c.stopped_at.is_(None), nodes.c.lease_until < store_now())
-    .values(dead_at=store_now())
-    .returning(nodes.c.id, nodes.c.name)
-)
+_IS_DYING = sa.and_(nodes.c.dead_at.is_(None), nodes.c.stopped_at.is_(None), nodes.c.lease_until < store_now())
+_BURY = sa.update(nodes).where(_IS_DYING).values(dead_at=store_now()).returning(nodes.c.id, nodes.c.name)
 
 
 def bury(connection: sa.Connection) -> list[str]:
@@ -126,6 +122,25 @@ def bury(connection: sa.Connection) -> list[str]:
 
 
 _GONE = sa.select(nodes.c.id).where(sa.or_(nodes.c.dead_at.is_not(None), nodes.c.stopped_at.is_not(None)))
+_IS_LOST = sa.and_(
+    # By node, else all that runs anywhere would be looked through, each second by each node.
+    chosen(_live.node_id, _GONE),
+    _live.stage == sa.literal_column("3"),
+    sa.or_(_live.lease_until.is_(None), _live.lease_until < store_now()),
+)
+_IS_ANYTHING_LOST = sa.select(
+    sa.or_(
+        sa.exists().where(_IS_DYING),
+        sa.exists(sa.select(_live.id).join(nodes, nodes.c.id == _live.node_id).where(_IS_LOST)),
+    )
+)
+
+
+def is_anything_lost(connection: sa.Connection) -> bool:
+    """Whether there is a node to `bury` or an execution to `rescue`."""
+    return bool(connection.execute(_IS_ANYTHING_LOST).scalar_one())
+
+
 _LOST = (
     sa.select(
         _live.id, _live.environment, _live.job_name, _live.fence, _live.attempt, _live.started_at, _live.retry_count,
@@ -133,11 +148,7 @@ _LOST = (
         nodes.c.name.label("node_name"), store_now().label("now"),
     )
     .join(nodes, nodes.c.id == _live.node_id)
-    .where(
-        chosen(_live.node_id, _GONE),  # else all that runs anywhere would be looked through, each second by each node
-        _live.stage == sa.literal_column("3"),
-        sa.or_(_live.lease_until.is_(None), _live.lease_until < store_now()),
-    )
+    .where(_IS_LOST)
     .order_by(_live.environment, _live.id)
     .limit(_RESCUED_AT_ONCE)
     .with_for_update(skip_locked=True, of=executions_live)

@@ -83,6 +83,20 @@ _CLAIM: Final = (
 )
 
 
+_IS_ANYTHING_DUE: Final = sa.select(
+    sa.exists().where(
+        notifications.c.environment == sa.bindparam("b_environment"),
+        notifications.c.status == sa.literal_column("'pending'"),
+        notifications.c.available_at <= store_now(),
+    )
+)
+
+
+def is_anything_due(connection: sa.Connection, environment: str) -> bool:
+    """Whether there may be something to `claim`."""
+    return bool(connection.execute(_IS_ANYTHING_DUE, {"b_environment": environment}).scalar_one())
+
+
 def claim(
     connection: sa.Connection,
     environment: str,

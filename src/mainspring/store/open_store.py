@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainspring.store import schema
+from mainspring.store.data_version import DataVersionSignals
 from mainspring.store.database import open_database
-from mainspring.store.signals import DataVersionSignals, NotifySignals, Signals
+from mainspring.store.signals import NotifySignals, Signals
+from mainspring.store.sqlite_database import SqliteDatabase
 
 if TYPE_CHECKING:
     from mainspring.settings import Settings
@@ -65,6 +67,6 @@ def _outward(settings: Settings, database: Database, signals: Signals, world: Wo
     if database.dialect_name == "postgresql":
         dsn = settings.database_direct_url or settings.database_url
         return NotifySignals(database, signals, dsn=dsn, world=world)
-    if world.simulated or settings.database_url in {"sqlite://", "sqlite:///:memory:"}:
+    if world.simulated or not isinstance(database, SqliteDatabase) or database.in_memory:
         return None
-    return DataVersionSignals(database, signals, world=world)
+    return DataVersionSignals(database.path, signals, world=world)

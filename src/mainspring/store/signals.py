@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 COALESCE_SECONDS: Final = 0.05
 WORK: Final = "work"
 """The topic of executions that became ready."""
+TOLD: Final = "told"
+"""The topic of running executions that have said something, or have ended."""
+ATTEMPTS: Final = "attempts"
+"""The topic of attempts that begin; it stays in the process that carries them out."""
 
 
 class Wakeup:
@@ -57,10 +61,11 @@ class Signals:
         self._ends: dict[UUID, list[asyncio.Future[None]]] = {}
         self._outward: list[Outward] = []
 
-    def wakeup(self, topic: str) -> Wakeup:
-        """Return a new event that signals of `topic` set."""
+    def wakeup(self, *topics: str) -> Wakeup:
+        """Return a new event that signals of any of `topics` set."""
         wakeup = Wakeup()
-        self._wakeups[topic].append(wakeup)
+        for topic in topics:
+            self._wakeups[topic].append(wakeup)
         return wakeup
 
     def carry(self, outward: Outward) -> None:
@@ -195,45 +200,3 @@ def _driver_errors() -> tuple[type[Exception], ...]:
 
 def _asyncpg() -> Any:  # noqa: ANN401 - the driver has no types
     return import_module("asyncpg")
-
-
-class DataVersionSignals:
-    """SQLite: looks whether another process has committed, often while there is work and seldom when quiet."""
-
-    def __init__(
-        self, database: Database, signals: Signals, *, world: World, busy: float = 0.02, quiet: float = 0.1
-    ) -> None:
-        self._database = database
-        self._signals = signals
-        self._world = world
-        self._busy = busy
-        self._quiet = quiet
-        self._task = world.spawn(self._watch_for_life(), name="mainspring-data-version")
-
-    def send(self, topic: str) -> None:
-        """Do nothing: the commit itself is the signal."""
-
-    async def _watch_for_life(self) -> None:
-        seen = -1
-        pause = self._quiet
-        while True:
-            version = seen
-            # A hint that fails costs one poll interval; the loops report the trouble of the database themselves.
-            with suppress(StoreError):
-                version = await self._version()
-            pause = self._busy if version != seen else min(self._quiet, pause * 1.2)
-            if version != seen:
-                seen = version
-                self._signals.arrived(WORK)
-            await self._world.sleep(pause)
-
-    async def _version(self) -> int:
-        return await self._database.read(
-            lambda connection: connection.exec_driver_sql("pragma data_version").scalar_one()
-        )
-
-    async def close(self) -> None:
-        """Stop looking."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
