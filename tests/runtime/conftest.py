@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
 import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mainspring import Mainspring
+from tests.runtime.child_attempt import Attempt
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.runtime.child_attempt import Start
 
 MakeApp = Callable[..., Mainspring]
 
@@ -47,3 +52,10 @@ def make_app(tmp_path: Path, migrated_file: Path) -> MakeApp:
         return Mainspring(**(given | settings))
 
     return make
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Start attempts at the jobs of `child_jobs`."""
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    return functools.partial(Attempt, importlib.import_module("child_jobs").app.registry)

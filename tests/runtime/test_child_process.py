@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
-import importlib
 import os
 import re
-import select
 import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -21,115 +18,17 @@ from mainspring.domain.failure import ErrorClass
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.result import JobResult
 from mainspring.errors import JobCrashedError, LeaseLostError, SkipExecution, TransientError
-from mainspring.jobs.context import JobContext, LogLine
+from mainspring.jobs.context import LogLine
+from mainspring.runtime import child_process
 from mainspring.runtime.child_process import ChildProcessExecutor, how_it_ended
 from mainspring.runtime.child_protocol import RemoteFailureError, encode_log
 from mainspring.world import RealWorld
+from tests.runtime.child_attempt import PATIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tests.runtime.child_attempt import Start
 
-    from mainspring.jobs.registry import JobRegistry
-
-Context = JobContext[Any]
 HERE = Path(__file__).parent
-PATIENT = 60.0
-"""A grace that no test waits for: what ends in time ends by itself."""
-
-
-class RecordingSink:
-    """Keeps what the handler says, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.lines: list[LogLine] = []
-        self.progress: list[Progress] = []
-        self.beats = 0
-        self.saved: list[object] = []
-        self.refusal: Exception | None = None
-        self._news = asyncio.Event()
-
-    def log(self, context: Context, line: LogLine) -> None:
-        self.lines.append(line)
-        self._news.set()
-
-    def progressed(self, context: Context) -> None:
-        self.progress.append(context.reported)
-        self._news.set()
-
-    def beat(self, context: Context) -> None:
-        self.beats += 1
-        self._news.set()
-
-    async def save_checkpoint(self, context: Context, value: object) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        self.saved.append(value)
-
-    async def until(self, said: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not said():
-                self._news.clear()
-                await self._news.wait()
-
-    async def line(self, message: str) -> LogLine:
-        await self.until(lambda: any(line.message == message for line in self.lines))
-        return next(line for line in self.lines if line.message == message)
-
-    def printed(self, stream: str) -> list[str]:
-        return [line.message for line in self.lines if line.fields.get("stream") == stream]
-
-
-class Attempt:
-    """One attempt at a job of `child_jobs`, in a child process."""
-
-    def __init__(
-        self,
-        registry: JobRegistry,
-        name: str,
-        payload: object = None,
-        *,
-        app: str = "child_jobs:app",
-        grace: float = PATIENT,
-    ) -> None:
-        self.sink = RecordingSink()
-        self.job = registry.get(name)
-        self.context: Context = JobContext(UUID(int=1), name, 1, 1, Trigger.API, "node-1", payload, self.sink)
-        self.executor = ChildProcessExecutor(RealWorld(), app, grace=grace)
-        self.task = asyncio.create_task(self.executor.execute(self.job, self.context))  # noqa: TID251 - real processes
-
-    async def result(self) -> Any:
-        return await self.task
-
-    async def cancelled_at(self, message: str) -> LogLine:
-        """Cancel the attempt when the handler has said `message`, and wait until it has ended."""
-        line = await self.sink.line(message)
-        self.context.stop()
-        self.task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await self.task
-        return line
-
-
-class Start(Protocol):
-    def __call__(self, name: str, payload: object = None, *, app: str = ..., grace: float = ...) -> Attempt: ...
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.setattr(sys, "path", [str(HERE), *sys.path])
-    return functools.partial(Attempt, importlib.import_module("child_jobs").app.registry)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, waited for without polling; it need not be a child of ours."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], 10)[0])
-    finally:
-        os.close(handle)
 
 
 # ---- what goes in and comes out ------------------------------------------------------------------------------------
@@ -138,6 +37,38 @@ def gone(pid: int) -> bool:
 async def test_a_handler_runs_in_a_process_of_its_own_and_its_value_comes_back(start: Start) -> None:
     result = await start("greets", {"recipient": "bob", "copies": 2}).result()
     assert result == {"to": "bob", "copies": 2, "own process": True}
+
+
+async def test_no_more_children_run_at_once_than_there_are_places(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, running, most = RealWorld(), 0, 0
+
+    class CountedChild:
+        def __init__(self, *_arguments: object) -> None: ...
+
+        async def start(self, _app: str) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+
+        async def answered_or_ended(self) -> None:
+            await world.sleep(0)
+
+        async def end(self, _grace: float) -> None:
+            nonlocal running
+            running -= 1
+
+        def result(self) -> None: ...
+
+    attempt = start("waits")
+    attempt.task.cancel()
+    monkeypatch.setattr(child_process, "_Child", CountedChild)
+    executor = ChildProcessExecutor(world, "child_jobs:app", size=3)
+    async with asyncio.TaskGroup() as attempts:
+        for _ in range(20):
+            attempts.create_task(executor.execute(attempt.job, attempt.context))
+    assert (most, running) == (3, 0)
 
 
 async def test_a_payload_that_does_not_fit_fails_for_good(start: Start) -> None:
@@ -374,86 +305,6 @@ async def test_a_memory_limit_below_the_bare_process_is_a_mistake_that_is_named(
 )
 def test_every_way_to_end_has_words(code: int, said: str) -> None:
     assert re.search(said, how_it_ended(code, JobDefinition("resize")))
-
-
-# ---- how it is stopped ---------------------------------------------------------------------------------------------
-
-
-async def test_a_cancelled_coroutine_is_cancelled_in_the_child(start: Start) -> None:
-    attempt = start("waits")
-    await attempt.cancelled_at("ready")
-    assert attempt.sink.lines[-1] == LogLine("info", "told to stop", {"seen": True})
-
-
-async def test_a_cancelled_function_sees_it(start: Start) -> None:
-    attempt = start("works-until-cancelled")
-    await attempt.cancelled_at("ready")
-    assert attempt.sink.lines[-1].message == "saw it"
-
-
-@pytest.mark.parametrize("name", ["swallows-cancellation", "ignores-everything"])
-async def test_what_will_not_stop_is_killed_after_the_grace(start: Start, name: str) -> None:
-    attempt = start(name, grace=0.05)
-    line = await attempt.cancelled_at("ready")
-    assert gone(line.fields["pid"])
-    assert attempt.sink.lines[-1].message == "the process had not ended after 0.05 s and was killed"
-
-
-async def test_a_second_cancellation_kills_at_once(start: Start) -> None:
-    attempt = start("ignores-everything")
-    line = await attempt.sink.line("ready")
-    attempt.task.cancel()
-    await asyncio.wait({attempt.task}, timeout=0)
-    attempt.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await attempt.task
-    assert gone(line.fields["pid"])
-
-
-async def test_an_attempt_cancelled_while_it_starts_leaves_nothing(start: Start) -> None:
-    attempt = start("waits")
-    await asyncio.wait({attempt.task}, timeout=0)
-    attempt.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await attempt.task
-    gc.collect()  # an open pipe would warn, and warnings are errors
-    assert attempt.sink.lines == []
-
-
-@pytest.mark.parametrize("payload", [None, "and returns"])
-async def test_what_a_job_has_started_ends_with_it(start: Start, payload: str | None) -> None:
-    attempt = start("starts-others", payload, grace=0.05 if payload is None else PATIENT)
-    if payload is None:
-        line = await attempt.cancelled_at("ready")
-    else:
-        await attempt.result()
-        line = await attempt.sink.line("ready")
-    assert [gone(pid) for pid in line.fields["pids"]] == [True, True]
-
-
-async def test_a_command_that_a_job_waits_for_is_told_to_end_at_once(start: Start) -> None:
-    await start("waits-for-a-command").cancelled_at("ready")
-
-
-async def test_what_has_left_the_group_of_a_job_does_not_hold_it_up(start: Start) -> None:
-    attempt = start("leaves-a-daemon")
-    assert await attempt.result() == "answered"
-    (daemon,) = (await attempt.sink.line("ready")).fields["pids"]
-    os.kill(daemon, signal.SIGKILL)
-
-
-async def test_what_a_job_starts_inherits_no_pipe_of_the_runtime(start: Start) -> None:
-    assert await start("lists-the-files-of-a-command").result() == ["0", "1", "2", "3"]
-
-
-async def test_a_service_manager_that_stops_everything_does_not_cut_running_work_short(start: Start) -> None:
-    assert await start("survives-sigterm").result() == "still here"
-
-
-async def test_an_answer_counts_although_its_process_does_not_end(start: Start) -> None:
-    attempt = start("leaves-a-thread-behind", grace=0.2)
-    assert await attempt.result() == "answered"
-    assert attempt.sink.lines[-1].message == "the process had not ended after 0.2 s and was killed"
 
 
 # ---- how it cannot start -------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from mainspring.store.dialect import store_now
 from mainspring.store.tables import executions_live, organizations, queues
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from mainspring.store.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
@@ -47,6 +49,37 @@ async def test_the_most_urgent_comes_first_and_among_equals_the_oldest(
     order = [expected[key] for key in sorted(expected)]
     one_by_one = [(await lab.claim_one(slots=1, organization_limit=9)).id for _ in range(3)]
     assert one_by_one + [item.id for item in await lab.claim(organization_limit=9)] == order
+
+
+@pytest.mark.parametrize("organization", [None, "acme"])
+async def test_nothing_starves_behind_what_is_more_urgent_and_came_later(
+    lab: Lab, clock: StoreClock, organization: str | None
+) -> None:
+    patient = await lab.enqueue_one(priority=-2, organization_id=organization)
+    for _ in range(3):  # a minute for each point that it is behind
+        urgent = await lab.enqueue_one(priority=1, organization_id=organization)
+        assert (await lab.claim_one(slots=1, organization_limit=9)).id == urgent
+        clock.advance(60)
+    clock.advance(1)
+    await lab.enqueue(*(lab.new(priority=1, organization_id=organization) for _ in range(20)))
+    first, *_ = await lab.claim(organization_limit=100)
+    assert first.id == patient
+
+
+async def test_nothing_starves_parked_behind_what_is_more_urgent_and_came_later(lab: Lab, clock: StoreClock) -> None:
+    limit = {"limit_key": "key", "limit_max": 1}
+    await lab.enqueue_one(**limit)
+    patient = await lab.enqueue_one(**limit)
+    clock.advance(59)
+    urgent = await lab.enqueue_one(priority=1, **limit)
+    clock.advance(2)
+    await lab.enqueue(*(lab.new(priority=1, **limit) for _ in range(3)))
+    order: list[UUID] = []
+    for _ in range(3):
+        claimed = await lab.claim_one()
+        order.append(claimed.id)
+        await lab.succeed(claimed)
+    assert order[1:] == [urgent, patient]
 
 
 async def test_no_more_are_claimed_than_there_are_slots(lab: Lab) -> None:
@@ -214,6 +247,37 @@ async def test_a_newcomer_beside_five_hundred_busy_organizations_is_claimed_with
         if newcomer in {item.id for item in claimed}:
             return
     pytest.fail("the newcomer was passed over")
+
+
+BACKLOG = 100_000
+FILL_POSTGRESQL = """
+insert into mainspring.executions_live
+    (id, environment, queue, job_name, trigger, created_at, updated_at, available_at, priority, stage, organization_id)
+select gen_random_uuid(), 'test', 'default', 'job', 'api', now(), now(), now(), 100, 1, 'big'
+from generate_series(1, :backlog) n
+"""
+FILL_SQLITE = (
+    FILL_POSTGRESQL.replace("gen_random_uuid()", "printf('00000000-0000-7000-8000-%012x', n)")
+    .replace("now()", "mainspring_now()")
+    .replace(
+        "generate_series(1, :backlog) n",
+        "(with recursive s(n) as (select 1 union all select n + 1 from s limit :backlog) select n from s)",
+    )
+)
+
+
+async def test_the_single_job_of_another_organization_goes_in_the_very_next_batch_after_a_hundred_thousand(
+    lab: Lab,
+) -> None:
+    await enqueue_for(lab, ["big"], 1)
+    fill = sa.text(FILL_POSTGRESQL if lab.database.dialect_name == "postgresql" else FILL_SQLITE)
+    await lab.database.tx(lambda connection: connection.execute(fill, {"backlog": BACKLOG}))
+    assert per_organization(await lab.claim(5)) == {"big": 5}
+    for priority in (0, -100):
+        single = await lab.enqueue_one(organization_id="small", priority=priority)
+        began = lab.world.monotonic()
+        assert [item.id for item in await lab.claim(5)] == [single]
+        assert lab.world.monotonic() - began < 1.0
 
 
 async def test_an_organization_behind_hundreds_at_their_limit_is_reached(lab: Lab) -> None:

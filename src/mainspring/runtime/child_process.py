@@ -38,20 +38,29 @@ class ChildProcessExecutor:
     outlives the attempt, unless it left the process group on purpose; and the child ends with its node, even when
     that is killed.
 
+    An attempt waits its turn where all places are taken: a node that has died may leave hundreds that are to run in a
+    process of their own, and all at once they would take its successors' memory and time, and them with it.
+
     Args:
         world: Where tasks and timers come from.
         app: Where the child finds the application, `package.module:attribute`; the attribute has a `registry`.
+        size: How many children run at once, at least 1; None: one for each core.
         grace: Seconds that a handler gets to end after a cancellation, and a process after its answer, before the
             group is killed. The default stays within the 10 seconds that a cancellation may take (contract §7).
     """
 
-    def __init__(self, world: World, app: str, *, grace: float = 8.0) -> None:
+    def __init__(self, world: World, app: str, *, size: int | None = None, grace: float = 8.0) -> None:
         self._world = world
         self._app = app
+        self._places = asyncio.Semaphore(size or os.cpu_count() or 1)
         self._grace = grace
 
     async def execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
         """Carry out one attempt; what the handler raises comes back as a `RemoteFailureError`."""
+        async with self._places:
+            return await self._execute(job, context)
+
+    async def _execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
         child = _Child(self._world, job.definition, context)
         try:
             await child.start(self._app)

@@ -2,7 +2,8 @@
 
 Claims are fair between organizations, exact in their limits on any number of nodes, and cost a fixed number of
 statements per batch, whatever the backlog. Within an organization, and among executions without one, the order is
-strictly priority, then age; between organizations it is a round, so that nobody gains by calling everything urgent.
+priority, then age, and age makes up for priority in the end (ADR 16); between organizations it is a round, so that
+nobody gains by calling everything urgent.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage
-from mainspring.store import claims_postgresql, claims_sqlite, dependents, limit_keys, rates
+from mainspring.store import claims_postgresql, claims_sqlite, limit_keys, rates
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live
+from mainspring.store.tables.urgency import HEAD_START
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,8 +88,8 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
     return claimed
 
 
-def _urgency(execution: ClaimedExecution) -> tuple[int, datetime]:
-    return -execution.priority, execution.available_at
+def _urgency(execution: ClaimedExecution) -> datetime:
+    return execution.available_at - execution.priority * HEAD_START
 
 
 _HELD = sa.select(_live.id, _live.fence, _live.limit_key).where(
@@ -128,16 +130,14 @@ def promote_due(connection: sa.Connection, most: int = PROMOTED_AT_ONCE) -> floa
         most: How many at once, at least 1; of keys too.
 
     Returns:
-        Seconds until the next one is due or the next key opens (0 if more are due now), or None if nothing waits for
-        an instant.
+        Seconds until the next one is due or the next key opens, or None if nothing waits for an instant; 0 if more are
+        due now, be it that they wait to be tied to their parents (`dependencies.tie`).
     """
     promoted = connection.execute(_PROMOTE, {"most": most}).all()
     limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in promoted))
     if len(promoted) == most:
         return 0.0
     following = connection.execute(_NEXT).one()
-    if following.due is not None and following.due <= following.now:
-        dependents.tie(connection, most)
     opens = following.open
     if opens is not None and opens <= following.now:
         rates.admit_open(connection, most)

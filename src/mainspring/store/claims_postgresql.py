@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.store.claimed import COLUMNS, ClaimedExecution
 from mainspring.store.dialect import POSTGRESQL_NOW, clock_shift
+from mainspring.store.tables.urgency import POSTGRESQL_URGENCY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ update mainspring.executions_live e set {_SET} where e.id = any(array(
     select id from mainspring.executions_live
     where environment = :environment and queue = :queue and stage = 1 and organization_id is null
         and job_name = any(cast(:names as text[])) and {_IS_OPEN}
-    order by priority desc, available_at limit :most for update skip locked))
+    order by {POSTGRESQL_URGENCY} limit :most for update skip locked))
 {_RETURNING}""")  # noqa: S608 - only constants of this module are put in
 
 # A loose index scan over the organizations that have ready rows. `offset 0` keeps the count from being run twice,
@@ -88,7 +89,7 @@ update mainspring.executions_live e set {_SET} where e.id = any(array(
         where x.environment = :environment and x.queue = :queue and x.stage = 1
           and x.organization_id = l.organization and x.organization_id is not null
           and x.job_name = any(cast(:names as text[]))
-        order by x.priority desc, x.available_at
+        order by {POSTGRESQL_URGENCY}
         limit greatest(0, least(f.free, :share)) for update skip locked) c
     limit :most))
 {_RETURNING}""")  # noqa: S608 - only constants of this module are put in

@@ -14,6 +14,7 @@ import orjson
 from mainspring.store.claimed import COLUMNS, ClaimedExecution
 from mainspring.store.sqlite_driver import SqliteDriver
 from mainspring.store.tables.types import from_microseconds
+from mainspring.store.tables.urgency import SQLITE_URGENCY
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -36,7 +37,7 @@ select json_group_array(id) from (
     select id from mainspring.executions_live
     where environment = :environment and queue = :queue and stage = 1 and organization_id {organization}
         and job_name in (select value from json_each(:names)) and {_IS_OPEN}
-    order by priority desc, available_at limit :most)
+    order by {SQLITE_URGENCY} limit :most)
 """  # noqa: S608 - only constants of this module are put in
 
 

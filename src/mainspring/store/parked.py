@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Stage
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live
+from mainspring.store.tables.urgency import POSTGRESQL_URGENCY, Urgency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ def admitted_under(key: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     )
 
 
-MOST_URGENT_FIRST = (_live.priority.desc(), _live.available_at)
+MOST_URGENT_FIRST = Urgency(_live.available_at, _live.priority)
 
 _ADMIT_ONE_KEY = (
     sa.update(executions_live)
@@ -41,7 +42,7 @@ _ADMIT_ONE_KEY = (
             _live.id,
             sa.select(_live.id)
             .where(parked_under(sa.bindparam("key", type_=sa.Text())))
-            .order_by(*MOST_URGENT_FIRST)
+            .order_by(MOST_URGENT_FIRST)
             .limit(sa.bindparam("room")),
         )
     )
@@ -49,15 +50,15 @@ _ADMIT_ONE_KEY = (
 )
 
 # The same for all keys in one statement, whose snapshot is newer than the locks.
-_ADMIT_ALL_KEYS = sa.text("""
+_ADMIT_ALL_KEYS = sa.text(f"""
 update mainspring.executions_live e set stage = 1 where e.id = any(array(
     select next.id from unnest(cast(:keys as text[]), cast(:rooms as int[])) k(key, room)
     cross join lateral (
         select p.id from mainspring.executions_live p
         where p.environment = :env and p.limit_key = k.key and p.stage = 2
-        order by p.priority desc, p.available_at limit k.room for update skip locked) next))
+        order by {POSTGRESQL_URGENCY} limit k.room for update skip locked) next))
 returning e.limit_key
-""")
+""")  # noqa: S608 - only a constant is put in
 
 
 def admit(connection: sa.Connection, environment: str, rooms: Mapping[str, int]) -> Counter[str]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import FINAL
 from mainspring.store.tables.metadata import metadata
 from mainspring.store.tables.types import Identifier, Instant, terms_column
+from mainspring.store.tables.urgency import Urgency
 
 _HOT_TABLE: dict[str, Any] = {
     "postgresql_with": {
@@ -49,6 +50,7 @@ def _request() -> list[sa.Column[Any]]:
         sa.Column("replay_of", Identifier),
         sa.Column("search_terms", terms_column()),
         sa.Column("trace_context", sa.Text),
+        sa.Column("webhook_url", sa.Text),
         _flag("fail_when_lost"),
         sa.Column("created_at", Instant, nullable=False),
     ]
@@ -92,6 +94,7 @@ executions_live = sa.Table(
     _flag("isolate"),
     sa.Column("blockers", sa.Integer, nullable=False, server_default="0"),
     _flag("has_dependents"),
+    _flag("run_after_failure"),
     **_HOT_TABLE,
 )
 """Not final yet. A row is in exactly one of the ready, parked and waiting indexes."""
@@ -107,8 +110,7 @@ _live_index(
     "executions_live_ready",
     _live.environment,
     _live.queue,
-    _live.priority.desc(),
-    _live.available_at,
+    Urgency(_live.available_at, _live.priority),
     where=sa.and_(_live.stage == sa.literal_column("1"), _live.organization_id.is_(None)),
 )
 _live_index(
@@ -116,8 +118,7 @@ _live_index(
     _live.environment,
     _live.queue,
     _live.organization_id,
-    _live.priority.desc(),
-    _live.available_at,
+    Urgency(_live.available_at, _live.priority),
     where=sa.and_(_live.stage == sa.literal_column("1"), _live.organization_id.is_not(None)),
 )
 _live_index(
@@ -133,8 +134,7 @@ _live_index(
     "executions_live_parked",
     _live.environment,
     _live.limit_key,
-    _live.priority.desc(),
-    _live.available_at,
+    Urgency(_live.available_at, _live.priority),
     where=_live.stage == sa.literal_column("2"),
 )
 _live_index("executions_live_waiting", _live.available_at, where=_live.stage == sa.literal_column("0"))
@@ -160,7 +160,11 @@ _live_index(
 
 _live_index("executions_live_node", _live.node_id, where=_live.stage == sa.literal_column("3"))
 _live_index("executions_live_of_job", _live.environment, _live.job_name, where=_live.limit_key.is_not(None))
-_live_index("executions_live_awaited", _live.id, where=_live.has_dependents)
+_live_index(
+    "executions_live_awaited",
+    _live.id,
+    where=sa.literal_column("has_dependents or webhook_url is not null", sa.Boolean()),
+)
 
 executions = sa.Table(
     "executions",
@@ -210,8 +214,22 @@ execution_dependencies = sa.Table(
     metadata,
     sa.Column("execution_id", Identifier, primary_key=True),
     sa.Column("depends_on_id", Identifier, primary_key=True),
+    sa.Column("settled_at", Instant),
 )
-sa.Index("execution_dependencies_depends_on", execution_dependencies.c.depends_on_id)
+"""Who waits, or has waited, for whom; an edge is settled when the end of the parent has been counted."""
+_edge = execution_dependencies.c
+sa.Index(
+    "execution_dependencies_depends_on",
+    _edge.depends_on_id,
+    postgresql_where=_edge.settled_at.is_(None),
+    sqlite_where=_edge.settled_at.is_(None),
+)
+sa.Index(
+    "execution_dependencies_settled",
+    _edge.settled_at,
+    postgresql_where=_edge.settled_at.is_not(None),
+    sqlite_where=_edge.settled_at.is_not(None),
+)
 
 attempts = sa.Table(
     "attempts",
