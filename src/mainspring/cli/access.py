@@ -1,4 +1,4 @@
-"""What the commands on users, keys and tokens work with, and who runs them: audited like any other actor."""
+"""What commands that change something work with, and who runs them: audited like any other actor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.access import AccessChanges
+    from mainspring.control.executions import ExecutionCommands
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
     from mainspring.security.secret_key import SecretKey
@@ -47,12 +48,27 @@ class AccessAtTerminal:
         return cls(
             audit,
             AccessChanges(app.opened.database, audit),
-            Actor.at_terminal(app.settings.environment, _login()),
+            Actor.at_terminal(app.settings.environment, login()),
             secret_key,
         )
 
+    def executions(self, app: Mainspring) -> ExecutionCommands:
+        """Return the commands on executions of an application whose store is open."""
+        from mainspring.control.executions import ExecutionCommands
 
-def _login() -> str:
+        return ExecutionCommands(
+            database=app.opened.database,
+            registry=app.registry,
+            signals=app.opened.signals,
+            world=app.world,
+            environment=app.settings.environment,
+            cipher=app.cipher,
+            audit=self.audit,
+        )
+
+
+def login() -> str:
+    """Return the name by which the operating system knows whoever runs the command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a number that has no name

@@ -41,6 +41,7 @@ async def _records(database: Database) -> AsyncGenerator[dict[str, Any]]:
     from mainspring.store import dump as stored
 
     definitions = await database.read(stored.all_definitions)
+    sensitive = {(item.environment, item.name): item.code["sensitive"] for item in definitions}
     for definition in definitions:
         yield {"kind": "definition", **records.definition_record(definition)}
     for definition in definitions:
@@ -57,7 +58,8 @@ async def _records(database: Database) -> AsyncGenerator[dict[str, Any]]:
     last: UUID | None = None
     while found := await database.read(lambda connection, last=last: stored.executions_after(connection, last)):
         for item in found:
-            execution = records.execution_record(item.execution)
+            name = (item.execution.environment, item.execution.job_name)
+            execution = records.execution_record(item.execution, sensitive.get(name, ()))
             yield {"kind": "execution", **execution, "node": _name(names, item.execution.node_id)}
             for attempt in item.attempts:
                 node_name = _name(names, attempt.node_id)

@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 
 from mainspring.cli import records
+from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.output import (
     JsonOption,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from mainspring.app import Mainspring
     from mainspring.domain.execution import Attempt, Execution
+    from mainspring.store.definitions import SensitiveFields
     from mainspring.store.waits import Wait
 
 program = typer.Typer(help="What ran: show, stop, try again.", no_args_is_help=True)
@@ -47,18 +49,19 @@ def list_executions(
 ) -> None:
     """List executions, the newest first."""
 
-    async def work(app: Mainspring) -> list[Execution]:
+    async def work(app: Mainspring) -> tuple[list[Execution], SensitiveFields]:
         from mainspring.store import executions
 
         _, actor = app.commands_and_actor()
         wanted = executions.Filter(job_name=job, status=status)
-        return await app.opened.database.read(
+        found = await app.opened.database.read(
             lambda connection: executions.find(connection, actor.scope, wanted, most=limit)
         )
+        return found, await _sensitive_fields(app)
 
-    found = run_connected(lambda: app_or_store(app_path), work)
+    found, sensitive = run_connected(lambda: app_or_store(app_path), work)
     if as_json:
-        print_json([records.execution_record(execution) for execution in found])
+        print_json([records.execution_record(execution, sensitive.get(execution.job_name, ())) for execution in found])
         return
     print_table(
         ("execution", "job", "status", "progress", "created", "took", "attempts"),
@@ -82,7 +85,9 @@ def list_executions(
 def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
     """Show one execution, and every attempt at it."""
 
-    async def work(app: Mainspring) -> tuple[Execution, Wait | None, list[Attempt], Mapping[UUID, str]]:
+    async def work(
+        app: Mainspring,
+    ) -> tuple[Execution, Wait | None, list[Attempt], Mapping[UUID, str], SensitiveFields]:
         from mainspring.store import dump, executions, waits
 
         commands, actor = app.commands_and_actor()
@@ -94,14 +99,14 @@ def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonO
                 dump.node_names(connection),
             )
         )
-        return execution, wait, attempts, names
+        return execution, wait, attempts, names, await _sensitive_fields(app)
 
-    execution, wait, attempts, names = run_connected(lambda: app_or_store(app_path), work)
+    execution, wait, attempts, names, sensitive = run_connected(lambda: app_or_store(app_path), work)
     tried = [
         records.attempt_record(attempt, node_name=names.get(attempt.node_id) if attempt.node_id else None)
         for attempt in attempts
     ]
-    record = records.execution_record(execution)
+    record = records.execution_record(execution, sensitive.get(execution.job_name, ()))
     if as_json:
         print_json(record | records.wait_record(wait) | {"attempts": tried})
         return
@@ -115,24 +120,25 @@ def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonO
 def cancel(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
     """Cancel an execution: at once where it waits, within ten seconds where it runs."""
 
-    async def work(app: Mainspring) -> Execution:
-        commands, actor = app.commands_and_actor()
-        return await commands.cancel(actor, execution_id)
+    async def work(app: Mainspring) -> tuple[Execution, SensitiveFields]:
+        access = AccessAtTerminal.of(app)
+        return await access.executions(app).cancel(access.actor, execution_id), await _sensitive_fields(app)
 
-    execution = run_connected(lambda: app_or_store(app_path), work)
-    _show_changed(execution, "is told to stop" if execution.cancel_requested else "is cancelled", as_json=as_json)
+    execution, sensitive = run_connected(lambda: app_or_store(app_path), work)
+    what = "is told to stop" if execution.cancel_requested else "is cancelled"
+    _show_changed(execution, sensitive, what, as_json=as_json)
 
 
 @program.command()
 def retry(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
     """Queue a failed execution again, under its id."""
 
-    async def work(app: Mainspring) -> Execution:
-        commands, actor = app.commands_and_actor()
-        await commands.retry(actor, execution_id)
-        return await commands.get(actor.scope, execution_id)
+    async def work(app: Mainspring) -> tuple[Execution, SensitiveFields]:
+        access = AccessAtTerminal.of(app)
+        return await access.executions(app).retry(access.actor, execution_id), await _sensitive_fields(app)
 
-    _show_changed(run_connected(lambda: app_or_store(app_path), work), "is queued again", as_json=as_json)
+    execution, sensitive = run_connected(lambda: app_or_store(app_path), work)
+    _show_changed(execution, sensitive, "is queued again", as_json=as_json)
 
 
 @program.command()
@@ -182,9 +188,16 @@ def _log_text(line: Any, *, as_json: bool) -> str:  # noqa: ANN401 - a row of th
     return f"{line.at.astimezone():%H:%M:%S.%f}"[:-3] + f"  {line.level:<7}  {line.message}{told}"
 
 
-def _show_changed(execution: Execution, what: str, *, as_json: bool) -> None:
+async def _sensitive_fields(app: Mainspring) -> SensitiveFields:
+    from mainspring.store import definitions
+
+    environment = app.settings.environment
+    return await app.opened.database.read(lambda connection: definitions.sensitive_fields(connection, environment))
+
+
+def _show_changed(execution: Execution, sensitive: SensitiveFields, what: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(records.execution_record(execution))
+        print_json(records.execution_record(execution, sensitive.get(execution.job_name, ())))
     else:
         typer.echo(f"execution {execution.id} of {execution.job_name!r} {what}")
 

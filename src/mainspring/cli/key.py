@@ -7,6 +7,7 @@ from uuid import UUID
 
 import typer
 
+from mainspring.cli import durations
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_json, print_table
@@ -27,10 +28,12 @@ def create(
     prefix: Annotated[str | None, typer.Option(help="What the names of its jobs begin with.")] = None,
     org: Annotated[str | None, typer.Option(help="The organization that a program acts for by it.")] = None,
     role: Annotated[Role | None, typer.Option(help="What that program may do.")] = None,
+    ttl: Annotated[str | None, typer.Option(help="How long it holds, such as 90d; none: until it is revoked.")] = None,
     app_path: AppOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an API key, and show it this once."""
+    holds_for = None if ttl is None else durations.read(ttl)
 
     async def work(app: Mainspring) -> NewKey:
         from mainspring.control.keys import KeyCommands
@@ -39,9 +42,9 @@ def create(
         commands = KeyCommands(access.changes, access.secret_key, app.world)
         match service, prefix, org, role:
             case str(), str(), None, None:
-                return await commands.create_for_service(access.actor, service, prefix)
+                return await commands.create_for_service(access.actor, service, prefix, ttl=holds_for)
             case None, None, str(), Role():
-                return await commands.create_for_organization(access.actor, org, role)
+                return await commands.create_for_organization(access.actor, org, role, ttl=holds_for)
             case _:
                 raise typer.BadParameter("give --service and --prefix, or --org and --role")
 
@@ -68,7 +71,7 @@ def list_keys(app_path: AppOption = None, *, as_json: JsonOption = False) -> Non
         print_json([_record(key) for key in found])
         return
     print_table(
-        ("key", "for", "names", "role", "made", "last used", "revoked"),
+        ("key", "for", "names", "role", "made", "last used", "expires", "revoked"),
         (
             (
                 key.id,
@@ -77,6 +80,7 @@ def list_keys(app_path: AppOption = None, *, as_json: JsonOption = False) -> Non
                 key.role,
                 local_time(key.created_at),
                 local_time(key.last_used_at),
+                local_time(key.expires_at),
                 local_time(key.revoked_at),
             )
             for key in found
@@ -110,5 +114,6 @@ def _record(key: ApiKey) -> dict[str, object]:
         "role": key.role,
         "createdAt": instant_text(key.created_at),
         "lastUsedAt": instant_text(key.last_used_at),
+        "expiresAt": instant_text(key.expires_at),
         "revokedAt": instant_text(key.revoked_at),
     }

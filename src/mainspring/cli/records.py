@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mainspring.cli.output import instant_text
+from mainspring.domain.job_object import shown_payload
 from mainspring.domain.redaction import redact
 from mainspring.domain.tick_words import explain
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mainspring.domain.execution import Attempt, Execution
     from mainspring.store.definitions import StoredDefinition
     from mainspring.store.dump import TickRecord
@@ -17,8 +20,13 @@ if TYPE_CHECKING:
     from mainspring.store.waits import Wait
 
 
-def execution_record(execution: Execution) -> dict[str, Any]:
-    """Return an execution: the job of `/v1/jobs`, with what only operators see."""
+def execution_record(execution: Execution, sensitive: Collection[str] = ()) -> dict[str, Any]:
+    """Return an execution: the job of `/v1/jobs`, with what only operators see.
+
+    Args:
+        execution: It.
+        sensitive: Payload fields that are never shown (`@app.job(sensitive=…)`).
+    """
     progress = execution.progress
     return {
         "id": str(execution.id),
@@ -29,7 +37,7 @@ def execution_record(execution: Execution) -> dict[str, Any]:
         "priority": execution.priority,
         "retryCount": execution.retry_count,
         "maxRetries": execution.max_retries,
-        "payload": {} if execution.payload is None else redact(execution.payload),
+        "payload": shown_payload(execution.payload, sensitive),
         "result": execution.result,
         "errorMessage": execution.error_message or execution.skip_reason,
         "progress": progress.percent,
@@ -96,7 +104,7 @@ def definition_record(definition: StoredDefinition) -> dict[str, Any]:
         "service": definition.service_name,
         "serviceUrl": definition.service_url,
         "onDemand": definition.on_demand,
-        "code": definition.code,
+        "code": redact(dict(definition.code)),
         "config": definition.config,
         "override": definition.override,
         "version": definition.version,

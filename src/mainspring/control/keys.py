@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.control.access import UnfitNameError, require_name, require_within
@@ -14,6 +15,7 @@ from mainspring.security.keys import hash_of, new_key
 from mainspring.store import api_keys
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from mainspring.control.access import AccessChanges
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_OF_A_SERVICE: Final = 2
 """The key in use, and the one that takes its place."""
+MAX_TTL: Final = timedelta(days=3660)
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -33,6 +36,12 @@ class KeyNotFoundError(MainspringError):
     """No API key of that id is visible to the caller."""
 
     code = "API_KEY_NOT_FOUND"
+
+
+class KeyLifetimeError(MainspringError):
+    """An API key would hold for no time, or for ever under another name."""
+
+    code = "API_KEY_LIFETIME"
 
 
 class KeyConflictError(MainspringError):
@@ -55,7 +64,9 @@ class KeyCommands:
         self._secret_key = secret_key
         self._world = world
 
-    async def create_for_service(self, actor: Actor, service: str, prefix: str) -> NewKey:
+    async def create_for_service(
+        self, actor: Actor, service: str, prefix: str, *, ttl: timedelta | None = None
+    ) -> NewKey:
         """Make a key by which a service registers jobs whose names begin with a prefix.
 
         A service has two keys at most, so that the new one can be in use before the old one is revoked.
@@ -64,12 +75,15 @@ class KeyCommands:
             actor: Who makes it.
             service: The service's name.
             prefix: What the names of its jobs begin with, for instance `billing.`.
+            ttl: How long it holds; None: until it is revoked.
 
         Raises:
             PermissionDeniedError: The actor may not, or may not register jobs itself.
             KeyConflictError: The service has two keys, or another service has such names.
             UnfitNameError: The name or the prefix cannot be one.
+            KeyLifetimeError: It would never hold.
         """
+        expires_at = self._end_of(ttl)
         require_name("a service", service)
         if not _PREFIX.fullmatch(prefix):
             raise UnfitNameError(
@@ -90,25 +104,31 @@ class KeyCommands:
                 role=Role.SERVICE,
                 service_name=service,
                 name_prefix=prefix,
+                expires_at=expires_at,
             )
-            after = {"service": service, "prefix": prefix}
+            after = {"service": service, "prefix": prefix} | _told(expires_at)
             self._changes.audit.record(connection, actor, "api_key.create", target, after=after)
 
         await self._changes.make(actor, "api_key.create", target, create)
         return made
 
-    async def create_for_organization(self, actor: Actor, organization_id: str, role: Role) -> NewKey:
+    async def create_for_organization(
+        self, actor: Actor, organization_id: str, role: Role, *, ttl: timedelta | None = None
+    ) -> NewKey:
         """Make a key by which a program acts for an organization.
 
         Args:
             actor: Who makes it.
             organization_id: The organization.
             role: What the program may do.
+            ttl: How long it holds; None: until it is revoked.
 
         Raises:
             PermissionDeniedError: The actor may not, or grants more than it has.
             UnfitNameError: The organization cannot be one, or the role is that of services.
+            KeyLifetimeError: It would never hold.
         """
+        expires_at = self._end_of(ttl)
         require_name("an organization", organization_id)
         if role is Role.SERVICE:
             raise UnfitNameError("the role of services goes with --service and --prefix, not with an organization")
@@ -124,8 +144,9 @@ class KeyCommands:
                 key_hash=hash_of(made.key),
                 role=role,
                 organization_id=organization_id,
+                expires_at=expires_at,
             )
-            after = {"organizationId": organization_id, "role": role.value}
+            after = {"organizationId": organization_id, "role": role.value} | _told(expires_at)
             self._changes.audit.record(connection, actor, "api_key.create", target, after=after)
 
         await self._changes.make(actor, "api_key.create", target, create)
@@ -147,6 +168,17 @@ class KeyCommands:
                 self._changes.audit.record(connection, actor, "api_key.revoke", target)
 
         await self._changes.make(actor, "api_key.revoke", target, revoke)
+
+    def _end_of(self, ttl: timedelta | None) -> datetime | None:
+        if ttl is None:
+            return None
+        if not timedelta(0) < ttl <= MAX_TTL:
+            raise KeyLifetimeError(f"a key cannot hold for {ttl}: give more than 0 and at most {MAX_TTL.days} days")
+        return self._world.now() + ttl
+
+
+def _told(expires_at: datetime | None) -> dict[str, str]:
+    return {} if expires_at is None else {"expiresAt": expires_at.isoformat()}
 
 
 def _require_room(live: list[ApiKey], service: str, prefix: str) -> None:

@@ -17,10 +17,12 @@ from urllib.parse import quote
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 
 REDACTED: Final = "[redacted]"
 _KEPT: Final = rf"\g<kept>{REDACTED}"
+ENCRYPTED: Final = "encrypted:v1:"
+"""How a secret begins that lies in the store in cipher; what follows is in the letters of a URL."""
 LEAST_CHARACTERS: Final = 6
 """A shorter value is not looked for: it would be found everywhere."""
 
@@ -94,6 +96,7 @@ _SHAPES: Final[tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]] = (
     *((mark, (_OF_GITHUB,)) for mark in ("ghp_", "gho_", "ghs_", "github_pat_")),
     *((mark, (_shape("", r"\bsk[_-](?:live|ant|proj)[_-][A-Za-z0-9_-]{10,}"),)) for mark in ("sk_live_", "sk-ant-")),
     ("aiza", (_shape("", r"\bAIza[A-Za-z0-9_-]{35}"),)),
+    (ENCRYPTED, (_shape("", rf"{ENCRYPTED}[A-Za-z0-9_-]+"),)),
 )
 """Marks in lower case, and the shapes to look for in a text that holds one."""
 
@@ -103,12 +106,15 @@ _MARKS: Final = tuple(dict.fromkeys(_KEY_MARKS + tuple(mark for mark, _ in _SHAP
 # By value ------------------------------------------------------------------------------------------------------------
 
 _counts: Final[Counter[str]] = Counter()
+_registered: Final[set[str]] = set()
 _needles: tuple[str, ...] = ()
 
 
 def register_secret(value: str) -> None:
     """Let a value be shown nowhere for as long as this process lives; shorter than six characters, it is ignored."""
     _count([value], 1)
+    if len(value) >= LEAST_CHARACTERS:
+        _registered.add(value)
 
 
 @contextmanager
@@ -127,10 +133,11 @@ def texts_under(fields: Collection[str], payload: object) -> Iterator[str]:
     if isinstance(payload, dict):
         for name, value in cast("dict[str, object]", payload).items():
             if name in fields:
-                yield from _texts_in(value)
+                yield from texts_in(value)
 
 
-def _texts_in(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
+    """Yield every text of a JSON value, and every number as text."""
     match value:
         case str():
             yield value
@@ -138,10 +145,10 @@ def _texts_in(value: object) -> Iterator[str]:
             yield str(value)
         case dict():
             for item in cast("dict[str, object]", value).values():
-                yield from _texts_in(item)
+                yield from texts_in(item)
         case list():
             for item in cast("list[object]", value):
-                yield from _texts_in(item)
+                yield from texts_in(item)
         case _:
             return
 
@@ -153,9 +160,14 @@ def _count(values: Iterable[str], by: int) -> None:
             _counts[value] += by
             if _counts[value] <= 0:
                 del _counts[value]
-    # As they are, within JSON, and within a URL; the longest first, for one may be a part of another.
-    forms = {form for value in _counts for form in (value, json.dumps(value)[1:-1], quote(value, safe=""))}
-    _needles = tuple(sorted(forms, key=len, reverse=True))
+    # The longest first, for one may be a part of another.
+    _needles = tuple(sorted({form for value in _counts for form in _forms(value)}, key=len, reverse=True))
+
+
+@lru_cache(maxsize=1_024)
+def _forms(value: str) -> tuple[str, str, str]:
+    """Return a value as it is, within JSON, and within a URL."""
+    return value, json.dumps(value)[1:-1], quote(value, safe="")
 
 
 # All three -----------------------------------------------------------------------------------------------------------
@@ -168,10 +180,14 @@ def redact_text(text: str) -> str:
         >>> redact_text("could not reach postgresql://app:hunter2@db/jobs")
         'could not reach postgresql://app:[redacted]@db/jobs'
     """
-    if not _is_suspicious(text):
+    if not may_hold_secret(text):
         return text
     for needle in _needles:
         text = text.replace(needle, REDACTED)
+    return _without_shapes(text)
+
+
+def _without_shapes(text: str) -> str:
     lowered = text.lower()
     for mark, shapes in _SHAPES:
         if mark in lowered:
@@ -187,10 +203,11 @@ def redact_json(text: str) -> str:
         >>> redact_json('{"user":"ada","password":"hunter2","tokens":12}')
         '{"user":"ada","password":"[redacted]","tokens":12}'
     """
-    return orjson.dumps(redact(orjson.loads(text))).decode() if _is_suspicious(text) else text
+    return orjson.dumps(redact(orjson.loads(text))).decode() if may_hold_secret(text) else text
 
 
-def _is_suspicious(text: str) -> bool:
+def may_hold_secret(text: str) -> bool:
+    """Whether a text is worth the closer look: false for nearly every text, and never for one that holds a secret."""
     if len(text) < LEAST_CHARACTERS:
         return False
     for needle in _needles:
@@ -228,3 +245,54 @@ def _blank(value: Any) -> Any:  # noqa: ANN401 - JSON
             return [_blank(item) for item in cast("list[Any]", value)]
         case _:
             return value
+
+
+# Replacing instead of taking out --------------------------------------------------------------------------------------
+
+
+def replace_secrets(value: Any, replace: Callable[[Any], str], *, sensitive: Collection[str] = ()) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON in which every value that holds a secret has been replaced as a whole.
+
+    Which these are depends on the value alone, and not on what happens to run in this process: the same payload comes
+    out alike each time.
+
+    Args:
+        value: JSON.
+        replace: Gives the text that stands in the place of a value.
+        sensitive: Fields of the outermost object that hold secrets whatever they hold.
+
+    Example:
+        >>> replace_secrets({"user": "ada", "password": "hunter2"}, lambda secret: "…")
+        {'user': 'ada', 'password': '…'}
+    """
+    if not isinstance(value, dict) or not sensitive:
+        return _replaced(value, replace)
+    fields = cast("dict[str, Any]", value)
+    rest = _replaced({name: item for name, item in fields.items() if name not in sensitive}, replace)
+    if isinstance(rest, str):
+        return replace(fields)
+    return {name: replace(fields[name]) if name in sensitive else rest[name] for name in fields}
+
+
+def _replaced(value: Any, replace: Callable[[Any], str]) -> Any:  # noqa: ANN401 - JSON
+    match value:
+        case str():
+            return replace(value) if _is_secret_text(value) else value
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            if any(map(_is_secret_text, fields)):
+                return replace(fields)
+            return {
+                name: replace(item) if is_secret_key(name) and _blank(item) != item else _replaced(item, replace)
+                for name, item in fields.items()
+            }
+        case list():
+            return [_replaced(item, replace) for item in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def _is_secret_text(text: str) -> bool:
+    if not may_hold_secret(text):
+        return False
+    return any(form in text for value in _registered for form in _forms(value)) or _without_shapes(text) != text

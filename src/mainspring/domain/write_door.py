@@ -121,7 +121,7 @@ def result_text(value: object) -> str | None:
 
 
 def payload_text(value: object, job_name: str) -> str:
-    """Return a payload as JSON text, with its secrets: the handler needs them. What shows a payload hides them.
+    """Return a payload as JSON text, with its secrets: the handler needs them, and the cipher hides them in the store.
 
     Raises:
         PayloadTooLargeError: It is larger than 256 kB.

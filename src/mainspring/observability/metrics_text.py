@@ -29,6 +29,7 @@ class Gauges:
         queue_depth: By queue, how many executions wait for room.
         oldest_queued_seconds: By queue, for how long the oldest of them has waited.
         outbox_depth: How many messages are not delivered.
+        alerts_open: By severity, how many alerts are open.
         loop_lag_seconds: By loop of this node, by how much its next turn is late.
         clock_skew_seconds: By how much this node's clock is ahead of the store's.
         database_reconnects: How many connections of this process were cut and replaced.
@@ -37,6 +38,7 @@ class Gauges:
     queue_depth: Mapping[str, int] | None = None
     oldest_queued_seconds: Mapping[str, float] | None = None
     outbox_depth: int | None = None
+    alerts_open: Mapping[str, int] | None = None
     loop_lag_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     clock_skew_seconds: float | None = None
     database_reconnects: int = 0
@@ -103,6 +105,8 @@ class _Families:
             yield _labelled("oldest_queued_seconds", "How long the oldest of them has waited.", "queue", waits)
         if gauges.outbox_depth is not None:
             yield _gauge("outbox_depth", "Messages that are not delivered.", gauges.outbox_depth)
+        if gauges.alerts_open is not None:
+            yield _labelled("alerts_open", "Alerts that are open.", "severity", gauges.alerts_open)
 
 
 def _histogram(distribution: Distribution) -> tuple[list[tuple[str, int]], float]:

@@ -53,6 +53,12 @@ class RevokedKeyError(AuthenticationError):
     code = "API_KEY_REVOKED"
 
 
+class ExpiredKeyError(AuthenticationError):
+    """The API key has ended by itself."""
+
+    code = "API_KEY_EXPIRED"
+
+
 class SessionEndedError(AuthenticationError):
     """The session is over: by time, by signing out, or because its user was changed."""
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from mainspring.domain.access import Actor, ActorKind, Credential, CredentialKind
 from mainspring.domain.webhook_signature import new_secret
-from mainspring.security.authentication import InvalidKeyError, RevokedKeyError
+from mainspring.security.authentication import ExpiredKeyError, InvalidKeyError, RevokedKeyError
 from mainspring.security.revocation import FRESH_SECONDS
 from mainspring.security.secret_key import Purpose
 from mainspring.store import api_keys
@@ -95,26 +95,28 @@ class Keys:
         Raises:
             InvalidKeyError: There is no such key here.
             RevokedKeyError: It was revoked.
+            ExpiredKeyError: It has ended by itself.
             DatabaseUnreachableError: Nobody can say.
         """
         form = _FORM.fullmatch(text)
         known = await self._find(UUID(hex=form[1])) if form else None
         if known is None or not hmac.compare_digest(known.key_hash, hash_of(text)):
             raise InvalidKeyError("there is no such API key in this environment: make one with `mainspring key create`")
-        key = _holding(known.key)
+        key = self._holding(known.key)
         await self._touch(known)
         return self._actor(key)
 
     async def check(self, key: Credential) -> None:
-        """Refuse a key that was revoked since it was verified.
+        """Refuse a key that was revoked, or has ended, since it was verified.
 
         Raises:
             RevokedKeyError: It was.
+            ExpiredKeyError: It has.
         """
         known = await self._find(UUID(key.id))
         if known is None:
             raise InvalidKeyError("there is no such API key any more")
-        _holding(known.key)
+        self._holding(known.key)
 
     def forget(self) -> None:
         """Ask the store at the next look: this process has just changed a key."""
@@ -149,11 +151,12 @@ class Keys:
             permissions=key.role.permissions,
             sees_organization=key.role.sees_organization,
             name_prefix=key.name_prefix,
-            credential=Credential(CredentialKind.KEY, str(key.id), key.created_at),
+            credential=Credential(CredentialKind.KEY, str(key.id), key.created_at, key.expires_at),
         )
 
-
-def _holding(key: ApiKey) -> ApiKey:
-    if key.revoked_at is not None:
-        raise RevokedKeyError(f"the API key {key.id} was revoked: make another one with `mainspring key create`")
-    return key
+    def _holding(self, key: ApiKey) -> ApiKey:
+        if key.revoked_at is not None:
+            raise RevokedKeyError(f"the API key {key.id} was revoked: make another one with `mainspring key create`")
+        if key.expires_at is not None and key.expires_at <= self._world.now():
+            raise ExpiredKeyError(f"the API key {key.id} has expired: make another one with `mainspring key create`")
+        return key

@@ -34,6 +34,8 @@ class Purpose(StrEnum):
     """What a derived key is for: a key that leaks from one use is worth nothing in another."""
 
     AUDIT = "audit"
+    PAYLOAD = "payload"
+    """What secrets in payloads are encrypted with."""
     SIGNING = "signing"
     """What callbacks to a service are signed with, one key for each of its API keys."""
 
@@ -92,6 +94,17 @@ def secret_key_in_force(settings: Settings, world: World, *, host: str = LOOPBAC
     if database is None:
         return SecretKey(world.token().encode())
     return SecretKey(_key_beside(database, world))
+
+
+def secret_keys_in_force(settings: Settings, world: World) -> list[SecretKey]:
+    """Return the secret key of this deployment, and then the one before it while that still holds.
+
+    Raises:
+        ConfigurationError: As `secret_key_in_force` does.
+    """
+    before = settings.secret_key_previous
+    earlier = [] if before is None else [SecretKey(before.get_secret_value().encode())]
+    return [secret_key_in_force(settings, world), *earlier]
 
 
 def present_secret_key(settings: Settings) -> SecretKey | None:

@@ -31,7 +31,8 @@ class ApiKey:
         organization_id: The organization that it acts for; None: it is a service's.
         created_at: When it was made.
         last_used_at: When it was last used, to the minute.
-        revoked_at: When it was revoked; None: it holds.
+        revoked_at: When it was revoked; None: it was not.
+        expires_at: When it ends by itself; None: it does not.
     """
 
     id: UUID
@@ -43,10 +44,12 @@ class ApiKey:
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 _SHOWN: Final = tuple(api_keys.c[name] for name in ApiKey.__slots__)
-_IS_LIVE: Final = api_keys.c.revoked_at.is_(None)
+_IS_NOT_REVOKED: Final = api_keys.c.revoked_at.is_(None)
+_HAS_NOT_EXPIRED: Final = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > store_now())
 
 
 def insert(
@@ -59,6 +62,7 @@ def insert(
     service_name: str | None = None,
     name_prefix: str | None = None,
     organization_id: str | None = None,
+    expires_at: datetime | None = None,
 ) -> None:
     """Add a key."""
     connection.execute(
@@ -71,6 +75,7 @@ def insert(
             name_prefix=name_prefix,
             organization_id=organization_id,
             created_at=store_now(),
+            expires_at=expires_at,
         )
     )
 
@@ -122,14 +127,17 @@ def get(connection: sa.Connection, scope: Scope, key_id: UUID) -> ApiKey | None:
 def live_service_keys(connection: sa.Connection, environment: str) -> list[ApiKey]:
     """Return all keys of services that hold, the oldest first."""
     of_services = sa.select(*_SHOWN).where(
-        api_keys.c.environment == environment, api_keys.c.service_name.is_not(None), _IS_LIVE
+        api_keys.c.environment == environment,
+        api_keys.c.service_name.is_not(None),
+        _IS_NOT_REVOKED,
+        _HAS_NOT_EXPIRED,
     )
     return [_key(row) for row in connection.execute(of_services.order_by(api_keys.c.id)).mappings()]
 
 
 def revoke(connection: sa.Connection, key_id: UUID) -> bool:
     """Revoke a key; False if it was revoked before."""
-    statement = sa.update(api_keys).where(api_keys.c.id == key_id, _IS_LIVE).values(revoked_at=store_now())
+    statement = sa.update(api_keys).where(api_keys.c.id == key_id, _IS_NOT_REVOKED).values(revoked_at=store_now())
     return connection.execute(statement).rowcount == 1
 
 

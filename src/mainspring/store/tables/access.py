@@ -33,6 +33,7 @@ api_keys = sa.Table(
     sa.Column("last_used_at", Instant),
     sa.Column("revoked_at", Instant),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant),
 )
 
 revocations = sa.Table(
