@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,7 +22,8 @@ from mainspring.builtin.export import export_report
 from mainspring.domain.execution import Trigger
 from mainspring.jobs.context import JobContext
 from mainspring.reports.source import Report, ReportRegistry
-from mainspring.reports.storage import ExportStorage
+from mainspring.reports.local_storage import LocalStorage
+from mainspring.settings import Settings
 from mainspring.world import RealWorld
 
 class Silence:
@@ -35,7 +38,7 @@ async def rows(filters):
 async def export(count, fence):
     reports = ReportRegistry()
     reports.add(Report("rows", rows))
-    handler = export_report(reports=reports, storage=ExportStorage(Path(sys.argv[1])), world=RealWorld())
+    handler = export_report(reports, LocalStorage(Path(sys.argv[1])), Settings(), RealWorld())
     ctx = JobContext(execution_id=UUID(int=7), job_name="export_report", attempt=1, fence=fence, trigger=Trigger.API,
                      node="test", payload={}, sink=Silence())
     result = await handler(ctx, {"reportType": "rows", "format": "csv", "filters": {"count": count}})
@@ -46,6 +49,24 @@ _, few = asyncio.run(export(10_000, fence=1))
 result, everything = asyncio.run(export(300_000, fence=2))
 print(json.dumps({**result, "peakAfterFew": few, "peakAfterAll": everything}))
 """
+
+
+@pytest.mark.parametrize(
+    ("form", "database"),
+    [("csv", "sqlite"), ("jsonl", "sqlite"), ("xlsx", "sqlite"), ("parquet", "sqlite"), ("csv", "postgresql")],
+)
+def test_the_proof_of_exports_holds_for_few_rows(
+    form: str, database: str, request: pytest.FixtureRequest, repository: Path, tmp_path: Path
+) -> None:
+    if database == "sqlite":
+        url = f"sqlite:///{tmp_path}/sales.db"
+    else:
+        url = request.getfixturevalue("postgresql_server").get_uri()
+    options = ["--rows", "20000", "--any-time", "--database", url, "--formats", form]
+    program = [sys.executable, "-m", "benchmarks.proofs.export_1m", *options]
+    proof = subprocess.run(program, cwd=repository, capture_output=True, check=False, text=True)
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+    assert "20,000 rows" in proof.stdout
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

@@ -6,36 +6,35 @@ import asyncio
 import csv
 import json
 import threading
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from uuid import UUID
 
 import pytest
 
-from mainspring.builtin.export import export_report
-from mainspring.domain.execution import Trigger
 from mainspring.errors import JobCancelledError, PermanentError
-from mainspring.jobs.context import JobContext, LogLine
 from mainspring.reports import formats
-from mainspring.reports.pipeline import ROWS_PER_CHUNK, ExportIncompleteError
-from mainspring.reports.source import Report, ReportRegistry
+from mainspring.reports.chunk import Chunk
+from mainspring.reports.csv_file import Csv
+from mainspring.reports.local_storage import LocalStorage
+from mainspring.reports.pipeline import ExportIncompleteError
+from mainspring.reports.source import ROWS_PER_CHUNK, ReportCaller
 from mainspring.reports.spool import Spool
-from mainspring.reports.storage import ExportStorage
 from mainspring.sample.quotes import quotes_report
-from mainspring.world import RealWorld
+from tests.unit.export_bench import EXECUTION, Bench
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from concurrent.futures import ThreadPoolExecutor  # noqa: TID251 - only the type
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from mainspring.reports.cells import Cell
+    from mainspring.jobs.context import JobContext
+    from mainspring.reports.chunk import ColumnType
     from mainspring.reports.source import ReportRows
+    from mainspring.reports.storage import StoredExport
 
-EXECUTION = UUID("01890000-0000-7000-8000-000000000001")
 QUOTES = {"reportType": "quotes", "format": "csv"}
+DOCUMENTED = ["downloadUrl", "fileSize", "recordCount", "generatedAt", "reportType", "format"]
 STEPS = [
     (1, 6, 20, "Validate parameters"),
     (2, 6, 40, "Query data"),
@@ -46,90 +45,16 @@ STEPS = [
 ]
 
 
-class FixedWorld(RealWorld):
-    """It is always the same instant, and pools are remembered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pools: list[ThreadPoolExecutor] = []
-
-    def now(self) -> datetime:
-        return datetime(2024, 1, 30, 10, 30, 45, 123_999, tzinfo=UTC)
-
-    def thread_pool(self, size: int, *, name: str) -> ThreadPoolExecutor:
-        self.pools.append(super().thread_pool(size, name=name))
-        return self.pools[-1]
-
-
-@dataclass
-class Journal:
-    """Takes what a handler reports."""
-
-    beats: int = 0
-    logs: list[LogLine] = field(default_factory=list[LogLine])
-    steps: list[tuple[int, int | None, int, str | None]] = field(
-        default_factory=list[tuple[int, int | None, int, str | None]]
-    )
-
-    def log(self, context: JobContext[Any], line: LogLine) -> None:
-        self.logs.append(line)
-
-    def progressed(self, context: JobContext[Any]) -> None:
-        reported = context.reported
-        entry = (reported.current_step, reported.total_steps, reported.percent, reported.message)
-        if entry not in self.steps:
-            self.steps.append(entry)
-
-    def beat(self, context: JobContext[Any]) -> None:
-        self.beats += 1
-
-    async def save_checkpoint(self, context: JobContext[Any], value: object) -> None:
-        pass
-
-
-class Bench:
-    """An application with reports, and a folder for its exports."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = FixedWorld()
-        self.storage = ExportStorage(folder)
-        self.reports = ReportRegistry()
-        self.journal = Journal()
-        self.ctx = self.attempt(fence=5)
-
-    def attempt(self, fence: int) -> JobContext[dict[str, Any]]:
-        return JobContext(
-            execution_id=EXECUTION,
-            job_name="export_report",
-            attempt=1,
-            fence=fence,
-            trigger=Trigger.API,
-            node="test",
-            payload={},
-            sink=self.journal,
-        )
-
-    def add(self, rows: ReportRows, name: str = "custom") -> None:
-        self.reports.add(Report(name, rows))
-
-    async def export(self, payload: object) -> dict[str, Any]:
-        handler = export_report(reports=self.reports, storage=self.storage, world=self.world)
-        return await handler(self.ctx, cast("dict[str, Any]", payload))
-
-    async def content(self, report: str = "custom", fmt: str = "csv") -> str:
-        result = await self.export({"reportType": report, "format": fmt})
-        with self.storage.open(result["downloadUrl"].rpartition("/")[2]) as file:
-            return file.read().decode()
-
-    def files(self) -> list[str]:
-        return sorted(path.name for path in self.storage.folder.iterdir()) if self.storage.folder.exists() else []
-
-
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     bench = Bench(tmp_path / "exports")
     bench.reports.add(quotes_report())
     return bench
+
+
+async def quotes() -> list[dict[str, Any]]:
+    async with quotes_report().opened({}, ReportCaller(None, None, "test")) as rows:
+        return [row async for row in rows]
 
 
 def endless(closed: list[int], at_row: Callable[[int], None] = lambda _number: None) -> ReportRows:
@@ -157,20 +82,23 @@ def replace_csv(
     """Let the format `csv` do more than it does."""
 
     class Writer:
-        def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
+        def __init__(self, file: BinaryIO, columns: Mapping[str, ColumnType], scratch: Path) -> None:
             self.file = file
-            self.usual = formats.Csv().writer(file, columns)
+            self.usual = Csv().writer(file, columns, scratch)
 
-        def write(self, rows: Sequence[Sequence[Cell]]) -> None:
-            self.usual.write(rows)
+        def write(self, chunk: Chunk) -> None:
+            self.usual.write(chunk)
             after_write()
 
         def finish(self) -> None:
             finish(self.file)
 
-    class ReplacedCsv(formats.Csv):
-        def writer(self, file: BinaryIO, columns: Sequence[str]) -> formats.RowWriter:
-            return Writer(file, columns)
+        def close(self) -> None:
+            self.usual.close()
+
+    class ReplacedCsv(Csv):
+        def writer(self, file: BinaryIO, columns: Mapping[str, ColumnType], scratch: Path) -> formats.RowWriter:
+            return Writer(file, columns, scratch)
 
     monkeypatch.setitem(cast("dict[str, formats.Format]", formats.FORMATS), "csv", ReplacedCsv())
 
@@ -186,24 +114,39 @@ class TestResult:
             "generatedAt": "2024-01-30T10:30:45.123Z",
             "reportType": "quotes",
             "format": "csv",
+            "expiresAt": "2024-02-01T10:30:45.123Z",
         }
+        assert list(result)[:6] == DOCUMENTED
         assert bench.files() == [name]
 
     async def test_the_file_holds_every_row_of_the_report_and_no_other(self, bench: Bench) -> None:
         lines = list(csv.DictReader((await bench.content("quotes")).splitlines()))
-        expected = [row async for row in quotes_report().rows({})]
+        expected = await quotes()
         assert lines == [{name: str(value) for name, value in row.items()} for row in expected]
         assert sum(Decimal(line["total"]) for line in lines) == sum(Decimal(row["total"]) for row in expected)
 
     async def test_the_filters_reach_the_report(self, bench: Bench) -> None:
         march = {"dateFrom": "2024-03-01", "dateTo": "2024-03-31"}
         result = await bench.export({**QUOTES, "filters": march})
-        expected = [row async for row in quotes_report().rows({}) if row["date"].startswith("2024-03")]
+        expected = [row for row in await quotes() if row["date"].startswith("2024-03")]
         assert result["recordCount"] == len(expected) > 100
+
+    async def test_a_report_learns_whose_export_it_is(self, bench: Bench) -> None:
+        async def rows(filters: dict[str, Any], caller: ReportCaller) -> AsyncIterator[dict[str, Any]]:
+            yield {"organization": caller.organization_id, "user": caller.user_id, "in": caller.environment}
+
+        bench.add(rows)
+        assert (await bench.content()).splitlines() == ["organization,user,in", "acme,ada,test"]
+
+    @pytest.mark.parametrize("form", ["xlsx", "parquet"])
+    async def test_the_formats_of_the_extras_leave_the_file_alone(self, bench: Bench, form: str) -> None:
+        result = await bench.export({**QUOTES, "format": form})
+        assert result["recordCount"] == 1250
+        assert bench.files() == [f"quotes_2024-01-30_{EXECUTION}.{form}"]
 
     async def test_json_lines_hold_the_same_rows(self, bench: Bench) -> None:
         lines = [json.loads(line) for line in (await bench.content("quotes", "jsonl")).splitlines()]
-        assert lines == [row async for row in quotes_report().rows({})]
+        assert lines == await quotes()
 
     async def test_every_row_gets_the_columns_of_all_rows(self, bench: Bench) -> None:
         async def rows(filters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -303,7 +246,7 @@ class TestInvalidPayload:
         ("payload", "detail"),
         [
             ({"reportType": "invalid_report", "format": "csv"}, "no report 'invalid_report'"),
-            ({"reportType": "quotes", "format": "docx"}, "known are: csv, jsonl"),
+            ({"reportType": "quotes", "format": "docx"}, "known are: csv, jsonl, parquet, xlsx"),
             ({"reportType": "quotes"}, "format must be text"),
             ({**QUOTES, "filters": {"dateFrom": "2024-02-30"}}, "day of the calendar"),
             ({**QUOTES, "filters": {"dateFrom": "2024-02-02", "dateTo": "2024-02-01"}}, "is after dateTo"),
@@ -320,6 +263,17 @@ class TestInvalidPayload:
         line = bench.journal.logs[-1]
         assert (line.level, detail in line.message) == ("error", True)
         assert bench.files() == []
+
+
+class TestFormatThatIsNotInstalled:
+    async def test_fails_for_good_and_says_what_to_install(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        def nothing_is_installed(package: str) -> None:
+            return None
+
+        monkeypatch.setattr(formats, "find_spec", nothing_is_installed)
+        with pytest.raises(PermanentError, match=r"pip install 'mainspring\[xlsx\]'"):
+            await bench.export({**QUOTES, "format": "xlsx"})
+        assert bench.journal.steps == STEPS[:1]
 
 
 class TestFailure:
@@ -378,11 +332,11 @@ class TestFailure:
     async def test_names_a_file_that_lost_bytes_and_removes_it(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class Shrinking(ExportStorage):
-            def path_of(self, name: str) -> Path:
-                path = super().path_of(name)
+        class Shrinking(LocalStorage):
+            def find(self, name: str) -> StoredExport:
+                path = self.folder / name
                 path.write_bytes(path.read_bytes()[:-1])
-                return path
+                return super().find(name)
 
         bench.storage = Shrinking(bench.storage.folder)
         with pytest.raises(ExportIncompleteError, match="it was removed"):
@@ -392,13 +346,12 @@ class TestFailure:
     async def test_names_a_file_that_lost_rows_and_removes_it(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        next_chunk = Spool.next_chunk
+        def forgetful(spool: Spool, number: int) -> Chunk:
+            empty: dict[str, Any] = {}
+            return Chunk.of_dicts([empty] * 100)
 
-        def forgetful(spool: Spool) -> list[Any]:
-            return next_chunk(spool)[:100]
-
-        monkeypatch.setattr(Spool, "next_chunk", forgetful)
-        with pytest.raises(ExportIncompleteError, match="300 rows where 1,250 were queried"):
+        monkeypatch.setattr(Spool, "read", forgetful)
+        with pytest.raises(ExportIncompleteError, match="100 rows where 1,250 were queried"):
             await bench.export(QUOTES)
         assert bench.files() == []
 
@@ -480,9 +433,9 @@ class TestCost:
             monkeypatch.setattr(owner, name, watched)
 
         for owner, names in {
-            ExportStorage: ["prepare", "begin", "path_of"],
-            Spool: ["append", "next_chunk", "close"],
-            formats.Csv: ["writer"],
+            LocalStorage: ["prepare", "begin", "find"],
+            Spool: ["append", "read", "close"],
+            Csv: ["writer"],
         }.items():
             for name in names:
                 watch(owner, name)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mainspring.builtin.steps import Step, enter
 from mainspring.errors import InvalidPayloadError, MainspringError
 from mainspring.jobs.context import JobContext
+from mainspring.reports.formats import FormatNotInstalledError
 from mainspring.reports.pipeline import ExportPipeline
 from mainspring.reports.request import ExportRequest
+from mainspring.reports.source import ReportCaller
 from mainspring.reports.storage import download_url
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mainspring.reports.source import ReportRegistry
     from mainspring.reports.storage import ExportStorage
+    from mainspring.settings import Settings
     from mainspring.world import World
 
 ExportHandler: TypeAlias = Callable[[JobContext[dict[str, Any]], dict[str, Any]], Awaitable[dict[str, Any]]]
-
-
-class Step(NamedTuple):
-    """One of the documented steps: what it is called, and the progress that is shown while it works."""
-
-    label: str
-    percent: int
 
 
 STEPS: Final = (
@@ -36,13 +35,13 @@ STEPS: Final = (
 )
 
 
-def export_report(*, reports: ReportRegistry, storage: ExportStorage, world: World) -> ExportHandler:
+def export_report(reports: ReportRegistry, storage: ExportStorage, settings: Settings, world: World) -> ExportHandler:
     """Return the handler of `export_report`.
 
     Its payload is `{reportType, format, filters?: {dateFrom?, dateTo?, …}}`; its result is `{downloadUrl, fileSize,
-    recordCount, generatedAt, reportType, format}`. The six steps follow one another, and rows wait between them on
-    disk, not in memory, so that each step does all of what its label says, a query is closed before the slow part
-    begins, and every column is known before the first line is written:
+    recordCount, generatedAt, reportType, format, expiresAt}`. The six steps follow one another, and rows wait between
+    them on disk, not in memory, so that each step does all of what its label says, a query is closed before the slow
+    part begins, and every column is known before the first line is written:
 
     1. Validate parameters: the payload is checked; whatever is wrong with it fails the execution at once.
     2. Query data: the report's rows are read to the last and kept as they come (`items_processed` grows).
@@ -57,24 +56,25 @@ def export_report(*, reports: ReportRegistry, storage: ExportStorage, world: Wor
     Args:
         reports: The reports that may be asked for.
         storage: Where the file goes; while it runs, an export needs about three times its size there.
+        settings: The environment whose exports these are, and how long a finished file may be downloaded.
         world: Gives the instant of generation and a thread for the disk.
     """
 
     async def export(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:
         """Write the rows of a report to a file that can be downloaded."""
-        _enter(ctx, 1)
+        enter(ctx, STEPS, 1)
         request = _checked(ctx, payload, reports)
         pipeline = ExportPipeline(ctx, request, storage, world)
         try:
-            _enter(ctx, 2)
-            queried = await pipeline.query_data()
-            _enter(ctx, 3)
-            processed = await pipeline.process_results(queried)
-            _enter(ctx, 4)
-            pending = await pipeline.format_output(processed)
-            _enter(ctx, 5)
+            enter(ctx, STEPS, 2)
+            rows = await pipeline.query_data(ReportCaller(ctx.organization_id, ctx.user_id, settings.environment))
+            enter(ctx, STEPS, 3)
+            await pipeline.process_results(rows)
+            enter(ctx, STEPS, 4)
+            pending = await pipeline.format_output(rows)
+            enter(ctx, STEPS, 5)
             file = await pipeline.generate_file(pending)
-            _enter(ctx, 6)
+            enter(ctx, STEPS, 6)
             await pipeline.check(file)
         finally:
             await pipeline.close()
@@ -82,23 +82,25 @@ def export_report(*, reports: ReportRegistry, storage: ExportStorage, world: Wor
             "downloadUrl": download_url(file.name),
             "fileSize": file.size,
             "recordCount": file.rows,
-            "generatedAt": file.generated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "generatedAt": _instant(file.generated_at),
             "reportType": request.report.name,
             "format": request.format.name,
+            "expiresAt": _instant(file.generated_at + settings.export_lifetime),
         }
 
     return export
 
 
-def _enter(ctx: JobContext[dict[str, Any]], number: int) -> None:
-    label, percent = STEPS[number - 1]
-    ctx.step(number, of=len(STEPS), label=label, percent=percent)
-    ctx.log(f"step {number} of {len(STEPS)}: {label}", step=number)
+def _instant(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _checked(ctx: JobContext[dict[str, Any]], payload: object, reports: ReportRegistry) -> ExportRequest:
     try:
         return ExportRequest.from_payload(payload, reports)
+    except FormatNotInstalledError as trouble:
+        ctx.log(str(trouble), level="error", code=trouble.code)
+        raise
     except MainspringError as trouble:
         ctx.log(f"the payload cannot be exported: {trouble}", level="error", code=trouble.code)
         raise InvalidPayloadError("Invalid export job payload") from trouble

@@ -12,7 +12,7 @@ from mainspring.reports.formats import format_named
 
 if TYPE_CHECKING:
     from mainspring.reports.formats import Format
-    from mainspring.reports.source import Report, ReportRegistry
+    from mainspring.reports.source import ReportRegistry, ReportSource
 
 _FIELDS: Final = frozenset({"reportType", "format", "filters"})
 _DATES: Final = ("dateFrom", "dateTo")
@@ -28,7 +28,7 @@ class ExportRequest:
         filters: Which of them; nothing that is null. `dateFrom` and `dateTo` are days, `YYYY-MM-DD`.
     """
 
-    report: Report
+    report: ReportSource
     format: Format
     filters: Mapping[str, Any]
 
@@ -40,6 +40,7 @@ class ExportRequest:
             InvalidPayloadError: A field is missing, unknown or of the wrong type, or the dates are impossible.
             ReportNotFoundError: There is no such report.
             UnknownFormatError: There is no such format.
+            FormatNotInstalledError: The package that writes the format is not installed here.
         """
         fields = _object(payload, "the payload")
         unknown = sorted(fields.keys() - _FIELDS)
@@ -62,7 +63,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _filters(value: object, report: Report) -> Mapping[str, Any]:
+def _filters(value: object, report: ReportSource) -> Mapping[str, Any]:
     given: Mapping[str, Any] = {} if value is None else _object(value, "filters")
     filters = {name: setting for name, setting in given.items() if setting is not None}
     unknown = [] if report.filters is None else sorted(filters.keys() - set(report.filters))

@@ -1,20 +1,26 @@
-"""Where export files lie: one local folder, in which a file has its name only once it is whole."""
+"""Where export files lie: what every kind of place for them can do, and how the files are named."""
 
 from __future__ import annotations
 
-import os
 import re
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
-from mainspring.errors import MainspringError
+from mainspring.errors import ConfigurationError, MainspringError
 
 if TYPE_CHECKING:
-    from datetime import date
+    from collections.abc import Callable, Iterator
+    from datetime import date, datetime
     from uuid import UUID
 
 DOWNLOAD_PATH: Final = "/api/v1/exports"
-_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FILE_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]*_[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}_{_UUID}\.[a-z]+")
+_HIDDEN_NAME: Final = re.compile(rf"\.(?P<execution>{_UUID})\.(?P<fence>[0-9]+)\.part")
+_SCRATCH_NAME: Final = re.compile(r"\.mainspring-[A-Za-z0-9_]+\.part")
 
 
 class ExportNotFoundError(MainspringError):
@@ -35,92 +41,59 @@ def file_name(report: str, day: date, execution_id: UUID, extension: str) -> str
     return f"{report}_{day.isoformat()}_{execution_id}.{extension}"
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a name is one that `file_name` makes."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def hidden_name(execution_id: UUID, fence: int) -> str:
+    """Return the name under which an attempt writes its file until that is whole."""
+    return f".{execution_id}.{fence}.part"
+
+
+def is_superseded(name: str, execution_id: UUID, fence: int) -> bool:
+    """Whether a name is the hidden one of an attempt of that execution, this one or an earlier one."""
+    match = _HIDDEN_NAME.fullmatch(name)
+    return match is not None and match["execution"] == str(execution_id) and int(match["fence"]) <= fence
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is one under which something lies only while an export is being made."""
+    return _HIDDEN_NAME.fullmatch(name) is not None or _SCRATCH_NAME.fullmatch(name) is not None
+
+
 def download_url(name: str) -> str:
     """Return the address, on this host, at which the file of that name is downloaded."""
     return f"{DOWNLOAD_PATH}/{name}"
 
 
-class ExportStorage:
-    """The folder of finished exports, and of those being written under hidden names.
+@dataclass(frozen=True, slots=True)
+class StoredExport:
+    """A finished export that is there to be read.
 
-    All methods touch the disk: call them from a thread.
-
-    Args:
-        folder: The folder; it is made when first needed, open to the owner alone.
+    Attributes:
+        size: Its bytes.
+        modified_at: When it was finished, by the clock of the place.
+        etag: What changes whenever its bytes change; a strong validator (RFC 9110 §8.8.1), in its quotes.
+        read: Yields the bytes from a first to a last one, both inclusive and from 0; it touches the place: in a thread.
+        close: Gives back what it holds open; in a thread, too.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def prepare(self, execution_id: UUID, fence: int) -> None:
-        """Make the folder, and remove what earlier attempts of this execution left half-written.
-
-        An earlier attempt that does not know yet that it lost its lease can then no longer publish; a newer one is left
-        alone.
-
-        Args:
-            execution_id: The execution that is about to write.
-            fence: The fence of its attempt.
-        """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                prefix, _, rest = entry.name.partition(f".{execution_id}.")
-                number, dot, suffix = rest.partition(".")
-                is_partial = not prefix and dot and suffix == "part" and number.isdecimal()
-                if is_partial and int(number) <= fence:
-                    Path(entry).unlink(missing_ok=True)
-
-    def begin(self, execution_id: UUID, fence: int) -> PendingExport:
-        """Open a new file under a hidden name of this attempt's own."""
-        return PendingExport(self.folder / f".{execution_id}.{fence}.part")
-
-    def path_of(self, name: str) -> Path:
-        """Return where the finished export of that name lies.
-
-        Args:
-            name: A file name as `file_name` makes them; it may come from anybody.
-
-        Raises:
-            ExportNotFoundError: There is no such file in the folder itself: not there, hidden, a link, a folder, or a
-                name that leads elsewhere.
-        """
-        folder = Path(os.path.realpath(self.folder))
-        path = folder / name if _FILE_NAME.fullmatch(name) else None
-        if path is None or Path(os.path.realpath(path)) != path or not path.is_file():
-            raise ExportNotFoundError(f"there is no export file {name!r}")
-        return path
-
-    def open(self, name: str) -> BinaryIO:
-        """Open the finished export of that name for reading.
-
-        Raises:
-            ExportNotFoundError: As for `path_of`.
-        """
-        path = self.path_of(name)
-        try:
-            return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
-        except FileNotFoundError as missing:  # removed since
-            raise ExportNotFoundError(f"there is no export file {name!r}") from missing
-
-    def remove(self, name: str) -> None:
-        """Remove a finished export; nothing happens when it is gone already."""
-        (self.folder / name).unlink(missing_ok=True)
+    size: int
+    modified_at: datetime
+    etag: str
+    read: Callable[[int, int], Iterator[bytes]]
+    close: Callable[[], None]
 
 
-class PendingExport:
+class PendingExport(Protocol):
     """A file on its way: `publish` gives it its name, `discard` removes it.
-
-    Args:
-        path: The hidden name, which must not be taken.
 
     Attributes:
         file: Where the bytes go.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.file: BinaryIO = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+    file: BinaryIO
 
     def publish(self, name: str) -> int:
         """Make the bytes durable and give the file its name in one step, so that nobody ever sees half of it.
@@ -129,25 +102,94 @@ class PendingExport:
             Bytes in the file.
 
         Raises:
-            FileNotFoundError: A newer attempt of the same execution has removed the file.
+            ExportSupersededError: A newer attempt of the same execution has begun.
         """
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        size = self.file.tell()
-        self.file.close()
-        self._path.rename(self._path.with_name(name))
-        _sync_folder(self._path.parent)  # the name itself must survive a power cut, too
-        return size
+        ...
 
     def discard(self) -> None:
         """Remove the file, unless it was published."""
-        self.file.close()
-        self._path.unlink(missing_ok=True)
+        ...
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+class ExportSupersededError(MainspringError):
+    """A newer attempt of the same execution has begun: what this one has written is thrown away."""
+
+    code = "EXPORT_SUPERSEDED"
+
+
+class ExportStorage(Protocol):
+    """A place for finished exports, and for those being written under hidden names.
+
+    All methods touch the disk or the network: call them from a thread.
+
+    Attributes:
+        scratch: A folder of this machine for what lies on disk while an export is made.
+    """
+
+    scratch: Path
+
+    def prepare(self, execution_id: UUID, fence: int) -> None:
+        """Remove what earlier attempts of this execution left half-written.
+
+        An earlier attempt that does not know yet that it lost its lease can then no longer publish; a newer one is left
+        alone.
+
+        Args:
+            execution_id: The execution that is about to write.
+            fence: The fence of its attempt.
+        """
+        ...
+
+    def begin(self, execution_id: UUID, fence: int) -> PendingExport:
+        """Open a new file under a hidden name of this attempt's own."""
+        ...
+
+    def find(self, name: str) -> StoredExport:
+        """Return the finished export of that name; whoever asks for it closes it.
+
+        Args:
+            name: A file name as `file_name` makes them; it may come from anybody.
+
+        Raises:
+            ExportNotFoundError: There is no such file in the place itself: not there, hidden, a link, a folder, or a
+                name that leads elsewhere.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a finished export; nothing happens when it is gone already."""
+        ...
+
+    def remove_older(self, *, exports: datetime, leftovers: datetime) -> int:
+        """Remove what is too old, by the names and times of the files alone.
+
+        Args:
+            exports: Finished exports from before this instant are removed.
+            leftovers: So are half-written files from before this one, which nobody goes on writing.
+
+        Returns:
+            How many were removed.
+        """
+        ...
+
+
+def open_storage(place: str) -> ExportStorage:
+    """Return the storage at a place, without touching it.
+
+    Args:
+        place: A local folder; or a bucket, and a prefix in it, of object storage: `s3://…`, `gs://…` or `az://…`.
+
+    Raises:
+        ConfigurationError: The package for object storage is not installed, or does not know the place.
+    """
+    if "://" not in place:
+        from mainspring.reports.local_storage import LocalStorage
+
+        return LocalStorage(Path(place))
+    if find_spec("obstore") is None:
+        raise ConfigurationError(
+            f"MAINSPRING_EXPORT_DIR: {place} needs a package that is not installed: pip install 'mainspring[objects]'"
+        )
+    from mainspring.reports.object_storage import ObjectStorage, open_bucket
+
+    return ObjectStorage(open_bucket(place), scratch=Path(gettempdir()))

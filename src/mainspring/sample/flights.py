@@ -10,15 +10,14 @@ from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from zipfile import ZipFile
 
 from mainspring.errors import ConfigurationError
-from mainspring.reports.source import Report
-from mainspring.reports.sqlite import sqlite_rows
+from mainspring.reports.sql import SqlReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from mainspring.world import World
 
@@ -47,7 +46,7 @@ COLUMNS: Final = (
 _INSERT: Final = "INSERT INTO flights VALUES (?" + ", NULLIF(?, 'NA')" * len(COLUMNS) + ")"  # noqa: S608 - placeholders only
 _INDEX: Final = "CREATE INDEX flights_by_date ON flights (date)"
 
-QUERY: Final = "SELECT * FROM flights WHERE date BETWEEN ? AND ? ORDER BY date, rowid"
+QUERY: Final = "SELECT * FROM flights WHERE date BETWEEN :dateFrom AND :dateTo ORDER BY date, rowid"
 """In the order of the index, so that SQLite need not sort, and the first row comes at once."""
 
 
@@ -79,19 +78,14 @@ def build_flights(database: Path, *, progress: FlightsProgress | None = None) ->
     return database
 
 
-def flights_report(database: Path, *, world: World) -> Report:
-    """Return the report `flights` on a file that `build_flights` made.
+def flights_report(database: Path, *, world: World) -> SqlReport:
+    """Return the report `flights`, the same for every organization, on a file that `build_flights` made.
 
     Args:
         database: The file.
         world: Gives the reading thread.
     """
-
-    def rows(filters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        days = [filters.get("dateFrom", "0001-01-01"), filters.get("dateTo", "9999-12-31")]
-        return sqlite_rows(database, QUERY, days, world=world)
-
-    return Report("flights", rows, filters=("dateFrom", "dateTo"))
+    return SqlReport("flights", QUERY, database_url=lambda: f"sqlite:///{database}", world=lambda: world, shared=True)
 
 
 def _archive() -> Path:
