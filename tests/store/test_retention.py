@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
-from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Every
@@ -264,28 +263,3 @@ async def test_rows_of_locks_go_when_nobody_has_wanted_them_for_a_day(lab: Lab, 
     assert (await prune(lab.database)).locks == 0
     clock.advance(DAY)
     assert (await prune(lab.database)).locks == 1
-
-
-async def test_an_organization_cleans_up_after_itself_alone(lab: Lab, clock: StoreClock) -> None:
-    await end_one(lab, clock, 31, organization_id="acme", user_id="anna")
-    await end_one(lab, clock, 31, organization_id="acme", user_id="ben")
-    kept = {
-        await end_one(lab, clock, 31, organization_id="globex"),
-        await end_one(lab, clock, 31),
-        await end_one(lab, clock, 29, organization_id="acme"),
-    }
-    before = await lab.scalar(sa.select(store_now())) - MONTH
-    scope = Scope("test", "acme")
-    assert await lab.database.read(lambda connection: retention.count_ended(connection, scope, before)) == 2
-    assert await lab.database.tx(lambda connection: retention.delete_ended(connection, scope, before, most=1)) == 1
-    assert await lab.database.tx(lambda connection: retention.delete_ended(connection, scope, before)) == 1
-    assert await ids(lab.database, executions) == kept
-
-
-async def test_a_member_cleans_up_what_is_its_own(lab: Lab, clock: StoreClock) -> None:
-    await end_one(lab, clock, 31, organization_id="acme", user_id="anna")
-    kept = await end_one(lab, clock, 31, organization_id="acme", user_id="ben")
-    before = await lab.scalar(sa.select(store_now())) - MONTH
-    scope = Scope("test", "acme", "anna")
-    assert await lab.database.tx(lambda connection: retention.delete_ended(connection, scope, before)) == 1
-    assert await ids(lab.database, executions) == {kept}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Outcome
 from mainspring.runtime.loop import Turn
-from mainspring.store import cluster, partitions, retention
+from mainspring.store import cluster, limit_keys, partitions, retention
 from mainspring.store.signals import WORK
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Maintenance:
 
     async def rescue(self) -> Turn:
         """Bury nodes whose lease is over and take back what they ran."""
+        # A look first: a transaction that writes would wait for every other writer of an SQLite file.
+        if not await self._database.read(cluster.is_anything_lost):
+            return Turn()
         dead = await self._database.tx(cluster.bury)
         for name in dead:
             _logger.warning("node %s has stopped answering: what it ran starts again elsewhere", name)
@@ -66,4 +69,11 @@ class Maintenance:
                 connection, older_than=self._retention_age, environment=self._environment
             )
         )
-        return Turn(did=pruned.total, again_in=0.0 if pruned.more else None)
+        keys = await self._remove_idle_keys()
+        return Turn(did=pruned.total + keys, again_in=0.0 if pruned.more else None)
+
+    async def _remove_idle_keys(self) -> int:
+        keys = await self._database.read(lambda connection: limit_keys.idle(connection, self._environment))
+        if not keys:
+            return 0
+        return await self._database.tx(lambda connection: limit_keys.prune(connection, self._environment, keys))

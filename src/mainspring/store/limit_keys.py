@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.store import parked, rates
+from mainspring.store.dialect import store_now_plus
 from mainspring.store.lists import one_of
 from mainspring.store.parked import ENVIRONMENT, admitted_under, parked_under
 from mainspring.store.tables import executions_live, limits
+from mainspring.store.tables.urgency import POSTGRESQL_URGENCY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from mainspring.store.enqueues import NewExecution
 
 _WITHOUT_LIMIT: Final = 2**31 - 1
+_REMEMBERED: Final = 86_400.0
+"""Seconds for which a rate is kept that no longer holds anything back: a manual retry goes by it, too."""
 _live = executions_live.c
 _key: sa.ColumnElement[str] = sa.bindparam("key", type_=sa.Text())
 
@@ -38,26 +42,26 @@ _LOCK = (
     .with_for_update(key_share=True)
 )
 _ADMITTED = sa.select(sa.func.count()).where(admitted_under(_key))
-_FIRST = sa.select(_live.limit_max).where(parked_under(_key)).order_by(*parked.MOST_URGENT_FIRST).limit(1)
+_FIRST = sa.select(_live.limit_max).where(parked_under(_key)).order_by(parked.MOST_URGENT_FIRST).limit(1)
 
 # The same for all keys in one statement, whose snapshot is newer than the locks.
-_ADMIT_ALL = sa.text("""
+_ADMIT_ALL = sa.text(f"""
 update mainspring.executions_live e set stage = 1 where e.id = any(array(
     select next.id from unnest(cast(:keys as text[])) k(key)
     cross join lateral (
         select p.limit_max from mainspring.executions_live p
         where p.environment = :env and p.limit_key = k.key and p.stage = 2
-        order by p.priority desc, p.available_at limit 1) first
+        order by {POSTGRESQL_URGENCY} limit 1) first
     cross join lateral (
         select count(*) as admitted from mainspring.executions_live a
         where a.environment = :env and a.limit_key = k.key and a.stage in (1, 3) and a.limit_key is not null) now
     cross join lateral (
         select p.id from mainspring.executions_live p
         where p.environment = :env and p.limit_key = k.key and p.stage = 2
-        order by p.priority desc, p.available_at
+        order by {POSTGRESQL_URGENCY}
         limit case when first.limit_max is not null then greatest(0, first.limit_max - now.admitted) end
         for update skip locked) next))
-""")
+""")  # noqa: S608 - only a constant is put in
 
 
 def admit(
@@ -106,6 +110,49 @@ def declare(connection: sa.Connection, new: Iterable[NewExecution]) -> None:
         _lock(connection, environment, sorted(declared), declared)
 
 
+_IN_USE = sa.select(_live.limit_key).where(_live.environment == ENVIRONMENT, _live.limit_key.is_not(None))
+_IS_FORGIVEN = sa.and_(
+    limits.c.environment == ENVIRONMENT,
+    limits.c.open_at.is_(None),
+    sa.func.coalesce(limits.c.rate_arrival < store_now_plus(sa.literal(-_REMEMBERED, sa.Double())), sa.true()),
+)
+# As sets and not row by row: both databases then go through what lives once, whatever its indexes.
+_IDLE = sa.except_(sa.select(limits.c.key).where(_IS_FORGIVEN), _IN_USE).limit(sa.bindparam("most"))
+_LOCK_FREE = (
+    sa.select(limits.c.key)
+    .where(limits.c.environment == ENVIRONMENT, one_of(limits.c.key, "keys"))
+    .order_by(limits.c.key)
+    .with_for_update(skip_locked=True)
+)
+_REMOVE_IDLE = sa.delete(limits).where(
+    _IS_FORGIVEN,
+    one_of(limits.c.key, "keys"),
+    limits.c.key.not_in(_IN_USE.where(one_of(_live.limit_key, "keys"))),
+)
+
+
+def idle(connection: sa.Connection, environment: str, most: int = 1_000) -> list[str]:
+    """Return keys that nothing alive has, and whose rate has been forgiven for a day."""
+    return list(connection.execute(_IDLE, {"env": environment, "most": most}).scalars())
+
+
+def prune(connection: sa.Connection, environment: str, keys: Iterable[str]) -> int:
+    """Remove the rows of keys that are idle, and return how many there were.
+
+    A row is the lock of its key: one that somebody holds stays. Whoever is about to lock one that goes makes it anew.
+
+    Args:
+        connection: Where to run, in a transaction of its own.
+        environment: The environment of the keys.
+        keys: Which keys, as `idle` returned them; those that are in use by now stay.
+    """
+    free = connection.execute(_LOCK_FREE, {"env": environment, "keys": list(keys)}).scalars().all()
+    if not free:
+        return 0
+    # Looked at again: this statement's snapshot is newer than the locks.
+    return connection.execute(_REMOVE_IDLE, {"env": environment, "keys": list(free)}).rowcount
+
+
 def _declared_by(new: Iterable[NewExecution]) -> list[tuple[str, dict[str, Rate | None]]]:
     """Return the rates of keys by environment, in the order in which locks are taken."""
     by_environment: defaultdict[str, dict[str, Rate | None]] = defaultdict(dict)
@@ -121,7 +168,7 @@ def _lock(
     """Lock keys, make the rows of new ones, keep the rates that are declared, and return those that have a rate."""
     names = {"env": environment, "keys": ordered}
     rows = connection.execute(_LOCK, names).all()
-    if len(rows) < len(ordered):
+    while len(rows) < len(ordered):  # again, where `prune` has just removed one that was there
         insert_missing(connection, limits, [{"environment": environment, "key": key} for key in ordered])
         rows = connection.execute(_LOCK, names).all()
     known = {row.key: rates.rate_of(row) for row in rows}

@@ -16,6 +16,7 @@ from mainspring.store import partitions
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import (
     attempts,
+    execution_dependencies,
     execution_logs,
     executions,
     executions_live,
@@ -26,8 +27,6 @@ from mainspring.store.tables import (
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from mainspring.domain.access import Scope
 
 BATCH: Final = 1000
 _LEAST: Final = timedelta(days=1)
@@ -49,6 +48,7 @@ class Pruned:
     executions: int = 0
     attempts: int = 0
     log_lines: int = 0
+    dependencies: int = 0
     idempotency_keys: int = 0
     ticks: int = 0
     locks: int = 0
@@ -65,8 +65,8 @@ def prune(
 ) -> Pruned:
     """Remove a batch of what is older than the retention, by the store's clock.
 
-    Attempts, log lines and idempotency keys go when their execution has gone. Ticks go by their own age; the watermark
-    of a schedule stays, so nothing fires twice.
+    Attempts, log lines, dependencies and idempotency keys go when their execution has gone. Ticks go by their own age;
+    the watermark of a schedule stays, so nothing fires twice.
 
     Args:
         connection: Where to run, in a short transaction of its own.
@@ -92,6 +92,12 @@ def prune(
         "log_lines": _delete(
             connection, execution_logs, sa.and_(_is_gone(execution_logs), execution_logs.c.at < before), most
         ),
+        "dependencies": _delete(
+            connection,
+            execution_dependencies,
+            sa.and_(_is_gone(execution_dependencies), execution_dependencies.c.settled_at < before),
+            most,
+        ),
         "idempotency_keys": _delete(
             connection,
             idempotency_keys,
@@ -110,17 +116,6 @@ def prune(
     return Pruned(**removed, more=most in removed.values())
 
 
-def delete_ended(connection: sa.Connection, scope: Scope, before: datetime, *, most: int = BATCH) -> int:
-    """Remove a batch of executions that ended before an instant and that a scope sees, and return how many."""
-    return _delete_executions(connection, before, _seen(scope), most)
-
-
-def count_ended(connection: sa.Connection, scope: Scope, before: datetime) -> int:
-    """Return how many executions `delete_ended` would remove in the end."""
-    statement = sa.select(sa.func.count()).select_from(executions).where(_ended.completed_at < before, *_seen(scope))
-    return connection.execute(statement).scalar_one()
-
-
 _TURN = sa.text(
     "select pg_try_advisory_xact_lock(hashtext('mainspring prunes'), "
     "cast(cast('mainspring.executions' as regclass) as oid)::int)"
@@ -134,15 +129,6 @@ def _my_turn(connection: sa.Connection) -> bool:
 
 def _of(table: sa.Table, environment: str | None) -> list[sa.ColumnElement[bool]]:
     return [] if environment is None else [table.c.environment == environment]
-
-
-def _seen(scope: Scope) -> list[sa.ColumnElement[bool]]:
-    conditions = _of(executions, scope.environment)
-    if scope.organization_id is not None:
-        conditions.append(_ended.organization_id == scope.organization_id)
-    if scope.user_id is not None:
-        conditions.append(_ended.user_id == scope.user_id)
-    return conditions
 
 
 def _drop_a_week(connection: sa.Connection, before: datetime, environment: str | None) -> bool:

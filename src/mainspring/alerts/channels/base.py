@@ -42,11 +42,13 @@ class ChannelTools:
         world: Time and threads.
         egress: The way out over HTTP.
         signing_secrets: Returns the secrets that sign what goes to an organization, the newest first.
+        readable: Returns an address in clear that the store keeps in cipher.
     """
 
     world: World
     egress: Egress
     signing_secrets: Callable[[str], Sequence[str]]
+    readable: Callable[[str], str]
 
 
 class Channel(Protocol):

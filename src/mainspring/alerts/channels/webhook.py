@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from pydantic import BaseModel, SecretStr
 
 from mainspring.alerts.channels.base import ChannelTools, not_configured, require_success
+from mainspring.domain.job_object import EVENTS
 from mainspring.domain.notification import DEFAULT_DESTINATION
 from mainspring.domain.webhook_signature import sign
 from mainspring.domain.write_door import json_text
@@ -53,7 +54,7 @@ class WebhookChannel:
         signed = sign(self._secrets(notification), str(notification.id), now, body)
         answer = await self._tools.egress.request(
             "POST",
-            self._url() if is_default else notification.destination,
+            self._url() if is_default else self._tools.readable(notification.destination),
             body=body,
             headers={"Content-Type": "application/json"} | signed,
             max_body_bytes=_MAX_ANSWER_BYTES,
@@ -80,6 +81,7 @@ def _body(notification: Notification) -> bytes:
     content = {
         "type": message.event,
         "timestamp": instant(notification.created_at),
-        "data": message.as_json(),
+        # Programs that are told of a job want the job object, as `/v1/jobs` answers it, and no words about it.
+        "data": message.data if message.event in EVENTS else message.as_json(),
     }
     return json_text(content).encode()
