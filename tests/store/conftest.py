@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status, Trigger
-from mainspring.store import claims, cluster, enqueues, executions, finishes, organizations, schema
+from mainspring.store import claims, cluster, dependencies, enqueues, executions, finishes, organizations, schema
 from mainspring.store.firing import Firing
 from mainspring.store.postgresql_database import PostgresqlDatabase
 from mainspring.store.sqlite_database import SqliteDatabase
@@ -251,8 +251,11 @@ class Lab:
         return claimed
 
     async def promote(self, most: int = 500) -> float | None:
-        """Make due executions ready."""
-        return await self.database.tx(lambda connection: claims.promote_due(connection, most))
+        """Make due executions ready, as a worker does it."""
+        due_in = await self.database.tx(lambda connection: claims.promote_due(connection, most))
+        if due_in == 0.0:
+            await self.database.tx(dependencies.tie)
+        return due_in
 
     def end(self, claimed: ClaimedExecution, status: Status = Status.SUCCEEDED, **said: Any) -> finishes.Finish:
         """Return the end of a claimed execution."""

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from mainspring.store.depths import Depths, depths
+from mainspring.store.tables import alerts
 
 if TYPE_CHECKING:
     from tests.store.conftest import Lab, StoreClock
@@ -18,7 +20,7 @@ async def depths_of(lab: Lab, environment: str | None = None) -> Depths:
 
 
 async def test_nothing_waits_in_an_empty_store(lab: Lab) -> None:
-    assert await depths_of(lab) == Depths(queued={}, oldest_seconds={}, outbox=0)
+    assert await depths_of(lab) == Depths(queued={}, oldest_seconds={}, outbox=0, alerts={})
 
 
 async def test_what_is_ready_or_has_no_room_is_counted_by_queue(lab: Lab) -> None:
@@ -26,6 +28,19 @@ async def test_what_is_ready_or_has_no_room_is_counted_by_queue(lab: Lab) -> Non
     await lab.enqueue(lab.new(queue="web", organization_id="acme"), lab.new(queue="web", organization_id="globex"))
     assert (await depths_of(lab)).queued == {"mail": 3, "web": 2}
     assert (await depths_of(lab, "elsewhere")).queued == {}
+
+
+async def test_open_alerts_are_counted_by_severity_until_they_are_resolved(lab: Lab) -> None:
+    now = lab.world.now()
+
+    def row(key: str, severity: str, environment: str = lab.environment, **more: object) -> dict[str, object]:
+        named = {"id": lab.world.new_id(), "environment": environment, "deduplication_key": key, "severity": severity}
+        return {**named, "kind": "staleness", "opened_at": now, "last_seen_at": now, "resolved_at": None} | more
+
+    rows = [row("a", "error"), row("b", "error"), row("c", "warning"), row("d", "error", resolved_at=now)]
+    rows.append(row("a", "critical", "elsewhere"))
+    await lab.database.tx(lambda connection: connection.execute(sa.insert(alerts), rows))
+    assert (await depths_of(lab)).alerts == {"error": 2, "warning": 1}
 
 
 async def test_what_is_not_due_runs_or_waits_for_others_is_not(lab: Lab) -> None:

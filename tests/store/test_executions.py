@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Stage, Status
 from mainspring.errors import NotRetryableError
-from mainspring.store import executions, history
+from mainspring.store import endings, executions
 from mainspring.store.executions import Filter
 from mainspring.store.tables import executions_live
 
@@ -109,9 +109,7 @@ async def test_a_count_stops_at_its_cap(lab: Lab) -> None:
 async def test_a_queued_execution_is_cancelled_at_once(lab: Lab) -> None:
     ids = await lab.enqueue(lab.new(), lab.new())
     running = (await lab.claim(1))[0]
-    cancelled = await lab.database.tx(
-        lambda connection: history.end_live(connection, ids, status=Status.CANCELLED, stages=history.NOT_STARTED)
-    )
+    cancelled = await lab.database.tx(lambda connection: endings.end(connection, ids, status=Status.CANCELLED))
     assert cancelled == [execution_id for execution_id in ids if execution_id != running.id]
     assert [await lab.status(execution_id) for execution_id in cancelled] == [Status.CANCELLED]
     assert await lab.status(running.id) is Status.RUNNING

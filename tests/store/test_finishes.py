@@ -70,7 +70,7 @@ async def test_history_takes_over_every_column_of_the_live_row(lab: Lab, clock: 
     execution_id = await lab.enqueue_one(
         payload="[1]", organization_id="o", user_id="u", priority=3, max_retries=2, run_at=instant - timedelta(hours=1),
         scheduled_for=instant, unique_key="k", limit_key="l", limit_max=1, replay_of=lab.world.new_id(),
-        search_terms=["tag:t"], trace_context="c", fail_when_lost=True,
+        search_terms=["tag:t"], trace_context="c", fail_when_lost=True, webhook_url="https://example.com/",
     )  # fmt: skip
     claimed = await lab.claim_one()
     filled: dict[str, Any] = {

@@ -15,6 +15,7 @@ from sqlalchemy.util import await_only
 from mainspring.domain.rate import Rate
 from mainspring.store import claims, cluster, enqueues, finishes, journal
 from mainspring.store.sqlite_driver import SqliteDriver
+from mainspring.store.tables.urgency import POSTGRESQL_URGENCY, SQLITE_URGENCY
 
 if TYPE_CHECKING:
     import sqlite3
@@ -141,6 +142,22 @@ async def test_the_ends_of_parents_cost_the_same_however_many_wait(lab: Lab, mon
     assert sent[0] == sent[1]
 
 
+async def test_webhooks_cost_two_statements_a_batch_and_who_has_none_pays_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: dict[tuple[int, int], list[Statement]] = {}
+    for size, told in ((10, 0), (10, 10), (300, 1), (300, 300)):
+        await lab.enqueue(*(lab.new(webhook_url="https://a.example" if n < told else None) for n in range(size)))
+        ends = [lab.end(item) for item in await lab.claim(size)]
+        assert len(ends) == size
+        with statements_of(lab.database, monkeypatch) as sent_now:
+            await lab.finish(*ends)
+        sent[size, told] = sent_now
+    without = len(sent[10, 0])
+    assert [len(sent[batch]) for batch in sent] == [without, without + 2, without + 2, without + 2]
+    assert [statement for statement, _ in sent[10, 0] if "notifications" in statement] == []
+
+
 async def test_the_finish_on_sqlite_looks_in_its_batch_for_nothing_that_nobody_said(
     sqlite: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +275,8 @@ async def test_postgresql_reads_indexes_whatever_the_plan_and_however_many_wait(
             # Tables are read through their indexes, and no row is compared with all rows of another one.
             assert "Seq Scan on executions_live" not in plan, f"{sent[0]}\n{plan}"
             assert "Join Filter" not in plan, f"{sent[0]}\n{plan}"
+            if POSTGRESQL_URGENCY in sent[0]:
+                assert "Sort" not in plan, f"{sent[0]}\n{plan}"
             seen += plan
     for index in ("ready", "ready_organization", "running", "waiting", "pkey"):
         assert re.search(rf"Scan (using|on) executions_live_{index}\b", seen), index
@@ -312,6 +331,8 @@ async def test_sqlite_searches_indexes_however_many_wait(
     for statement, values in await hot_statements(lab, monkeypatch):
         plan = await sqlite_plan(sqlite, statement, values)
         assert re.findall(r"SCAN .*executions_live.*", plan) == [], f"{statement}\n{plan}"
+        if SQLITE_URGENCY in statement:
+            assert "TEMP B-TREE" not in plan, f"{statement}\n{plan}"
         seen += plan
     for index in ("ready", "ready_organization", "running", "waiting"):
         assert f"INDEX mainspring_executions_live_{index} " in seen, index

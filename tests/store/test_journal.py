@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.execution import Progress
@@ -93,6 +94,14 @@ async def test_lines_keep_their_order_and_are_read_on_from_any_of_them(lab: Lab)
     rows = await lab.database.read(lambda connection: journal.lines_of(connection, one.id, most=3))
     assert [row.message for row in rows] == said[1:6:2]
     assert (await lines_of(lab, one.id, after=rows[-1].id))[0] == said[7]
+
+
+async def test_lines_of_some_levels_are_read_alone(lab: Lab) -> None:
+    await lab.enqueue_one()
+    claimed = await lab.claim_one()
+    levels = ("debug", "warning", "info", "error")
+    await write(lab, lines=[replace(line(lab, claimed, level), level=level) for level in levels])
+    assert await lines_of(lab, claimed.id, levels={"error", "warning"}) == ["warning", "error"]
 
 
 async def test_a_line_keeps_its_instant_level_and_fields(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
-from mainspring.store import executions, history
+from mainspring.store import endings, executions
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ async def count(lab: Lab, *stages: Stage) -> int:
 
 
 async def cancel(lab: Lab, execution_id: UUID) -> None:
-    await lab.database.tx(
-        lambda connection: history.end_live(
-            connection, [execution_id], status=Status.CANCELLED, stages=history.NOT_STARTED
-        )
-    )
+    await lab.database.tx(lambda connection: endings.end(connection, [execution_id], status=Status.CANCELLED))
 
 
 async def test_no_more_are_admitted_than_the_key_allows(lab: Lab) -> None:

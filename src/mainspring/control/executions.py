@@ -5,54 +5,52 @@ Each goes the same way for an actor: permission, the change and its audit entry 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Unpack
-from uuid import UUID
 
 from mainspring.control import creation
-from mainspring.domain.access import Actor, Permission
-from mainspring.domain.execution import Status, Trigger
-from mainspring.domain.job import OnLost, max_retries_for
-from mainspring.domain.write_door import payload_text, verbatim_json, verbatim_text
+from mainspring.control.requests import Requests
+from mainspring.domain.access import Actor, ActorKind, Permission
+from mainspring.domain.execution import Trigger
+from mainspring.domain.write_door import verbatim_json
+from mainspring.egress.addresses import NOTHING_PRIVATE
 from mainspring.errors import (
-    DefinitionError,
     ExecutionNotFoundError,
     NotCancellableError,
     NotRetryableError,
     WaitTimeoutError,
 )
-from mainspring.observability.tracing import current_traceparent
 from mainspring.security.audit import Audit, Target
-from mainspring.store import dependents, enqueues, executions, history, idempotency, organizations
-from mainspring.store.enqueues import NewExecution
-from mainspring.store.executions import read_json
+from mainspring.store import endings, enqueues, executions, idempotency, organizations
 from mainspring.store.signals import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
+    from uuid import UUID
 
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.access import Scope
     from mainspring.domain.execution import Execution
-    from mainspring.jobs.registry import JobRegistry, RegisteredJob
+    from mainspring.egress.addresses import AllowList
+    from mainspring.jobs.registry import JobRegistry
+    from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.database import Connection, Database
+    from mainspring.store.endings import Cancel
     from mainspring.store.signals import Signals
     from mainspring.world import World
 
-MAX_PRIORITY: Final = 100
-MAX_RETRIES: Final = 20
-MAX_KEY: Final = 200
-MAX_TAGS: Final = 20
 _FIRST_LOOK: Final = 0.02
 _LONGEST_LOOK: Final = 1.0
 _CANCEL: Final = "execution.cancel"
 _RETRY: Final = "execution.retry"
-_CANCELLING: Final = frozenset({Status.CANCELLED, Status.RUNNING})
+_MAY_CREATE_ANYTHING: Final = frozenset({ActorKind.SYSTEM, ActorKind.TERMINAL})
 
 
 class ExecutionCommands:
     """What people and programs do with executions.
+
+    Attributes:
+        requests: What is asked for goes through here.
 
     Args:
         database: The store.
@@ -60,7 +58,9 @@ class ExecutionCommands:
         signals: To wake workers.
         world: Ids and time.
         environment: The environment of this program.
+        cipher: What secrets of payloads are kept in.
         audit: Where the doings of actors are written; without it, only the application itself may act.
+        webhooks_may_reach: What callers may have told that is not on the public internet.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class ExecutionCommands:
         signals: Signals,
         world: World,
         environment: str,
+        cipher: PayloadCipher,
         audit: Audit | None = None,
+        webhooks_may_reach: AllowList = NOTHING_PRIVATE,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -79,6 +81,9 @@ class ExecutionCommands:
         self._world = world
         self._environment = environment
         self._audit = audit or Audit(database, world)
+        self.requests = Requests(
+            registry, world, environment=environment, cipher=cipher, webhooks_may_reach=webhooks_may_reach
+        )
         self._known_organizations: set[str] = set()
 
     async def enqueue(
@@ -97,8 +102,9 @@ class ExecutionCommands:
         Args:
             job_name: Which job.
             payloads: What each execution is to work on.
-            actor: Who asks; by default the application itself. Anybody else needs `jobs.create_jobs`, may create only
-                what is declared `on_demand`, and becomes the owner.
+            actor: Who asks; by default the application itself. Whoever sits at the terminal may create anything, and
+                is audited. Anybody else needs `jobs.create_jobs`, may create only what is declared `on_demand`, and
+                becomes the owner.
             trigger: Why.
             **options: See `EnqueueOptions`.
 
@@ -110,20 +116,16 @@ class ExecutionCommands:
             InvalidPayloadError: A payload does not fit the job's payload type.
             PayloadTooLargeError: A payload has more than 256 kB as JSON.
             DefinitionError: An option is out of its range.
+            EgressRefusedError: No webhook could ever be delivered to that address.
         """
         actor = actor or Actor.application(self._environment)
-        if not actor.is_application:
+        if actor.kind not in _MAY_CREATE_ANYTHING:
             await creation.permit(self._audit, actor, self._registry, job_name, payloads)
             options = creation.owned_by(actor, options)
-        job = self._registry.get(job_name)
-        template = self._request(job, trigger, options)
-        new = [self._with_payload(template, job, payload) for payload in payloads]
-        key = _key(job, "idempotency_key", options.get("idempotency_key"))
+            payloads = creation.within_sight(actor, job_name, payloads)
+        new = self.requests.make(job_name, payloads, trigger, options)
+        key = self.requests.idempotency_key(job_name, options)
         tx = options.get("tx")
-        if tx is not None and key is not None:
-            raise _refused(
-                job, "both tx and idempotency_key are given, and a key is kept in a transaction of its own: keep one"
-            )
         if organization := options.get("organization_id"):
             await self._know_organization(organization)
         if tx is not None:
@@ -135,7 +137,7 @@ class ExecutionCommands:
 
         def accept(connection: Connection) -> list[UUID]:
             if not actor.is_application:
-                creation.refuse_unseen_parents(connection, actor, template.depends_on)
+                creation.refuse_unseen_parents(connection, actor, new[0].depends_on if new else ())
             if key is None:
                 ids = enqueues.insert(connection, new)
             else:
@@ -191,27 +193,19 @@ class ExecutionCommands:
         """
         await self._audit.require(actor, Permission.CANCEL_JOBS, _CANCEL, _target(execution_id))
 
-        def change(connection: Connection) -> tuple[Execution | None, bool]:
-            before = executions.get(connection, actor.scope, execution_id)
-            if before is None:
-                return None, False
-            if history.end_live(connection, [execution_id], status=Status.CANCELLED, stages=history.NOT_STARTED):
-                dependents.settle(connection, [(execution_id, Status.CANCELLED)])
-            else:
-                executions.request_cancel(connection, execution_id)
-            after = executions.get(connection, actor.scope, execution_id)
-            accepted = after is not None and not before.status.is_final and after.status in _CANCELLING
-            if after is not None and accepted:
-                self._audit.record(
-                    connection, actor, _CANCEL, _target(execution_id), before=_facts(before), after=_facts(after)
-                )
-            return after, accepted
+        def change(connection: Connection) -> Cancel | None:
+            done = endings.cancel(connection, actor.scope, execution_id)
+            if done is not None and done.is_accepted:
+                before, after = _facts(done.before), _facts(done.after)
+                self._audit.record(connection, actor, _CANCEL, _target(execution_id), before=before, after=after)
+            return done
 
-        execution, accepted = await self._database.tx(change)
-        if execution is None:
+        done = await self._database.tx(change)
+        if done is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
+        execution = done.after
         self._signals.ended(execution_id)
-        if not accepted:
+        if not done.is_accepted:
             raise NotCancellableError(
                 f"execution {execution_id} of job {execution.job_name!r} cannot be cancelled: it is {execution.status}"
             )
@@ -251,86 +245,12 @@ class ExecutionCommands:
         self._signals.send(WORK)
         return execution
 
-    def _request(self, job: RegisteredJob, trigger: Trigger, options: EnqueueOptions) -> NewExecution:
-        definition = job.definition
-        on_demand = definition.on_demand or definition.schedule is None
-        priority = options.get("priority", 0)
-        if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
-            raise _refused(job, f"priority is {priority}: it must be -100 to 100, higher first")
-        max_retries = max_retries_for(options.get("max_retries"), definition.retry, on_demand=on_demand)
-        if "max_retries" in options and not 0 <= max_retries <= MAX_RETRIES:
-            raise _refused(job, f"max_retries is {max_retries}: it must be 0 to {MAX_RETRIES}")
-        return NewExecution(
-            id=self._world.new_id(),
-            environment=self._environment,
-            queue=options.get("queue", definition.queue),
-            job_name=definition.name,
-            trigger=trigger,
-            organization_id=options.get("organization_id"),
-            user_id=options.get("user_id"),
-            priority=priority,
-            max_retries=max_retries,
-            run_at=self._run_at(job, options),
-            unique_key=_key(job, "unique_key", options.get("unique_key")),
-            limit_key=_limit_key(job, options.get("concurrency_key")),
-            limit_max=definition.running_limit or (1 if definition.rate is None else None),
-            rate=definition.rate,
-            trace_context=current_traceparent(),
-            search_terms=_terms(job, options.get("tags", ())),
-            fail_when_lost=definition.on_lost is OnLost.FAIL,
-            depends_on=tuple(
-                parent if isinstance(parent, UUID) else parent.id for parent in options.get("depends_on", ())
-            ),
-        )
-
-    def _run_at(self, job: RegisteredJob, options: EnqueueOptions) -> datetime | None:
-        run_at, delay = options.get("run_at"), options.get("delay")
-        if run_at is not None and delay is not None:
-            raise _refused(job, "both run_at and delay are given: keep one")
-        if delay is not None:
-            return self._world.now() + delay
-        if run_at is not None and run_at.tzinfo is None:
-            raise _refused(job, f"run_at {run_at.isoformat()} has no time zone: give it one, for instance `tzinfo=UTC`")
-        return run_at
-
-    def _with_payload(self, template: NewExecution, job: RegisteredJob, payload: object) -> NewExecution:
-        text = payload_text(payload, job.definition.name) if payload is not None else None
-        # Built-in processors check their payload in their first step, so that the failure is an execution to look at.
-        if job.handler.payload_type is not None:
-            job.handler.read_payload(None if text is None else read_json(text), job.definition.name)
-        return replace(template, id=self._world.new_id(), payload=text)
-
     async def _know_organization(self, organization: str) -> None:
         if organization not in self._known_organizations:
             await self._database.tx(
                 lambda connection: organizations.ensure(connection, self._environment, [organization])
             )
             self._known_organizations.add(organization)
-
-
-def _refused(job: RegisteredJob, problem: str) -> DefinitionError:
-    return DefinitionError(f"job {job.definition.name!r} cannot be enqueued: {problem}")
-
-
-def _key(job: RegisteredJob, option: str, value: str | None) -> str | None:
-    if value is not None and not 0 < len(value) <= MAX_KEY:
-        raise _refused(job, f"{option} has {len(value)} characters: it must have 1 to {MAX_KEY}")
-    return verbatim_text(value, MAX_KEY) if value is not None else None
-
-
-def _limit_key(job: RegisteredJob, concurrency_key: str | None) -> str | None:
-    """Return the key whose executions are limited together: the job's own, or the job's with the caller's key."""
-    definition = job.definition
-    key = _key(job, "concurrency_key", concurrency_key or definition.concurrency_key)
-    if definition.running_limit is None and definition.rate is None and key is None:
-        return None
-    return f"{definition.name}:{key}" if key is not None else definition.name
-
-
-def _terms(job: RegisteredJob, tags: Sequence[str]) -> list[str] | None:
-    if len(tags) > MAX_TAGS:
-        raise _refused(job, f"{len(tags)} tags are given: at most {MAX_TAGS} are kept")
-    return [f"tag:{_key(job, 'a tag', tag)}" for tag in tags] or None
 
 
 def _target(execution_id: UUID) -> Target:

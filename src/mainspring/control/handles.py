@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
+from mainspring.control.options import ExecutionRequest
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError
 
@@ -70,6 +71,8 @@ class ExecutionHandle(Generic[Result_co]):
                 f"job {execution.job_name!r}, execution {self._id}, is {execution.status}: {why}",
                 status=execution.status.value,
             )
+        if execution.status is Status.SKIPPED:
+            return cast("Result_co", None)
         return cast("Result_co", self._job.handler.read_result(execution.result, execution.job_name))
 
     async def cancel(self) -> None:
@@ -138,6 +141,16 @@ class JobHandle(Generic[Payload, Result_co]):
     ) -> list[ExecutionHandle[Result_co]]:
         """Ask for one execution a payload, all or none."""
         return await self._enqueue(payloads, options)
+
+    @overload
+    def request(
+        self: JobHandle[None, Result_co], payload: None = None, **options: Unpack[EnqueueOptions]
+    ) -> ExecutionRequest: ...
+    @overload
+    def request(self, payload: Payload, **options: Unpack[EnqueueOptions]) -> ExecutionRequest: ...
+    def request(self, payload: Any = None, **options: Unpack[EnqueueOptions]) -> ExecutionRequest:
+        """Return one execution of a chain or a fan-out, for `app.flows`; nothing is asked for yet."""
+        return ExecutionRequest(self.name, payload, options)
 
     async def _enqueue(self, payloads: Sequence[Any], options: EnqueueOptions) -> list[ExecutionHandle[Result_co]]:
         commands, actor = self._commands()

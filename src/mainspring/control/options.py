@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +25,12 @@ class EnqueueOptions(TypedDict, total=False):
         organization_id: The tenant it belongs to.
         user_id: The user it belongs to.
         depends_on: Executions whose success it waits for.
+        on_parent_failure: What becomes of it when one of those ends without success: `skip` by default, and in turn
+            those that wait for it; or `run`, once all of them have ended, whichever way.
         concurrency_key: The job's `rate_limit` counts for each key, and so does its `max_running`, by default one
             where it has no rate.
         tags: Words to find it by.
+        webhook_url: Whom to tell when it has ended: `https`, or `http` to a host in `MAINSPRING_EGRESS_ALLOW`.
         tx: A connection or session of the same database: the execution exists if that transaction commits.
     """
 
@@ -40,9 +44,26 @@ class EnqueueOptions(TypedDict, total=False):
     organization_id: str
     user_id: str
     depends_on: Sequence[UUID | HasId]
+    on_parent_failure: Literal["skip", "run"]
     concurrency_key: str
     tags: Sequence[str]
+    webhook_url: str
     tx: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRequest:
+    """One execution of a flow, as it is asked for.
+
+    Attributes:
+        job_name: Which job.
+        payload: What it is to work on.
+        options: As for `enqueue`, without `tx`, `unique_key` and `idempotency_key`.
+    """
+
+    job_name: str
+    payload: object = None
+    options: EnqueueOptions = field(default_factory=EnqueueOptions)
 
 
 class HasId(Protocol):

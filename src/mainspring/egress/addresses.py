@@ -132,6 +132,10 @@ class AllowList:
         return any(carried in network for network in self.networks)
 
 
+NOTHING_PRIVATE: Final = AllowList(frozenset(), ())
+"""The list of an operator who allows nothing beyond the public internet."""
+
+
 def _network(entry: str) -> Network | None:
     try:
         return ipaddress.ip_network(entry, strict=False)

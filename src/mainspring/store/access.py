@@ -129,7 +129,8 @@ class AuditEntry:
 
         Canonical is: every field, sorted by name, without spaces; the instant in UTC with microseconds.
         """
-        # Written out, in the order of their names: `audit verify` does this for every entry that there is.
+        # Written out, in the order of their names: `audit verify` does this for every entry that there is. orjson
+        # writes an instant as `isoformat` does, in a tenth of the time, but leaves out microseconds that are 0.
         facts = {
             "action": self.action,
             "actor": self.actor,
@@ -137,7 +138,7 @@ class AuditEntry:
             "address": self.address,
             "after": self.after,
             "allowed": self.allowed,
-            "at": self.at.isoformat(timespec="microseconds"),
+            "at": self.at if self.at.microsecond else self.at.isoformat(timespec="microseconds"),
             "before": self.before,
             "environment": self.environment,
             "id": str(self.id),

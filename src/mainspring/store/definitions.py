@@ -14,8 +14,10 @@ from mainspring.store.tables import definitions
 from mainspring.store.tables import schedules as schedules_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
+
+    SensitiveFields = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ class StoredDefinition:
 
 def get(connection: sa.Connection, environment: str, name: str) -> StoredDefinition | None:
     """Return a definition with its schedule, retired or not."""
-    row = connection.execute(_ALL.where(definitions.c.environment == environment, definitions.c.name == name)).first()
-    return None if row is None else _stored(row)
+    named = WITH_SCHEDULES.where(definitions.c.environment == environment, definitions.c.name == name)
+    row = connection.execute(named).first()
+    return None if row is None else stored_definition(row)
 
 
 def find(connection: sa.Connection, environment: str, *, retired: bool = False) -> list[StoredDefinition]:
@@ -66,13 +69,20 @@ def find(connection: sa.Connection, environment: str, *, retired: bool = False) 
         environment: The environment.
         retired: Whether those that code no longer declares are among them.
     """
-    statement = _ALL.where(definitions.c.environment == environment)
+    statement = WITH_SCHEDULES.where(definitions.c.environment == environment)
     if not retired:
         statement = statement.where(definitions.c.retired_at.is_(None))
-    return [_stored(row) for row in connection.execute(statement.order_by(definitions.c.name))]
+    return [stored_definition(row) for row in connection.execute(statement.order_by(definitions.c.name))]
 
 
-_ALL = (
+def sensitive_fields(connection: sa.Connection, environment: str) -> SensitiveFields:
+    """Return the payload fields that are never shown, of each job that has any, retired or not."""
+    statement = sa.select(definitions.c.name, definitions.c.code).where(definitions.c.environment == environment)
+    found = ((row.name, orjson.loads(row.code)["sensitive"]) for row in connection.execute(statement))
+    return {name: frozenset(fields) for name, fields in found if fields}
+
+
+WITH_SCHEDULES = (
     sa.select(
         definitions,
         store_now().label("now"),
@@ -88,7 +98,8 @@ _ALL = (
 )
 
 
-def _stored(row: Any) -> StoredDefinition:  # noqa: ANN401 - a row of either driver
+def stored_definition(row: Any) -> StoredDefinition:  # noqa: ANN401 - a row of either driver
+    """Return what a row of `WITH_SCHEDULES` says."""
     return StoredDefinition(
         environment=row.environment,
         name=row.name,

@@ -1,127 +1,54 @@
-"""Executions that wait for others: released by the last success, skipped by a failure."""
+"""Executions that wait for others: released by the last end that they wait for, or skipped by one in vain."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage, Status
-from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import history, limit_keys
+from mainspring.store import history
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import one_of
-from mainspring.store.tables import execution_dependencies, executions, executions_live
+from mainspring.store.tables import execution_dependencies, executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from mainspring.store.enqueues import NewExecution
+    from mainspring.store.history import LimitKey
 
 _live = executions_live.c
 _edge = execution_dependencies.c
+_WAITING_FOR_PARENTS = (Stage.BLOCKED, Stage.WAITING)
+"""A child that waits for an instant has edges only while it is not tied to its parents."""
 
-_LIVE_PARENTS = sa.select(_live.id, _live.environment).where(one_of(_live.id, "ids")).order_by(_live.id)
-_LOCK_PARENTS = _LIVE_PARENTS.with_for_update()
-_MARK_PARENTS = sa.update(executions_live).where(one_of(_live.id, "ids")).values(has_dependents=True)
-_ENDED_PARENTS = sa.select(executions.c.id, executions.c.environment, executions.c.status).where(
-    one_of(executions.c.id, "ids")
+_OPEN_EDGES = sa.and_(one_of(_edge.depends_on_id, "parents"), _edge.settled_at.is_(None))
+
+# All that falls with an end in vain, down to the last: one statement, however deep it goes.
+_deeper_edge = execution_dependencies.alias("deeper_edge")
+_deeper_child = executions_live.alias("deeper_child")
+_falling = (
+    sa.select(_edge.execution_id.label("id"))
+    .join(executions_live, _live.id == _edge.execution_id)
+    .where(_OPEN_EDGES, sa.not_(_live.run_after_failure))
+    .cte("falling", recursive=True)
 )
-
-
-def block(connection: sa.Connection, item: NewExecution) -> bool:
-    """Make a new execution wait for its live parents; return whether one of them has ended without success.
-
-    Raises:
-        ExecutionNotFoundError: There is no such parent.
-    """
-    # The lock keeps a parent from ending between this look and the edge that its end must find.
-    live, met = _parents(connection, item, _LOCK_PARENTS)
-    _add_edges(connection, item, live)
-    if live:
-        connection.execute(_MARK_PARENTS, {"ids": live})
-    return not met
-
-
-def block_unlocked(connection: sa.Connection, item: NewExecution) -> bool:
-    """Do as `block` without locking or marking the parents; until `tie` has, the execution has to stay waiting.
-
-    Raises:
-        ExecutionNotFoundError: There is no such parent.
-    """
-    live, met = _parents(connection, item, _LIVE_PARENTS)
-    _add_edges(connection, item, live)
-    return not met
-
-
-def _parents(connection: sa.Connection, item: NewExecution, look: sa.Select[Any, Any]) -> tuple[list[UUID], bool]:
-    """Return the parents that live, and whether those that have ended succeeded."""
-    parents = sorted(set(item.depends_on))
-    live = [row.id for row in connection.execute(look, {"ids": parents}) if row.environment == item.environment]
-    rows = connection.execute(_ENDED_PARENTS, {"ids": parents})
-    ended = {row.id: Status(row.status) for row in rows if row.environment == item.environment}
-    missing = [str(parent) for parent in parents if parent not in ended and parent not in live]
-    if missing:
-        msg = f"job {item.job_name!r} cannot depend on {', '.join(missing)}: there is no such execution"
-        raise ExecutionNotFoundError(msg)
-    return live, all(status is Status.SUCCEEDED for status in ended.values())
-
-
-def _add_edges(connection: sa.Connection, item: NewExecution, live: Sequence[UUID]) -> None:
-    item.blockers = len(live)
-    if live:
-        connection.execute(
-            sa.insert(execution_dependencies),
-            [{"execution_id": item.id, "depends_on_id": parent} for parent in live],
-        )
-
-
-_UNTIED = (
-    sa.select(_live.id)
-    .where(_live.stage == sa.literal_column("0"), _live.available_at <= store_now(), _live.blockers > 0)
-    .order_by(_live.available_at)
-    .limit(sa.bindparam("most"))
+_falling = _falling.union(
+    sa.select(_deeper_edge.c.execution_id)
+    .join(_falling, _falling.c.id == _deeper_edge.c.depends_on_id)
+    .join(_deeper_child, _deeper_child.c.id == _deeper_edge.c.execution_id)
+    .where(_deeper_edge.c.settled_at.is_(None), sa.not_(_deeper_child.c.run_after_failure))
 )
-_PARENTS_OF = sa.select(_edge.depends_on_id).where(one_of(_edge.execution_id, "children")).distinct()
-_BLOCK = (
-    sa.update(executions_live)
-    .where(one_of(_live.id, "children"), _live.stage == sa.literal_column("0"), _live.blockers > 0)
-    .values(stage=int(Stage.BLOCKED))
-)
+_FALLING = sa.select(_falling.c.id)
 
-
-def tie(connection: sa.Connection, most: int) -> None:
-    """Tie executions to their parents that were accepted without the locks of `block`, once they are due.
-
-    Parents are locked before children, as an end does it, so that the two cannot wait for each other.
-
-    Args:
-        connection: Where to run, in a short transaction.
-        most: How many children at once, at least 1.
-    """
-    children = list(connection.execute(_UNTIED, {"most": most}).scalars())
-    if not children:
-        return
-    parents = sorted(connection.execute(_PARENTS_OF, {"children": children}).scalars())
-    live = list(connection.execute(_LOCK_PARENTS, {"ids": parents}).scalars())
-    connection.execute(_MARK_PARENTS, {"ids": live})
-    connection.execute(_BLOCK, {"children": children})
-    gone = [parent for parent in parents if parent not in live]
-    ended = {row.id: Status(row.status) for row in connection.execute(_ENDED_PARENTS, {"ids": gone})}
-    # Of a parent that retention has taken meanwhile nobody knows that it succeeded.
-    settle(connection, [(parent, ended.get(parent, Status.CANCELLED)) for parent in gone])
-
-
-_CHILDREN = sa.select(_edge.execution_id).where(one_of(_edge.depends_on_id, "parents")).distinct()
+_CHILDREN = sa.select(_edge.execution_id).where(_OPEN_EDGES).distinct()
 _LOCK_CHILDREN = (
     sa.select(_live.id).where(one_of(_live.id, "children"), _live.blockers > 0).order_by(_live.id).with_for_update()
 )
 _ENDED_OF_CHILD = (
-    sa.select(sa.func.count())
-    .where(_edge.execution_id == _live.id, one_of(_edge.depends_on_id, "parents"))
-    .scalar_subquery()
-)
+    sa.select(sa.func.count()).where(_edge.execution_id == _live.id, _OPEN_EDGES).correlate(executions_live)
+).scalar_subquery()
 _COUNT_DOWN = (
     sa.update(executions_live)
     .where(one_of(_live.id, "children"))
@@ -139,50 +66,69 @@ _UNBLOCK = (
     )
     .returning(_live.environment, _live.limit_key)
 )
-_FORGET = sa.delete(execution_dependencies).where(
-    one_of(_edge.depends_on_id, "parents"), one_of(_edge.execution_id, "children")
+_SETTLE_EDGES = (
+    sa.update(execution_dependencies)
+    .where(_OPEN_EDGES, one_of(_edge.execution_id, "children"))
+    .values(settled_at=store_now())
 )
-_WAITING_FOR_PARENTS = (Stage.BLOCKED, Stage.WAITING)
-"""A child that waits for an instant has edges only while it is not tied to its parents."""
 
 
-def settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]]) -> None:
+def settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]]) -> list[LimitKey]:
     """Tell the executions that wait for `ended` ones what became of them.
 
-    A success counts down; the last one makes the child ready. Any other end skips the child, and in turn those that
-    wait for it, with the reason `dependency_not_met`.
+    A success counts down, and so does any other end for a child that runs after failures too; the last one makes the
+    child ready. Else an end in vain skips the child, and in turn those that wait for it, with the reason
+    `dependency_not_met`. It costs the same however many wait, and however deep.
+
+    Args:
+        connection: In the transaction of those ends, which holds their rows.
+        ended: The executions, and how each has ended.
+
+    Returns:
+        The limit keys of those that became ready: for `limit_keys.admit_each`, after all rows.
     """
-    succeeded = [parent for parent, status in ended if status is Status.SUCCEEDED]
-    children = _children(connection, succeeded)
-    if children:
-        _count_down(connection, succeeded, children)
-        _forget(connection, succeeded, children)
-    not_met = [parent for parent, status in ended if status is not Status.SUCCEEDED]
-    while children := _children(connection, not_met):
-        skipped = history.end_live(
+    keys: list[LimitKey] = []
+    while ended:
+        # Those that were skipped are looked at again, now that they are locked: somebody may have come to wait for one.
+        ended = [(skipped, Status.SKIPPED) for skipped in _settle(connection, ended, keys)]
+    return keys
+
+
+def skip(connection: sa.Connection, ids: Sequence[UUID]) -> None:
+    """Skip executions that were only just accepted, whose parents had ended in vain before.
+
+    Nothing is admitted in their place: they have held none.
+    """
+    skipped = history.end_live(
+        connection, ids, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=history.NOT_STARTED
+    )
+    settle(connection, [(row.id, Status.SKIPPED) for row in skipped])
+
+
+def _settle(connection: sa.Connection, ended: Sequence[tuple[UUID, Status]], keys: list[LimitKey]) -> list[UUID]:
+    """Settle what hangs on these ends, add to `keys`, and return the executions that were skipped."""
+    in_vain = [parent for parent, status in ended if status is not Status.SUCCEEDED]
+    falling = list(connection.execute(_FALLING, {"parents": in_vain}).scalars()) if in_vain else []
+    gone = [parent for parent, _ in ended] + falling
+    children = list(connection.execute(_CHILDREN, {"parents": gone}).scalars())
+    if not children:
+        return []
+    # Locked in the order of their ids, so that the ends of two of their parents cannot wait for each other.
+    waiting = connection.execute(_LOCK_CHILDREN, {"children": children}).scalars().all()
+    skipped = [
+        row.id
+        for row in history.end_live(
             connection,
-            children,
+            falling,
             status=Status.SKIPPED,
             skip_reason="dependency_not_met",
             stages=_WAITING_FOR_PARENTS,
         )
-        _forget(connection, not_met, children)
-        not_met = skipped
-
-
-def _children(connection: sa.Connection, parents: Sequence[UUID]) -> Sequence[UUID]:
-    """Return the executions that wait for `parents`."""
-    return connection.execute(_CHILDREN, {"parents": parents}).scalars().all() if parents else ()
-
-
-def _count_down(connection: sa.Connection, parents: Sequence[UUID], children: Sequence[UUID]) -> None:
-    # Locked in the order of their ids, so that the ends of two of their parents cannot wait for each other.
-    locked = connection.execute(_LOCK_CHILDREN, {"children": children}).scalars().all()
-    connection.execute(_COUNT_DOWN, {"children": locked, "parents": parents})
-    ready = connection.execute(_UNBLOCK, {"children": locked}).all()
-    limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in ready))
-
-
-def _forget(connection: sa.Connection, parents: Sequence[UUID], children: Sequence[UUID]) -> None:
-    # Only edges that were seen: one that another transaction has committed since is for `tie` to settle.
-    connection.execute(_FORGET, {"parents": parents, "children": children})
+    ]
+    gone = [parent for parent, _ in ended] + skipped
+    if going_on := sorted(set(waiting) - set(skipped)):
+        connection.execute(_COUNT_DOWN, {"children": going_on, "parents": gone})
+        keys += [(row.environment, row.limit_key) for row in connection.execute(_UNBLOCK, {"children": going_on})]
+    # Only edges that were seen: one that another transaction has committed since is for `dependencies.tie` to settle.
+    connection.execute(_SETTLE_EDGES, {"parents": gone, "children": children})
+    return skipped

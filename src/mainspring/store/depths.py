@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from mainspring.store.dialect import store_now
-from mainspring.store.tables import executions_live, notifications
+from mainspring.store.tables import alerts, executions_live, notifications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,12 @@ _UNDELIVERED = sa.select(sa.func.count()).where(
     notifications.c.environment == _environment, notifications.c.status == sa.literal_column("'pending'")
 )
 
+_OPEN_ALERTS = (
+    sa.select(alerts.c.severity, sa.func.count().label("open"))
+    .where(alerts.c.environment == _environment, alerts.c.resolved_at.is_(None))
+    .group_by(alerts.c.severity)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Depths:
@@ -34,11 +40,13 @@ class Depths:
         queued: By queue, how many executions could start now if there were room.
         oldest_seconds: By queue, for how long the oldest of them has been able to.
         outbox: How many messages are not delivered yet.
+        alerts: By severity, how many alerts are open.
     """
 
     queued: Mapping[str, int]
     oldest_seconds: Mapping[str, float]
     outbox: int
+    alerts: Mapping[str, int]
 
 
 def depths(connection: sa.Connection, environment: str) -> Depths:
@@ -48,4 +56,5 @@ def depths(connection: sa.Connection, environment: str) -> Depths:
         queued={queue: count for queue, count, _oldest, _now in rows},
         oldest_seconds={queue: max(0.0, (now - oldest).total_seconds()) for queue, _count, oldest, now in rows},
         outbox=connection.execute(_UNDELIVERED, {"environment": environment}).scalar_one(),
+        alerts={row.severity: row.open for row in connection.execute(_OPEN_ALERTS, {"environment": environment})},
     )

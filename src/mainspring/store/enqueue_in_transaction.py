@@ -2,7 +2,7 @@
 
 Nothing here commits or rolls back, and no row of anybody else is locked for as long as the caller's transaction lasts:
 an execution with a limit key or with parents is left waiting, and the next worker that looks for due ones
-(`claims.promote_due`) admits it or ties it to its parents in a short transaction.
+admits it (`claims.promote_due`) or ties it to its parents (`dependencies.tie`) in a short transaction.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from mainspring.domain.execution import Stage, Status
+from mainspring.domain.execution import Stage
 from mainspring.errors import StoreError
-from mainspring.store import dependents, enqueues, history, limit_keys
+from mainspring.store import dependencies, dependents, enqueues, limit_keys
 from mainspring.store.dialect import SQLITE_NOW, WRITTEN_PREFIX, clock_shift, name_prefix
 from mainspring.store.lent_connection import run_on
 from mainspring.store.signals import WORK, channel_of
@@ -127,14 +127,12 @@ def _refuse_elsewhere(connection: sa.Connection, home: _Home) -> None:
 
 
 def _accept(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]:
-    unmet = [item.id for item in new if item.depends_on and dependents.block_unlocked(connection, item)]
+    unmet = dependencies.block_unlocked(connection, new)
     ids = enqueues.accept(connection, new)
     left_waiting = [item.id for item in new if item.limit_key is not None or item.blockers]
     if left_waiting:
         connection.execute(_LEAVE_WAITING, {"ids": left_waiting})
-    history.end_live(
-        connection, unmet, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=history.NOT_STARTED
-    )
+    dependents.skip(connection, [item.id for item in unmet])
     return ids
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import sqlalchemy as sa
 
-from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import StoreError
-from mainspring.store import dependents, history, limit_keys
+from mainspring.store import dependencies, dependents, limit_keys
 from mainspring.store.dialect import POSTGRESQL_NOW, SQLITE_NOW, clock_shift
 from mainspring.store.lists import one_of
 from mainspring.store.tables import executions_live
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
+    from mainspring.domain.execution import Trigger
     from mainspring.domain.rate import Rate
 
 _live = executions_live.c
@@ -38,6 +38,8 @@ class NewExecution:
         limit_max: How many of that key may run at once; None: any number.
         rate: How many of that key may be admitted per period; None: any number.
         depends_on: Executions whose success it waits for.
+        run_after_failure: Whether it waits for their end alone, whatever that is.
+        webhook_url: Who is told when it has ended.
     """
 
     id: UUID
@@ -61,7 +63,10 @@ class NewExecution:
     search_terms: list[str] | None = None
     fail_when_lost: bool = False
     depends_on: tuple[UUID, ...] = ()
+    run_after_failure: bool = False
+    webhook_url: str | None = None
     blockers: int = 0
+    has_dependents: bool = False
 
 
 _COLUMNS: Final = {
@@ -69,6 +74,7 @@ _COLUMNS: Final = {
     "organization_id": "text", "user_id": "text", "priority": "smallint", "max_retries": "smallint",
     "scheduled_at": "timestamptz", "scheduled_for": "timestamptz", "unique_key": "text", "limit_key": "text",
     "limit_max": "int", "replay_of": "uuid", "trace_context": "text", "fail_when_lost": "boolean", "blockers": "int",
+    "has_dependents": "boolean", "run_after_failure": "boolean", "webhook_url": "text",
 }  # fmt: skip
 _CONVERTED: Final = frozenset({"id", "scheduled_at", "scheduled_for", "replay_of"})
 _AS_GIVEN: Final = (*(name for name in _COLUMNS if name not in _CONVERTED), "search_terms")
@@ -111,16 +117,16 @@ def insert(connection: sa.Connection, new: Sequence[NewExecution]) -> list[UUID]
 
     An execution with a unique key that is live already is not accepted twice: its id is that of the live one.
 
+    One may wait for others that stand earlier in `new`.
+
     Raises:
         ExecutionNotFoundError: One depends on an execution that does not exist.
     """
     if not new:
         return []
-    skipped = [item.id for item in new if item.depends_on and dependents.block(connection, item)]
+    unmet = dependencies.block(connection, new)
     kept = accept(connection, new)
-    history.end_live(
-        connection, skipped, status=Status.SKIPPED, skip_reason="dependency_not_met", stages=history.NOT_STARTED
-    )
+    dependents.skip(connection, [item.id for item in unmet])
     limit_keys.admit_new(connection, new)
     return kept
 

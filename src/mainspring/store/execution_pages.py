@@ -1,4 +1,4 @@
-"""Pages of executions for the doors of tenants: those with an organization, the newest first, live and ended as one."""
+"""Pages of executions for the doors, the newest first, live and ended as one."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ class Wanted:
         job_name: Those of this job.
         organization_id: Those of this organization, within what the scope sees.
         before: Those made before this one: the cursor.
+        of_tenants_alone: Whether runs of the platform, which have no organization, are left out.
     """
 
     statuses: frozenset[Status] | None = None
     job_name: str | None = None
     organization_id: str | None = None
     before: UUID | None = None
+    of_tenants_alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,9 @@ def _is_live_status(status: Status) -> sa.ColumnElement[bool]:
 
 
 def _seen(table: sa.Table, scope: Scope, wanted: Wanted, before: UUID | None) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = [
-        table.c.environment == scope.environment,
-        table.c.organization_id.is_not(None),
-    ]
+    conditions: list[sa.ColumnElement[bool]] = [table.c.environment == scope.environment]
+    if wanted.of_tenants_alone:
+        conditions.append(table.c.organization_id.is_not(None))
     for name, value in (
         ("organization_id", scope.organization_id),
         ("user_id", scope.user_id),

@@ -12,9 +12,11 @@ from mainspring.errors import NotRetryableError
 from mainspring.store import limit_keys
 from mainspring.store.dialect import store_now
 from mainspring.store.execution_rows import from_history, from_live, read_json
+from mainspring.store.lists import one_of
 from mainspring.store.tables import attempts, executions, executions_live
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from mainspring.domain.access import Scope
@@ -44,6 +46,22 @@ def get(connection: sa.Connection, scope: Scope, execution_id: UUID) -> Executio
         if row is not None:
             return read(row)
     return None
+
+
+def get_each(connection: sa.Connection, scope: Scope, ids: Sequence[UUID]) -> list[Execution]:
+    """Return those executions of a list that exist and that the scope sees, in the order of their ids."""
+    found: dict[UUID, Execution] = {}
+    for table, read in ((executions, from_history), (executions_live, from_live)):
+        rows = connection.execute(sa.select(table).where(one_of(table.c.id, "ids"), *_seen(table, scope)), {"ids": ids})
+        found |= {row.id: read(row) for row in rows}
+    return [found[execution_id] for execution_id in sorted(found)]
+
+
+def lock(connection: sa.Connection, scope: Scope, execution_id: UUID) -> Execution | None:
+    """Return one execution that has not ended, if the scope sees it, and lock its row until the transaction ends."""
+    seen = sa.select(executions_live).where(_live.id == execution_id, *_seen(executions_live, scope))
+    row = connection.execute(seen.with_for_update()).first()
+    return None if row is None else from_live(row)
 
 
 def find(connection: sa.Connection, scope: Scope, wanted: Filter, *, most: int) -> list[Execution]:

@@ -9,7 +9,15 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
 from mainspring.domain.write_door import MAX_VALUE_BYTES, verbatim_text
-from mainspring.store import dependents, finishes_postgresql, finishes_sqlite, history, job_dependencies, limit_keys
+from mainspring.store import (
+    dependents,
+    endings,
+    finishes_postgresql,
+    finishes_sqlite,
+    job_dependencies,
+    limit_keys,
+    webhooks,
+)
 from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.lists import one_of
 from mainspring.store.tables import attempts, executions_live
@@ -115,15 +123,16 @@ def finish(
     if not ends:
         return set()
     module = finishes_postgresql if connection.dialect.name == "postgresql" else finishes_sqlite
-    moved, awaited = module.move(connection, ends)
-    if awaited:
-        dependents.settle(connection, [(end.id, end.status) for end in ends if end.id in awaited])
-    keys = [end.limit_key for end in ends]
+    moved = module.move(connection, ends)
+    webhooks.announce(connection, moved.announced)
+    keys = dependents.settle(connection, [(end.id, end.status) for end in ends if end.id in moved.awaited])
+    keys += [(environment, end.limit_key) for end in ends]
     if new_id is not None:
-        succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED and end.id in moved]
-        keys += [new.limit_key for new in job_dependencies.follow(connection, environment, succeeded, new_id)]
-    limit_keys.admit_each(connection, ((environment, key) for key in keys))
-    return moved
+        succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED and end.id in moved.ids]
+        followers = job_dependencies.follow(connection, environment, succeeded, new_id)
+        keys += [(environment, new.limit_key) for new in followers]
+    limit_keys.admit_each(connection, keys)
+    return moved.ids
 
 
 _GUARD = sa.and_(
@@ -188,8 +197,9 @@ def release(connection: sa.Connection, environment: str, releases: Sequence[Rele
         connection.execute(_KEEP_ATTEMPT, rows)
         connection.execute(_RELEASE, rows)
     given_back = {item.id for item in held}
-    _cancel(connection, [row.id for row in locked if row.id in given_back and row.cancel_requested_at is not None])
-    limit_keys.admit_each(connection, ((environment, item.limit_key) for item in releases))
+    unwanted = [row.id for row in locked if row.id in given_back and row.cancel_requested_at is not None]
+    keys = [(environment, item.limit_key) for item in releases]
+    endings.end(connection, unwanted, status=Status.CANCELLED, keys=keys)
     return given_back
 
 
@@ -206,8 +216,3 @@ def _values(item: Release) -> dict[str, Any]:
         "b_isolate": item.isolate,
         "b_message": verbatim_text(item.error_message, MAX_VALUE_BYTES) if item.error_message is not None else None,
     }
-
-
-def _cancel(connection: sa.Connection, ids: Sequence[UUID]) -> None:
-    cancelled = history.end_live(connection, ids, status=Status.CANCELLED, stages=history.NOT_STARTED)
-    dependents.settle(connection, [(id_, Status.CANCELLED) for id_ in cancelled])

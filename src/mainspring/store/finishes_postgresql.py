@@ -8,11 +8,10 @@ import orjson
 import sqlalchemy as sa
 
 from mainspring.store.dialect import POSTGRESQL_NOW, clock_shift
-from mainspring.store.history import CARRIED
+from mainspring.store.history import CARRIED, Moved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from mainspring.store.finishes import Finish
 
@@ -36,12 +35,12 @@ moved as (
         said.duration_ms, {", ".join(f"said.{name}" for name in _TEXTS)}
     from ended join json_to_recordset(cast(:said as json)) said(
         id uuid, lost smallint, duration_ms bigint, {", ".join(f"{name} text" for name in _TEXTS)}) using (id))
-select id, has_dependents from ended
+select id, has_dependents, webhook_url is not null as is_announced from ended
 """)  # noqa: S608 - only names of columns are put in
 
 
-def move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], set[UUID]]:
-    """Move executions into history; return which were moved, and which of these others wait for."""
+def move(connection: sa.Connection, ends: Sequence[Finish]) -> Moved:
+    """Move executions into history."""
     batch = {
         "ids": [end.id for end in ends],
         "fences": [end.fence for end in ends],
@@ -49,7 +48,11 @@ def move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], 
         "shift": clock_shift.get(),
     }
     rows = connection.execute(_MOVE, batch).all()
-    return {id_ for id_, _ in rows}, {id_ for id_, has_dependents in rows if has_dependents}
+    return Moved(
+        ids={row.id for row in rows},
+        awaited={row.id for row in rows if row.has_dependents},
+        announced={row.id for row in rows if row.is_announced},
+    )
 
 
 def _said(end: Finish) -> dict[str, object]:

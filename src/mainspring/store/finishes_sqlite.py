@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from mainspring.store.history import CARRIED
+from mainspring.store.history import CARRIED, Moved
 from mainspring.store.sqlite_driver import SqliteDriver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     import sqlalchemy as sa
 
@@ -32,14 +31,14 @@ json_each(:said) said cross join mainspring.executions_live e
 """
 _HELD = f"select json_group_array(said.key) from {_HELD_ROWS}"  # noqa: S608 - only constants of this module are put in
 _AWAITED = """
-select json_group_array(said.key) from json_each(:ids) said
-cross join mainspring.executions_live e on e.id = said.value and e.has_dependents
+select json_group_array(json_array(said.key, e.has_dependents, e.webhook_url is not null)) from json_each(:ids) said
+cross join mainspring.executions_live e on e.id = said.value and (e.has_dependents or e.webhook_url is not null)
 """
 _REMOVE = "delete from mainspring.executions_live where id in (select value from json_each(:ids))"
 
 
-def move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], set[UUID]]:
-    """Move executions into history; return which were moved, and which of these others wait for."""
+def move(connection: sa.Connection, ends: Sequence[Finish]) -> Moved:
+    """Move executions into history."""
     driver = SqliteDriver(connection)
     texts = [end.texts() for end in ends]
     names = tuple(name for name in _TEXTS if any(name in said for said in texts))
@@ -53,9 +52,13 @@ def move(connection: sa.Connection, ends: Sequence[Finish]) -> tuple[set[UUID], 
     places: Sequence[int] = range(len(ends)) if copied == len(ends) else driver.json(_HELD, said)
     moved = [ends[place].id for place in places]
     ids = {"ids": orjson.dumps(moved).decode()}
-    awaited: set[UUID] = {moved[place] for place in driver.json(_AWAITED, ids)}
+    awaited: Sequence[tuple[int, int, int]] = driver.json(_AWAITED, ids)
     driver.execute(_REMOVE, ids)
-    return set(moved), awaited
+    return Moved(
+        ids=set(moved),
+        awaited={moved[place] for place, has_dependents, _ in awaited if has_dependents},
+        announced={moved[place] for place, _, is_announced in awaited if is_announced},
+    )
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Status
 from mainspring.domain.firing import Tick, TickOutcome, TickReason, skip_overlaps
 from mainspring.domain.job import Overlap
-from mainspring.store import dependents, due_schedules, enqueues, executions, history, ticks
+from mainspring.store import due_schedules, endings, enqueues, executions, ticks
 from mainspring.store.lists import one_of
 from mainspring.store.tables import executions as executions_table
 from mainspring.store.tables import executions_live
@@ -181,8 +181,7 @@ def _avoid_overlaps(
 
 def _cancel(connection: sa.Connection, rows: Sequence[sa.Row[UUID, str]]) -> None:
     ids = [row.id for row in rows]
-    cancelled = history.end_live(connection, ids, status=Status.CANCELLED, stages=history.NOT_STARTED)
-    dependents.settle(connection, [(execution_id, Status.CANCELLED) for execution_id in cancelled])
+    cancelled = endings.end(connection, ids, status=Status.CANCELLED)
     for execution_id in sorted(set(ids) - set(cancelled)):
         executions.request_cancel(connection, execution_id)
 

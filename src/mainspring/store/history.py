@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
-from mainspring.store import limit_keys
+from mainspring.store import webhooks
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import one_of
 from mainspring.store.tables import executions, executions_live
@@ -15,6 +16,9 @@ from mainspring.store.tables import executions, executions_live
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
+
+LimitKey = tuple[str, str | None]
+"""An environment and a limit key in it; None: none."""
 
 NOT_STARTED: Final = (Stage.WAITING, Stage.READY, Stage.PARKED, Stage.BLOCKED)
 
@@ -25,9 +29,38 @@ CARRIED: Final = tuple(
 )
 """The columns that history takes over from the live row, unless an end has its own word for them."""
 
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a batch of ends has moved into history.
+
+    Attributes:
+        ids: The executions; one that is missing was fenced off.
+        awaited: Those that other executions wait for.
+        announced: Those that named a webhook.
+    """
+
+    ids: set[UUID]
+    awaited: set[UUID]
+    announced: set[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An execution that has left the live table.
+
+    Attributes:
+        limit_key: The key under which it leaves room; None: none.
+    """
+
+    id: UUID
+    environment: str
+    limit_key: str | None
+
+
 _CHOSEN = sa.and_(one_of(_live.id, "ids"), _live.stage.in_(sa.bindparam("stages", expanding=True)))
 _LOCK = (
-    sa.select(_live.id, _live.environment, _live.limit_key, _live.stage)
+    sa.select(_live.id, _live.environment, _live.limit_key, _live.stage, _live.webhook_url)
     .where(_CHOSEN)
     .order_by(_live.id)
     .with_for_update()
@@ -56,12 +89,11 @@ def end_live(
     stages: Sequence[Stage],
     outcome: Outcome | None = None,
     skip_reason: str | None = None,
-) -> list[UUID]:
-    """Move live executions that are in one of `stages` into history, and return the ids of those that were.
+) -> list[Left]:
+    """Move live executions that are in one of `stages` into history, and return those that were.
 
-    Rows are locked in the order of their ids, as everywhere, so that two commands cannot wait for each other. The room
-    that they leave under their limit keys goes to the next ones; whoever waits for them is told by
-    `dependents.settle`.
+    Rows are locked in the order of their ids, as everywhere, so that two commands cannot wait for each other. Their
+    webhooks are announced; what else follows is for the caller (`endings.end`).
     """
     if not ids:
         return []
@@ -76,6 +108,8 @@ def end_live(
     }
     connection.execute(_COPY, chosen | said)
     connection.execute(_REMOVE, chosen)
-    admitted = (row for row in found if row.stage in {Stage.READY, Stage.RUNNING})
-    limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in admitted))
-    return chosen["ids"]
+    webhooks.announce(connection, [row.id for row in found if row.webhook_url is not None])
+    return [
+        Left(row.id, row.environment, row.limit_key if row.stage in {Stage.READY, Stage.RUNNING} else None)
+        for row in found
+    ]

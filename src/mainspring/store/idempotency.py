@@ -41,15 +41,35 @@ def insert_once(connection: sa.Connection, actor: str, key: str, new: Sequence[N
 
 def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecution) -> UUID:
     fingerprint = hashlib.sha256(f"{item.job_name}|{item.payload}".encode()).hexdigest()
-    entry = {"environment": item.environment, "actor": actor, "key": key}
+    before = claim(connection, item.environment, actor, key, fingerprint=fingerprint, execution_id=item.id)
+    return enqueues.insert(connection, [item])[0] if before is None else before
+
+
+def claim(
+    connection: sa.Connection, environment: str, actor: str, key: str, *, fingerprint: str, execution_id: UUID
+) -> UUID | None:
+    """Take a key for a request, or return the execution that it was taken for before.
+
+    Args:
+        connection: In the transaction that accepts the request.
+        environment: The environment.
+        actor: Whose key it is.
+        key: The key.
+        fingerprint: Equal for the same request.
+        execution_id: What the request asks for.
+
+    Raises:
+        IdempotencyConflictError: The key was used for another request.
+    """
+    entry = {"environment": environment, "actor": actor, "key": key}
     # The insert waits for a concurrent one of the same key, so that two requests at once get one execution.
     inserted = connection.execute(
         _insert_ignoring(connection).values(
-            **entry, fingerprint=fingerprint, execution_id=item.id, created_at=store_now()
+            **entry, fingerprint=fingerprint, execution_id=execution_id, created_at=store_now()
         )
     ).rowcount
     if inserted:
-        return enqueues.insert(connection, [item])[0]
+        return None
     before = connection.execute(
         sa.select(idempotency_keys).where(*(_keys[name] == value for name, value in entry.items()))
     ).one()

@@ -15,7 +15,7 @@ from mainspring.store.tables import execution_logs, executions_live
 from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from uuid import UUID
 
     from mainspring.domain.execution import Progress
@@ -111,15 +111,26 @@ def save_checkpoint(connection: sa.Connection, execution_id: UUID, fence: int, v
 
 
 def lines_of(
-    connection: sa.Connection, execution_id: UUID, *, after: int = 0, most: int = 1000
+    connection: sa.Connection,
+    execution_id: UUID,
+    *,
+    after: int = 0,
+    most: int = 1000,
+    levels: Collection[str] | None = None,
 ) -> Sequence[sa.Row[Any]]:
-    """Return log lines of an execution in their order, from the one after `after` on."""
-    return connection.execute(
-        sa.select(execution_logs)
-        .where(execution_logs.c.execution_id == execution_id, execution_logs.c.id > after)
-        .order_by(execution_logs.c.id)
-        .limit(most)
-    ).all()
+    """Return log lines of an execution in their order; whoever asks has found it in the actor's scope.
+
+    Args:
+        connection: Where to read.
+        execution_id: Whose lines.
+        after: The id of the line after which they begin; 0: from the first.
+        most: At most so many.
+        levels: Those of these levels; None: of any.
+    """
+    lines = sa.select(execution_logs).where(execution_logs.c.execution_id == execution_id, execution_logs.c.id > after)
+    if levels is not None:
+        lines = lines.where(execution_logs.c.level.in_(sorted(levels)))
+    return connection.execute(lines.order_by(execution_logs.c.id).limit(most)).all()
 
 
 def _report(report: Report) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.domain.notification import DEFAULT_DESTINATION, Message, Notification, NotificationStatus
 from mainspring.domain.write_door import json_text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.access import Scope
+    from mainspring.domain.execution import Execution
 
 NOTIFICATIONS: Final = "notifications"
 """The topic of signals that tell of new notifications."""
@@ -29,7 +31,7 @@ class NewNotification:
     """What is to be delivered.
 
     Attributes:
-        id: From `World.new_id`.
+        id: From `World.new_id`, or from `derived_id` where it must not be written twice.
         channel: The kind of channel, such as `slack`.
         message: What it tells.
         destination: Where to, in the channel's terms; never a secret.
@@ -47,13 +49,16 @@ class NewNotification:
     execution_id: UUID | None = None
 
 
-_INSERT: Final = sa.insert(notifications).values(
-    status=NotificationStatus.PENDING.value, created_at=store_now(), available_at=store_now()
-)
+_NEW: Final = {"status": NotificationStatus.PENDING.value, "created_at": store_now(), "available_at": store_now()}
+_INSERT_POSTGRESQL: Final = postgresql.insert(notifications).values(_NEW).on_conflict_do_nothing()
+_INSERT_SQLITE: Final = sqlite.insert(notifications).values(_NEW).on_conflict_do_nothing()
 
 
 def enqueue(connection: sa.Connection, environment: str, items: Sequence[NewNotification]) -> None:
-    """Write notifications in the caller's transaction: they are delivered if, and only if, it commits."""
+    """Write notifications in the caller's transaction: they are delivered if, and only if, it commits.
+
+    One that is there already under its id stays as it is: it may have been delivered.
+    """
     if not items:
         return
     rows = [
@@ -69,7 +74,7 @@ def enqueue(connection: sa.Connection, environment: str, items: Sequence[NewNoti
         }
         for item in items
     ]
-    connection.execute(_INSERT, rows)
+    connection.execute(_INSERT_POSTGRESQL if connection.dialect.name == "postgresql" else _INSERT_SQLITE, rows)
 
 
 def latest(
@@ -79,6 +84,12 @@ def latest(
     query = sa.select(notifications).where(*_seen_by(scope)).order_by(notifications.c.id.desc()).limit(most)
     if status is not None:
         query = query.where(notifications.c.status == status.value)
+    return [notification_of(row) for row in connection.execute(query)]
+
+
+def of_execution(connection: sa.Connection, execution: Execution) -> list[Notification]:
+    """Return the notifications that tell about an execution, in their order, for whoever sees the execution."""
+    query = sa.select(notifications).where(notifications.c.execution_id == execution.id).order_by(notifications.c.id)
     return [notification_of(row) for row in connection.execute(query)]
 
 

@@ -17,10 +17,12 @@ from mainspring.store.dialect import store_now
 from mainspring.store.tables import definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.store.firing import Firing
+
+    Encrypt = Callable[[object, str], object]
 
 _IN_COLUMNS: Final = frozenset(
     {
@@ -49,7 +51,11 @@ class Registration:
 
 
 def register(
-    connection: sa.Connection, who: Firing, jobs: Iterable[RegisteredJob], version: str | None = None
+    connection: sa.Connection,
+    who: Firing,
+    jobs: Iterable[RegisteredJob],
+    version: str | None = None,
+    encrypt: Encrypt | None = None,
 ) -> Registration:
     """Keep what code declares; what is unchanged is not written, and what admins changed stays.
 
@@ -60,6 +66,7 @@ def register(
         who: The environment that the jobs belong to, and who fires what is due just before a schedule changes.
         jobs: What code declares.
         version: The version of the application, kept with each definition that it changes.
+        encrypt: Returns the payload of scheduled runs as it is to be kept, from it and the name of its job.
     """
     environment = who.environment
     known = {row.name: row for row in connection.execute(_KNOWN, {"environment": environment})}
@@ -68,7 +75,7 @@ def register(
     unchanged: list[str] = []
     for job in sorted(jobs, key=lambda job: job.definition.name):
         name = job.definition.name
-        row = _row(job)
+        row = _row(job, encrypt)
         before = known.get(name)
         if before is not None and before.code_hash == row["code_hash"] and before.retired_at is None:
             unchanged.append(name)
@@ -130,13 +137,15 @@ def _upsert(connection: sa.Connection, key: Mapping[str, str], row: Mapping[str,
     connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=changes, where=differs))
 
 
-def _row(job: RegisteredJob) -> dict[str, Any]:
+def _row(job: RegisteredJob, encrypt: Encrypt | None) -> dict[str, Any]:
     definition = job.definition
     code = {
         field.name: to_jsonable(getattr(definition, field.name))
         for field in fields(definition)
         if field.name not in _IN_COLUMNS
     } | {"running_limit": definition.running_limit}
+    if encrypt is not None:
+        code["schedule_payload"] = encrypt(code["schedule_payload"], definition.name)
     row = {
         "display_name": definition.display_name or definition.name,
         "description": definition.description,

@@ -27,6 +27,7 @@ from mainspring.store.tables.jobs import (
     queues,
     schedules,
     services,
+    sync_cursors,
     ticks,
 )
 from mainspring.store.tables.metadata import SCHEMA, metadata
@@ -60,6 +61,7 @@ __all__ = [
     "schedules",
     "services",
     "sessions",
+    "sync_cursors",
     "ticks",
     "users",
 ]

@@ -63,3 +63,9 @@ sa.Index(
     postgresql_where=notifications.c.status == sa.literal_column("'pending'"),
     sqlite_where=notifications.c.status == sa.literal_column("'pending'"),
 )
+sa.Index(
+    "notifications_execution",
+    notifications.c.execution_id,
+    postgresql_where=notifications.c.execution_id.is_not(None),
+    sqlite_where=notifications.c.execution_id.is_not(None),
+)

@@ -169,3 +169,19 @@ services = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
 )
+
+sync_cursors = sa.Table(
+    "sync_cursors",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("organization_id", sa.Text, primary_key=True),
+    sa.Column("sync", sa.Text, primary_key=True),
+    sa.Column("cursor", sa.Text),
+    sa.Column("execution_id", Identifier),
+    sa.Column("updated_at", Instant, nullable=False),
+)
+"""How far the synchronisation of an organization has come; the empty text is the platform's own.
+
+`cursor` is JSON; null: nothing has been brought over yet. `execution_id` is who holds the cursor, for as long as that
+execution runs: so that no two move it, and a crash leaves nothing to clean up.
+"""
