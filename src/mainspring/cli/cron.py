@@ -17,7 +17,6 @@ from mainspring.cli.exit_codes import ExitCode
 from mainspring.cli.output import (
     JsonOption,
     console,
-    in_words,
     instant_text,
     plain,
     print_facts,
@@ -27,6 +26,7 @@ from mainspring.cli.output import (
 from mainspring.domain.cron_clock_change_words import describe_effect, zone_changes
 from mainspring.domain.cron_explanation import FieldMeaning, explain_fields, explain_rules
 from mainspring.domain.cron_fields import CronFields, read_expression
+from mainspring.domain.english import in_words
 from mainspring.domain.schedule import Clock, Cron, CronError, OnStartup, parse_schedule
 
 program = typer.Typer(help="When a cron expression fires, and why.", no_args_is_help=True)

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from itertools import islice
-from typing import Any, Final, NamedTuple, Self
+from datetime import datetime
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
-from mainspring.cli.output import in_words, instant_text, plain, print_table
-from mainspring.domain.cron_clock_change_words import describe_effect, named_times, zone_changes
+from mainspring.cli.output import instant_text, plain, print_table
+from mainspring.domain.cron_timetable import Moment, timetable
 from mainspring.domain.cron_words import time_of_day
+from mainspring.domain.english import in_words
 from mainspring.domain.schedule import Clock, Cron
 
-_END_OF_TIME: Final = datetime(9998, 1, 1, tzinfo=UTC)
 _TWELVE: Final = 12
 _WIDTH_OF_TIME: Final = len("12:30 AM")
-
-
-class Moment(NamedTuple):
-    """An instant at which it fires, or at which clocks change so that nothing fires for times that it names.
-
-    Args:
-        instant: The instant.
-        note: What the clocks did; None: nothing.
-        left_out: The local day on which nothing fires for those times; None: it fires at this instant.
-    """
-
-    instant: datetime
-    note: str | None
-    left_out: date | None = None
 
 
 @dataclass(frozen=True)
@@ -50,11 +34,7 @@ class NextInstants:
     @classmethod
     def of(cls, schedule: Cron, after: datetime, count: int, clock: Clock) -> Self:
         """Return so many instants after another, and the clock changes between them that leave something out."""
-        instants = list(islice(schedule.fires(after, _END_OF_TIME), count))
-        moments = [Moment(instant, schedule.describe_clock_change(instant, clock)) for instant in instants]
-        if instants:
-            moments += _changes_that_fire_nothing(schedule, after, instants[-1], clock)
-        return cls(schedule, after, sorted(moments, key=lambda moment: (moment.instant, moment.left_out is None)))
+        return cls(schedule, after, timetable(schedule, after, count, clock))
 
     def print(self, *, distance: str, clock: Clock) -> None:
         """Draw them as a table.
@@ -115,12 +95,3 @@ def local_text(instant: datetime, schedule: Cron, clock: Clock) -> str:
 def _offset_text(local: datetime) -> str:
     """Return "+02:00", with seconds where a zone of old has them."""
     return local.isoformat()[len(local.replace(tzinfo=None).isoformat()) :]
-
-
-def _changes_that_fire_nothing(schedule: Cron, after: datetime, until: datetime, clock: Clock) -> Iterator[Moment]:
-    """Yield the changes that skip times which the schedule names, where no firing stands for them."""
-    for change in zone_changes(ZoneInfo(schedule.tz), after, until):
-        stands_for_them = schedule.describe_clock_change(change.instant) is not None
-        if change.goes_forward and not stands_for_them and named_times(schedule, change):
-            note = describe_effect(schedule, change, clock)
-            yield Moment(change.instant, note, left_out=change.first_wall_time.date())

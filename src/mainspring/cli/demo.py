@@ -127,7 +127,7 @@ async def _export(
         raise ExecutionFailedError(f"the export of {report} is {job['status']}: {job['errorMessage']}", status="failed")
     execution_id = UUID(job["id"])
     lines = await app.opened.database.read(lambda connection: journal.lines_of(connection, execution_id))
-    file = app.exports.path_of(job["result"]["downloadUrl"].rpartition("/")[2])
+    file = Path(app.settings.export_dir, job["result"]["downloadUrl"].rpartition("/")[2])
     display.exported(job, steps=step_starts(lines), file=file)
 
 

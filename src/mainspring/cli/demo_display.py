@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mainspring.builtin.export import STEPS
-from mainspring.cli.output import in_words, local_time
+from mainspring.cli.output import local_time
+from mainspring.domain.english import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -12,7 +12,6 @@ from mainspring.cli.application import AppOption, app_or_store, load_app, run_co
 from mainspring.cli.output import (
     JsonOption,
     coloured_status,
-    in_words,
     instant_text,
     local_time,
     plain,
@@ -20,12 +19,12 @@ from mainspring.cli.output import (
     print_json,
     print_table,
 )
+from mainspring.domain.english import in_words
 from mainspring.errors import JobNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
-    from uuid import UUID
 
     from mainspring.app import Mainspring
     from mainspring.domain.execution import Execution
@@ -84,7 +83,7 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
 
     definition, latest, now = run_connected(lambda: app_or_store(app_path), work)
     if as_json:
-        runs = [records.execution_record(execution) for execution in latest]
+        runs = [records.execution_record(execution, definition.code["sensitive"]) for execution in latest]
         print_json(_job_record(definition, now) | {"latest": runs})
         return
     print_facts(
@@ -125,9 +124,9 @@ def trigger(
     as_json: JsonOption = False,
 ) -> None:
     """Ask for a run of a job now; a node carries it out."""
-    execution = _enqueue(name, payload, app_path, until=timedelta.max if wait else None)
+    execution, sensitive = _enqueue(name, payload, app_path, until=timedelta.max if wait else None)
     if as_json:
-        print_json(records.execution_record(execution))
+        print_json(records.execution_record(execution, sensitive))
     else:
         typer.echo(f"execution {execution.id} of {name!r} is {execution.status}")
     if wait:
@@ -144,8 +143,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a job on a node, wait for its end, and show its result."""
-    execution = _enqueue(name, payload, app_path, until=durations.read(timeout))
-    record = records.execution_record(execution)
+    execution, sensitive = _enqueue(name, payload, app_path, until=durations.read(timeout))
+    record = records.execution_record(execution, sensitive)
     if as_json:
         print_json(record)
     else:
@@ -187,23 +186,25 @@ def next_instants(
     )
 
 
-def _enqueue(name: str, payload: str | None, app_path: str | None, *, until: timedelta | None) -> Execution:
-    """Ask for a run, and return its execution: at once, or when it has ended."""
+def _enqueue(
+    name: str, payload: str | None, app_path: str | None, *, until: timedelta | None
+) -> tuple[Execution, Collection[str]]:
+    """Ask for a run, and return its execution, at once or when it has ended, and what of its payload is not shown."""
     value = _json_payload(payload)
 
-    async def work(app: Mainspring) -> Execution:
-        import getpass
-
+    async def work(app: Mainspring) -> tuple[Execution, Collection[str]]:
+        from mainspring.cli.access import AccessAtTerminal, login
         from mainspring.cli.watching import wait_with_progress
         from mainspring.domain.execution import Trigger
 
-        commands, actor = app.commands_and_actor()
-        execution_id: UUID = (await commands.enqueue(name, [value], trigger=Trigger.ADMIN, user_id=getpass.getuser()))[
-            0
-        ]
+        access = AccessAtTerminal.of(app)
+        commands, actor = access.executions(app), access.actor
+        [execution_id] = await commands.enqueue(name, [value], actor=actor, trigger=Trigger.ADMIN, user_id=login())
+        sensitive = app.registry.get(name).definition.sensitive
         if until is None:
-            return await commands.get(actor.scope, execution_id)
-        return await wait_with_progress(app, execution_id, timeout=None if until == timedelta.max else until)
+            return await commands.get(actor.scope, execution_id), sensitive
+        timeout = None if until == timedelta.max else until
+        return await wait_with_progress(app, execution_id, timeout=timeout), sensitive
 
     return run_connected(lambda: load_app(app_path), work)
 

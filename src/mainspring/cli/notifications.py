@@ -14,6 +14,7 @@ from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_json, print_table
 from mainspring.domain.notification import DEFAULT_DESTINATION, Message, Notification, NotificationStatus
+from mainspring.domain.redaction import redact_text
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -65,7 +66,7 @@ def list_notifications(
                 item.id,
                 local_time(item.created_at),
                 item.channel,
-                plain(item.destination),
+                plain(redact_text(item.destination)),
                 item.status.value,
                 item.attempts,
                 plain(item.message.title),
@@ -163,7 +164,7 @@ def _record(item: Notification) -> dict[str, Any]:
     return {
         "id": item.id,
         "channel": item.channel,
-        "destination": item.destination,
+        "destination": redact_text(item.destination),
         "status": item.status.value,
         "attempts": item.attempts,
         "message": item.message.as_json(),

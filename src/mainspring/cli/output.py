@@ -10,7 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import timedelta
 
     from rich.console import Console
 
@@ -106,20 +105,3 @@ def instant_text(instant: datetime | None) -> str | None:
     if instant is None:
         return None
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def in_words(duration: timedelta) -> str:
-    """Return how long from now, roughly.
-
-    Example:
-        >>> from datetime import timedelta
-        >>> in_words(timedelta(hours=30))
-        '1 d 6 h'
-    """
-    seconds = max(0, round(duration.total_seconds()))
-    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-    for index, (unit, size) in enumerate(units):
-        if seconds >= size:
-            rest = seconds % size // units[index + 1][1] if size > 1 else 0
-            return f"{seconds // size} {unit}" + (f" {rest} {units[index + 1][0]}" if rest else "")
-    return "now"

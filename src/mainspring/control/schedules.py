@@ -37,6 +37,12 @@ class NoScheduleError(MainspringError):
     code = "NO_SCHEDULE"
 
 
+class PastInstantError(DefinitionError):
+    """What is to hold until an instant would not hold at all: the instant is past."""
+
+    code = "PAST_INSTANT"
+
+
 class VersionConflictError(MainspringError):
     """Somebody else has changed it since it was read."""
 
@@ -272,7 +278,7 @@ class ScheduleCommands:
 
     def _in_the_future(self, name: str, instant: datetime | None) -> datetime | None:
         if instant is not None and require_aware(instant) <= self._world.now():
-            raise DefinitionError(f"{name} is {instant.isoformat()}, which is past: give an instant to come, or none")
+            raise PastInstantError(f"{name} is {instant.isoformat()}, which is past: give an instant to come, or none")
         return instant
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
 _SHORTEST_PROGRESSION: Final = 4
 _TEENS: Final = range(11, 14)
@@ -81,3 +82,20 @@ def runs(numbers: Iterable[int], cycle: range) -> list[list[int]]:
     if len(found) > 1 and found[0][0] == cycle[0] and found[-1][-1] == cycle[-1]:
         found[-1] += found.pop(0)
     return found
+
+
+def in_words(duration: timedelta) -> str:
+    """Return a duration, roughly.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> in_words(timedelta(hours=30))
+        '1 d 6 h'
+    """
+    seconds = max(0, round(duration.total_seconds()))
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for index, (unit, size) in enumerate(units):
+        if seconds >= size:
+            rest = seconds % size // units[index + 1][1] if size > 1 else 0
+            return f"{seconds // size} {unit}" + (f" {rest} {units[index + 1][0]}" if rest else "")
+    return "now"

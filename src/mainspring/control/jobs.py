@@ -1,0 +1,196 @@
+"""Commands on jobs by name: a run at once, and the same thing done to many of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from mainspring.domain.access import Permission
+from mainspring.domain.execution import Status, Trigger
+from mainspring.errors import MainspringError, NotCancellableError
+from mainspring.security.audit import Target
+from mainspring.store import enqueues, executions, triggers
+from mainspring.store.executions import Filter
+from mainspring.store.signals import WORK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from mainspring.control.executions import ExecutionCommands
+    from mainspring.control.schedules import ScheduleCommands
+    from mainspring.domain.access import Actor
+    from mainspring.security.audit import Audit
+    from mainspring.store.database import Connection, Database
+    from mainspring.store.signals import Signals
+    from mainspring.world import World
+
+BulkAction: TypeAlias = Literal["enable", "disable", "trigger", "cancel"]
+
+_TRIGGER: Final = "job.trigger"
+_RUN: Final = "job.run"
+_MOST_CANCELLED: Final = 1_000
+_LIVE: Final = (Status.RUNNING, Status.RETRYING, Status.QUEUED)
+
+
+class JobAlreadyRunningError(MainspringError):
+    """A run of the job is queued, retrying or running."""
+
+    code = "JOB_ALREADY_RUNNING"
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of one job of a bulk command.
+
+    Attributes:
+        name: The job.
+        execution_ids: The runs that were made or cancelled.
+        error: Why nothing was done to it.
+    """
+
+    name: str
+    execution_ids: Sequence[UUID] = ()
+    error: MainspringError | None = None
+
+
+class JobCommands:
+    """What people do with jobs by name.
+
+    Args:
+        database: The store.
+        signals: To wake workers for what was asked for.
+        world: Ids.
+        environment: The environment of this program.
+        audit: Permissions, and where the doings of actors are written.
+        schedules: What enables and disables.
+        executions: What cancels.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        signals: Signals,
+        world: World,
+        environment: str,
+        audit: Audit,
+        schedules: ScheduleCommands,
+        executions: ExecutionCommands,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._world = world
+        self._environment = environment
+        self._audit = audit
+        self._schedules = schedules
+        self._executions = executions
+
+    async def trigger(self, actor: Actor, name: str, *, user_id: str | None = None) -> UUID:
+        """Ask for a run of a job at once, enabled or not, and return its id.
+
+        Args:
+            actor: Who asks.
+            name: The job.
+            user_id: For whom; by default the actor itself.
+
+        Raises:
+            PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`.
+            JobNotFoundError: No job is called so.
+            JobAlreadyRunningError: A run of it is queued, retrying or running.
+        """
+        target = Target("job", name)
+        await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _TRIGGER, target)
+        execution_id = self._world.new_id()
+        wanted_by = user_id or actor.subject
+
+        def accept(connection: Connection) -> bool:
+            accepted = triggers.trigger(connection, self._environment, name, execution_id, user_id=wanted_by)
+            if accepted:
+                facts = {"executionId": str(execution_id), "userId": wanted_by}
+                self._audit.record(connection, actor, _TRIGGER, target, after=facts)
+            return accepted
+
+        if not await self._database.tx(accept):
+            raise JobAlreadyRunningError("Job already running")
+        self._signals.send(WORK)
+        return execution_id
+
+    async def run(self, actor: Actor, name: str, payload: object) -> UUID:
+        """Ask for a run of a job with a payload of its own, and return its id.
+
+        Args:
+            actor: Who asks, and whose run it is.
+            name: The job; this process must know it.
+            payload: What to work on; None: what the payload type says of itself.
+
+        Raises:
+            PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`.
+            JobNotFoundError: No job is called so.
+            InvalidPayloadError: The payload does not fit the job's payload type.
+        """
+        target = Target("job", name)
+        await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _RUN, target)
+        new = self._executions.requests.make(name, [payload], Trigger.API, {"user_id": actor.subject})
+
+        def accept(connection: Connection) -> UUID:
+            [execution_id] = enqueues.insert(connection, new)
+            self._audit.record(connection, actor, _RUN, target, after={"executionId": str(execution_id)})
+            return execution_id
+
+        execution_id = await self._database.tx(accept)
+        self._signals.send(WORK)
+        return execution_id
+
+    async def bulk(
+        self, actor: Actor, action: BulkAction, names: Sequence[str], *, reason: str | None = None
+    ) -> list[BulkResult]:
+        """Do one thing to many jobs; what cannot be done to one does not keep it from the others.
+
+        Args:
+            actor: Who asks.
+            action: `enable`, `disable`, `trigger`, or `cancel` for all runs of a job that have not ended.
+            names: The jobs.
+            reason: Why.
+
+        Raises:
+            PermissionDeniedError: The actor lacks `schedules.edit_schedules`.
+        """
+        target = Target("job", ", ".join(names))
+        await self._audit.require(actor, Permission.EDIT_SCHEDULES, f"job.bulk_{action}", target)
+        return [await self._one_of_many(actor, action, name, reason) for name in dict.fromkeys(names)]
+
+    async def _one_of_many(self, actor: Actor, action: BulkAction, name: str, reason: str | None) -> BulkResult:
+        try:
+            match action:
+                case "enable":
+                    await self._schedules.enable(actor, name, reason=reason)
+                    return BulkResult(name)
+                case "disable":
+                    await self._schedules.disable(actor, name, reason=reason)
+                    return BulkResult(name)
+                case "trigger":
+                    return BulkResult(name, [await self.trigger(actor, name)])
+                case "cancel":
+                    return BulkResult(name, await self._cancel_runs(actor, name))
+        except MainspringError as error:
+            return BulkResult(name, error=error)
+
+    async def _cancel_runs(self, actor: Actor, name: str) -> list[UUID]:
+        live = await self._database.read(
+            lambda connection: [
+                execution.id
+                for status in _LIVE
+                for execution in executions.find(
+                    connection, actor.scope, Filter(job_name=name, status=status), most=_MOST_CANCELLED
+                )
+            ]
+        )
+        cancelled: list[UUID] = []
+        for execution_id in live:
+            try:
+                await self._executions.cancel(actor, execution_id)
+            except NotCancellableError:
+                continue  # it has ended meanwhile
+            cancelled.append(execution_id)
+        return cancelled

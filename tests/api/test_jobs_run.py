@@ -1,0 +1,137 @@
+"""`/jobs`: a run by hand, waited for or asked for later; what the document says of it, field by field."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from mainspring.domain.access import Role
+from mainspring.errors import PermanentError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx2
+
+    from tests.api.conftest import Door
+
+
+class Digest(BaseModel):
+    """A payload with a default."""
+
+    week: int = 1
+
+
+class Gate:
+    """Holds a handler until the test opens it."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def operator(door: Door, gate: Gate) -> AsyncIterator[httpx2.AsyncClient]:
+    """An operator of the platform, whose jobs run."""
+
+    @door.app.job("digest")
+    async def _digest(payload: Digest) -> dict[str, int]:
+        return {"week": payload.week}
+
+    @door.app.job("broken")
+    async def _broken() -> None:
+        raise PermanentError("no such mailbox")
+
+    @door.app.job("unwanted", condition=lambda: False)
+    async def _unwanted() -> None: ...
+
+    @door.app.job("held")
+    async def _held() -> str:
+        await gate.opened.wait()
+        return "done"
+
+    async with door.app.running(roles=("worker",)):
+        yield await door.client(door.token("olga", Role.OPERATOR, None))
+        gate.opened.set()
+
+
+async def test_a_run_is_answered_when_it_has_ended(door: Door, operator: httpx2.AsyncClient) -> None:
+    answer = await operator.post("/jobs/digest/run", json={"week": 7})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body == {
+        "id": body["id"],
+        "name": "digest",
+        "status": "COMPLETED",
+        "timing": body["timing"],
+        "result": {"week": 7},
+        "error": None,
+    }
+    assert body["timing"].keys() == {"startedAt", "completedAt", "durationMs"}
+    assert body["timing"]["startedAt"] <= body["timing"]["completedAt"]
+    [entry] = await door.audit("digest")
+    assert (entry.action, entry.actor) == ("job.run", "olga")
+
+
+async def test_without_a_body_the_payload_is_what_its_type_says(operator: httpx2.AsyncClient) -> None:
+    assert (await operator.post("/jobs/digest/run")).json()["result"] == {"week": 1}
+
+
+async def test_a_failure_is_an_answer_like_any_other(operator: httpx2.AsyncClient) -> None:
+    answer = await operator.post("/jobs/broken/run")
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["result"]) == (200, "FAILED", None)
+    assert body["error"] == {"type": "PermanentError", "code": "PERMANENT_ERROR", "message": "no such mailbox"}
+
+
+async def test_a_run_that_was_skipped_says_why(operator: httpx2.AsyncClient) -> None:
+    body = (await operator.post("/jobs/unwanted/run")).json()
+    assert (body["status"], body["result"]) == ("COMPLETED", {"skipped": True, "reason": "condition"})
+
+
+async def test_past_the_wait_it_goes_on_and_can_be_asked_for(operator: httpx2.AsyncClient, gate: Gate) -> None:
+    answer = await operator.post("/jobs/held/run?wait=0")
+    assert (answer.status_code, answer.json()["result"]) == (202, None)
+    assert answer.json()["status"] in {"PENDING", "RUNNING"}
+    where = answer.headers["Location"]
+    assert where == f"/jobs/executions/{answer.json()['id']}"
+    gate.opened.set()
+    body: dict[str, Any] = {}
+    while body.get("completedAt") is None:
+        body = (await operator.get(where)).json()
+    assert body == {
+        "id": answer.json()["id"],
+        "jobName": "held",
+        "status": "COMPLETED",
+        "startedAt": body["startedAt"],
+        "completedAt": body["completedAt"],
+        "result": "done",
+        "triggeredBy": "olga",
+    }
+
+
+async def test_what_the_application_asked_for_itself_is_the_systems(door: Door, operator: httpx2.AsyncClient) -> None:
+    execution = await door.app.enqueue("digest")
+    assert (await operator.get(f"/jobs/executions/{execution.id}")).json()["triggeredBy"] == "SYSTEM"
+
+
+async def test_a_payload_that_does_not_fit_and_an_unknown_job_are_told(operator: httpx2.AsyncClient) -> None:
+    misfit = await operator.post("/jobs/digest/run", json={"week": "soon"})
+    assert (misfit.status_code, misfit.json()["code"]) == (422, "INVALID_PAYLOAD")
+    unknown = await operator.post("/jobs/digset/run")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "JOB_NOT_FOUND")
+    assert "'digest'" in unknown.json()["detail"]
+
+
+async def test_a_job_of_an_organization_is_not_here(door: Door, operator: httpx2.AsyncClient) -> None:
+    execution = await door.app.enqueue("greet", organization_id="acme", user_id="ada")
+    answer = await operator.get(f"/jobs/executions/{execution.id}")
+    nobodys = await operator.get("/jobs/executions/01890000-0000-7000-8000-000000000001")
+    assert (answer.status_code, answer.content) == (404, nobodys.content)
