@@ -12,11 +12,13 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from mainspring import JobContext, Mainspring
+from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.control.access import AccessChanges
 from mainspring.domain.access import Actor, Permission, Role, Scope
-from mainspring.store import access
+from mainspring.store import access, registration
+from mainspring.store.firing import Firing
+from tests.api.documented import DocumentedTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
@@ -69,7 +71,7 @@ class Door:
 
     async def client(self, token: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """Return a client that sends a token, or none."""
-        transport = httpx2.ASGITransport(app=self.api)
+        transport = DocumentedTransport(self.api)
         given = headers if token is None else {"Authorization": f"Bearer {token}", **headers}
         client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=given)
         return await self.clients.enter_async_context(client)
@@ -79,6 +81,13 @@ class Door:
         answer = await client.post("/v1/jobs", json={"jobType": "greet"} | body)
         assert answer.status_code == 201, answer.text
         return answer.json()["jobId"]
+
+    async def register_jobs(self) -> None:
+        """Keep what the application declares, as a node does when it starts."""
+        firing = Firing.by(self.app.world, self.app.settings.environment)
+        await self.services.database.tx(
+            lambda connection: registration.register(connection, firing, self.app.registry, version="1.0")
+        )
 
     async def audit(self, target: str) -> list[AuditEntry]:
         """Return the audit entries about one thing, the newest first."""
@@ -104,6 +113,10 @@ def declare_jobs(app: Mainspring) -> None:
 
     @app.job("sweep")
     async def _sweep(ctx: JobContext[Any]) -> None: ...
+
+    @app.job("nightly", schedule=Cron("0 9 * * MON", tz="Europe/Rome"), group="mail", job_type="email")
+    async def _nightly(ctx: JobContext[Any]) -> None:
+        """Send what nobody reads."""
 
 
 @asynccontextmanager

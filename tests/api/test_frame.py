@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -10,11 +11,15 @@ import pytest
 from mainspring import Mainspring
 from mainspring.api.app import create_api
 from mainspring.api.frame import RequestFrame
+from mainspring.api.problems import MEDIA_TYPE, OF_SIGNING_IN, STATUS_OF
 from mainspring.domain.access import Role
-from mainspring.errors import ConfigurationError, DatabaseUnreachableError
+from mainspring.errors import ConfigurationError, DatabaseUnreachableError, MainspringError
 from mainspring.runtime.loop import Loop
+from mainspring.security.logins import TooManySignInsError
+from mainspring.security.passwords import TooBusyError
 from mainspring.store import execution_pages, schema
 from mainspring.world import RealWorld
+from tests.api.documented import documented_codes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,16 +217,45 @@ class TestDocuments:
         for (method, path), responses in operations.items():
             if path in {"/healthz", "/readyz"}:
                 continue
-            assert {"401", "403", "429", "503"} <= set(responses), (method, path)
+            assert {"401", "403", "421", "429", "500", "503"} <= set(responses), (method, path)
             assert ("404" in responses) == ("{" in path), (method, path)
-        assert set(operations["post", "/v1/jobs"]) == {"201", "400", "401", "403", "409", "413", "422", "429", "503"}
-        errors = [
-            answer for responses in operations.values() for status, answer in responses.items()
-            if status >= "400" and status != "416"
-        ]  # fmt: skip
-        assert {str(answer["content"]) for answer in errors} == {
-            "{'application/problem+json': {'schema': {'$ref': '#/components/schemas/Problem'}}}"
+        assert set(operations["post", "/v1/jobs"]) == {
+            "201", "400", "401", "403", "409", "413", "421", "422", "429", "500", "503"
+        }  # fmt: skip
+        for responses in operations.values():
+            for status, answer in responses.items():
+                if status >= "400" and status != "416":
+                    [(media_type, content)] = answer["content"].items()
+                    assert (media_type, content["schema"]) == (MEDIA_TYPE, {"$ref": "#/components/schemas/Problem"})
+                    assert {example["value"]["status"] for example in content["examples"].values()} == {int(status)}
+
+    async def test_every_error_with_a_status_is_documented_with_its_code_where_that_status_is(self, door: Door) -> None:
+        document = (await (await door.client()).get("/openapi.json")).json()
+        documented = {
+            (int(status), code)
+            for operations in document["paths"].values()
+            for operation in operations.values()
+            for status, answer in operation["responses"].items()
+            if MEDIA_TYPE in answer.get("content", {})
+            for code in documented_codes(answer)
         }
+        reaching = {(int(status), kind.code) for kind, status in STATUS_OF.items() if kind not in OF_SIGNING_IN}
+        assert reaching <= documented
+
+    @pytest.mark.parametrize(
+        ("error", "status", "wait"),
+        [(TooManySignInsError(timedelta(seconds=89.2)), 429, "90"), (TooBusyError("so many"), 503, "5")],
+    )
+    async def test_a_sign_in_that_has_to_wait_is_told_for_how_long(
+        self, door: Door, error: MainspringError, status: int, wait: str
+    ) -> None:
+        async def sign_in() -> None:
+            raise error
+
+        door.api.add_api_route("/sign-in", sign_in, include_in_schema=False)
+        answer = await (await door.client()).get("/sign-in")
+        assert (answer.status_code, answer.headers["retry-after"]) == (status, wait)
+        assert answer.json()["code"] == error.code
 
     async def test_the_document_says_who_is_let_in_and_what_a_creation_takes(self, door: Door) -> None:
         document = (await (await door.client()).get("/openapi.json")).json()
@@ -235,9 +269,10 @@ class TestDocuments:
         create = document["paths"]["/v1/jobs"]["post"]
         assert create["security"] == [{"HTTPBearer": []}]
         body = create["requestBody"]["content"]["application/json"]["schema"]
-        assert (body["required"], body["additionalProperties"]) == (["jobType"], False)
+        assert body["additionalProperties"] is False
         assert list(body["properties"]) == [
-            "jobType", "payload", "priority", "maxRetries", "scheduledAt", "queue", "uniqueKey", "dependsOn"
+            "jobType", "template", "payload", "priority", "maxRetries", "scheduledAt", "queue", "uniqueKey",
+            "dependsOn", "onParentFailure", "webhook"
         ]  # fmt: skip
 
 

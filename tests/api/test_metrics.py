@@ -13,6 +13,7 @@ from mainspring import Every, JobContext, Mainspring, PermanentError
 from mainspring.api import metrics as metrics_door
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Outcome
+from mainspring.domain.notification import Severity
 from mainspring.errors import DatabaseUnreachableError, ExecutionFailedError
 from mainspring.observability.metrics import Metrics
 from mainspring.observability.metrics_text import Gauges, metrics_text
@@ -38,6 +39,7 @@ CONTRACT: Final = {
     "mainspring_db_reconnects_total": set[str](),
     "mainspring_clock_skew_seconds": set[str](),
     "mainspring_outbox_depth": set[str](),
+    "mainspring_alerts_open": {"severity"},
 }
 
 
@@ -138,6 +140,7 @@ class TestWhatItTells:
         assert told.value("mainspring_queue_depth", queue="slow") == 1
         assert 0 <= told.value("mainspring_oldest_queued_seconds", queue="default") < 60
         assert told.value("mainspring_outbox_depth") == 0
+        assert [told.value("mainspring_alerts_open", severity=severity) for severity in Severity] == [0] * 4
         text = (await (await door.client()).get("/metrics")).text
         assert re.search("acme|globex|ada|bob|sqlite", text) is None
 

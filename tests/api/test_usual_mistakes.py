@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -46,7 +47,7 @@ class Mistake:
     advice: tuple[str, ...]
     method: str = "POST"
     address: str = "/v1/jobs"
-    body: str = '{"jobType": "greet"}'
+    body: str | bytes = '{"jobType": "greet"}'
     authorization: str | None = f"Bearer {TOKEN}"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -63,6 +64,10 @@ HOW: Final = ("the header `Authorization`", "Bearer", "mainspring token create",
 MISTAKES: Final = {
     "no token": Mistake(401, "AUTHENTICATION_REQUIRED", HOW, authorization=None),
     "Token instead of Bearer": Mistake(401, "AUTHENTICATION_REQUIRED", HOW, authorization=f"Token {TOKEN}"),
+    "a name and a password": Mistake(401, "AUTHENTICATION_REQUIRED", HOW, authorization="Basic YWRhOnNlY3JldA=="),
+    "the token in the address": Mistake(
+        401, "AUTHENTICATION_REQUIRED", HOW, method="GET", address="/v1/jobs?access_token=x", authorization=None
+    ),
     "the bare token": Mistake(401, "AUTHENTICATION_REQUIRED", HOW, authorization=TOKEN),
     "Bearer twice": Mistake(
         401, "TOKEN_MALFORMED", ("no JSON Web Token", "after the word Bearer"), authorization=f"Bearer Bearer {TOKEN}"
@@ -75,10 +80,13 @@ MISTAKES: Final = {
     "a form": Mistake(400, "MALFORMED_JSON", ("not JSON", '{"name": "value"}'), body="jobType=greet"),
     "single quotes": Mistake(400, "MALFORMED_JSON", ("column 2", "double quotes"), body="{'jobType': 'greet'}"),
     "a trailing comma": Mistake(400, "MALFORMED_JSON", ("trailing comma",), body='{"jobType": "greet",}'),
+    "a compressed body": Mistake(400, "MALFORMED_JSON", ("it is compressed",), body=gzip.compress(b"{}")),
+    "a body in UTF-16": Mistake(400, "MALFORMED_JSON", ("not in UTF-8",), body="{}".encode("utf-16")),
+    "a byte order mark": Mistake(400, "MALFORMED_JSON", ("a byte order mark",), body="{}".encode("utf-8-sig")),
     "JSON in a text": wrong_field('"{\\"jobType\\": \\"greet\\"}"', "body: it must be an object", "encoded twice"),
     "a list": wrong_field('[{"jobType": "greet"}]', "body: it must be an object"),
     "a misspelt field": wrong_field('{"jobType": "greet", "priorty": 1}', "priorty", "did you mean `priority`?"),
-    "snake_case": wrong_field('{"job_type": "greet"}', "jobType: it is required", "did you mean `jobType`?"),
+    "snake_case": wrong_field('{"job_type": "greet"}', "job_type: there is no such", "did you mean `jobType`?"),
     "an invented field": wrong_field('{"jobType": "greet", "organizationId": "x"}', "organizationId: there is no such"),
     "a number in quotes": wrong_field('{"jobType": "greet", "priority": "5"}', "priority", "without quotes"),
     "a number out of range": wrong_field('{"jobType": "greet", "priority": 500}', "priority: it must be at most 100"),
@@ -86,6 +94,10 @@ MISTAKES: Final = {
     "a time without a zone": wrong_field(
         '{"jobType": "greet", "scheduledAt": "2024-01-30T10:30:00"}', "scheduledAt: it must say its zone", "00Z"
     ),
+    "seconds for an instant": wrong_field(
+        '{"jobType": "greet", "scheduledAt": 1706610600}', "scheduledAt: it must be an instant as text", "00Z"
+    ),
+    "null for no payload": wrong_field('{"jobType": "greet", "payload": null}', "payload: it must be an object"),
     "an unknown job": Mistake(422, "UNKNOWN_JOB_TYPE", ("'gret'", "greet"), body='{"jobType": "gret"}'),
     "a key with a space": Mistake(
         422, "INVALID_REQUEST", ("idempotency-key: it must match",), headers={"Idempotency-Key": "a b"}

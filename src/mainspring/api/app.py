@@ -11,16 +11,47 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mainspring import __version__
-from mainspring.api import api_v1_exports, docs, health, metrics, problems, v1_jobs
+from mainspring.api import (
+    api_jobs,
+    api_jobs_history,
+    api_jobs_preview,
+    api_v1_exports,
+    docs,
+    health,
+    jobs_run,
+    metrics,
+    problems,
+    v1_jobs,
+    v1_jobs_events,
+    v1_jobs_history,
+    v1_jobs_notifications,
+    v1_jobs_templates,
+)
 from mainspring.api.deps import Services
 from mainspring.api.frame import RequestFrame
 from mainspring.api.hosts import HostCheck, Hosts
+from mainspring.api.job_feed import JobFeed
 from mainspring.api.metrics import DepthGauge
+from mainspring.api.open_streams import OpenStreams
 from mainspring.app import Mainspring
 from mainspring.runtime.node import Node
 from mainspring.security.secret_key import LOOPBACK, is_loopback, secret_key_in_force
 
-ROUTERS: Final = (v1_jobs.router, api_v1_exports.router, health.router, docs.router, metrics.router)
+ROUTERS: Final = (
+    v1_jobs_templates.router,  # before `/{job_id}`
+    v1_jobs.router,
+    v1_jobs_events.router,
+    v1_jobs_history.router,
+    v1_jobs_notifications.router,
+    api_v1_exports.router,
+    api_jobs.router,
+    api_jobs_history.router,
+    api_jobs_preview.router,
+    jobs_run.router,
+    health.router,
+    docs.router,
+    metrics.router,
+)
 """Every door, those that the OpenAPI document leaves out among them."""
 
 
@@ -48,9 +79,14 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncGenerator[None]:
         async with app.connected():
-            api.state.services = Services.of(app, key)
+            services = api.state.services = Services.of(app, key)
+            api.state.job_feed = JobFeed(app.opened.database, app.opened.signals, app.settings, app.world)
+            api.state.open_streams = OpenStreams()
             api.state.depth_gauge = DepthGauge(app.opened.database, app.settings.environment, app.world)
-            yield
+            try:
+                yield
+            finally:
+                services.close()
 
     api = FastAPI(
         title="mainspring",
@@ -72,12 +108,14 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
 
 
 def _describe(api: FastAPI) -> dict[str, Any]:
-    """Make the OpenAPI document once: FastAPI's, with the media type that errors have."""
+    """Make the OpenAPI document once: FastAPI's, with the errors of every address and the media type of errors."""
     document = get_openapi(title=api.title, version=api.version, routes=api.routes)
     for operations in document["paths"].values():
         for operation in operations.values():
-            for status, answer in operation["responses"].items():
-                if int(status) >= HTTPStatus.BAD_REQUEST and "content" in answer:
+            answers = operation["responses"]
+            answers |= problems.of_every_address()
+            for status, answer in answers.items():
+                if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in answer.get("content", {}):
                     answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
     api.openapi_schema = document
     return document

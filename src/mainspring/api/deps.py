@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
@@ -17,6 +18,7 @@ from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestErro
 from mainspring.api.rate_limit import RateLimits
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor, Origin, Permission
+from mainspring.egress.addresses import AllowList
 from mainspring.egress.client import Egress
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit, Target
@@ -39,6 +41,8 @@ _HOW_TO_AUTHENTICATE: Final = (
     "send the header `Authorization` with the word Bearer, a space, and what `mainspring token create` or "
     "`mainspring key create` has printed"
 )
+_COMPRESSED: Final = b"\x1f\x8b"
+"""How gzip begins."""
 _bearer = HTTPBearer(auto_error=False, description="A token (JWT), or a key of `mainspring key create`.")
 
 
@@ -54,6 +58,7 @@ class Services:
         identity: Reads bearer credentials.
         proxies: Whose word about the address of a client is believed.
         rate_limits: How often somebody may ask.
+        egress: The way out, to the keys of an identity provider.
     """
 
     app: Mainspring
@@ -63,12 +68,14 @@ class Services:
     identity: Identity
     proxies: TrustedProxies
     rate_limits: RateLimits
+    egress: Egress
 
     @classmethod
     def of(cls, app: Mainspring, key: SecretKey) -> Services:
         """Return the services of an application whose store is open."""
         settings, world, opened = app.settings, app.world, app.opened
         audit = Audit(opened.database, world, key.derive(Purpose.AUDIT))
+        egress = Egress(settings.egress_allow, world=world)
         return cls(
             app=app,
             database=opened.database,
@@ -78,19 +85,26 @@ class Services:
                 signals=opened.signals,
                 world=world,
                 environment=settings.environment,
+                cipher=app.cipher,
                 audit=audit,
+                webhooks_may_reach=AllowList.read(settings.egress_allow),
             ),
             audit=audit,
             identity=Identity(
                 settings,
                 database=opened.database,
                 secret_key=key,
-                egress=Egress(settings.egress_allow, world=world),
+                egress=egress,
                 world=world,
             ),
             proxies=TrustedProxies(settings.trusted_proxies),
             rate_limits=RateLimits(world),
+            egress=egress,
         )
+
+    def close(self) -> None:
+        """Let go of what only the routes need."""
+        self.egress.close()
 
 
 def services_of(request: Request) -> Services:
@@ -189,17 +203,19 @@ async def _reader(
     return actor
 
 
-def json_body(model: type[Body]) -> Callable[[Request, Actor], Awaitable[Body]]:
+def json_body(model: type[Body], *, required: bool = True) -> Callable[[Request, Actor], Awaitable[Body]]:
     """Return a dependency that reads the body as JSON, whatever its Content-Type, and checks it.
 
     It asks for the actor first, so that nobody unknown makes us read anything.
 
     Args:
         model: What the body must be.
+        required: Whether there must be one; an empty body stands for an empty object where it need not be.
     """
 
     async def read(request: Request, _actor: CurrentActor) -> Body:
-        value = _parsed(await _capped(request))
+        sent = await _capped(request)
+        value: object = _parsed(sent) if sent or required else dict[str, object]()
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -209,10 +225,29 @@ def json_body(model: type[Body]) -> Callable[[Request, Actor], Awaitable[Body]]:
     return read
 
 
-def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+async def payload_body(request: Request, _actor: CurrentActor) -> object:
+    """Return the body, whatever JSON it is; None: there is none."""
+    sent = await _capped(request)
+    return _parsed(sent) if sent else None
+
+
+def body_schema(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Return what the OpenAPI document says of a body that `json_body` reads."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
+    schema = model.model_json_schema()
+    whole = _inlined(schema, schema.pop("$defs", {}))
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": whole}}}}
+
+
+def _inlined(schema: object, definitions: Mapping[str, object]) -> object:
+    """Return a schema with its parts in their places: a reference would be looked up in the whole document."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in cast("list[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    fields = cast("dict[str, object]", schema)
+    if isinstance(reference := fields.get("$ref"), str):
+        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
+    return {name: _inlined(value, definitions) for name, value in fields.items()}
 
 
 async def _capped(request: Request) -> bytes:
@@ -237,12 +272,24 @@ def _parsed(body: bytes) -> object:
         if "depth limit" in error.msg:
             raise _too_deep() from error
         raise MalformedBodyError(
-            f"the body is not JSON: {error.msg} (line {error.lineno} column {error.colno}). Send one object such as "
+            f"the body is not JSON: {_why_unreadable(body, error)}. Send one object such as "
             '{"name": "value"}, with names and texts in double quotes'
         ) from error
     if not _is_shallow(value):
         raise _too_deep()
     return value
+
+
+def _why_unreadable(body: bytes, error: json.JSONDecodeError) -> str:
+    if body.startswith(_COMPRESSED):
+        return "it is compressed, and is read as it comes, whatever `Content-Encoding` says"
+    if body.startswith(codecs.BOM_UTF8):
+        return "it begins with a byte order mark, which JSON has not"
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return "it is not in UTF-8"
+    return f"{error.msg} (line {error.lineno} column {error.colno})"
 
 
 def _too_deep() -> InvalidRequestError:

@@ -8,9 +8,9 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from mainspring.api.deps import CurrentServices
-from mainspring.api.problems import NotReadyError, Problem
+from mainspring.api.problems import NotReadyError, documented_alone
 from mainspring.api.responses import json_response
-from mainspring.errors import StoreError
+from mainspring.errors import SchemaMismatchError, StoreError
 from mainspring.runtime.node import Node
 from mainspring.store import schema
 
@@ -19,10 +19,13 @@ router = APIRouter(tags=["Health"])
 STUCK_SECONDS: Final = 60.0
 """By how much the turn of a loop may be late before the node counts as stuck."""
 _DATABASE_SECONDS: Final = 5.0
-_NOT_READY: Final = {503: {"model": Problem, "description": "Service Unavailable"}}
 
 
-@router.get("/healthz", response_class=Response, responses={200: {"description": "It lives."}, **_NOT_READY})
+@router.get(
+    "/healthz",
+    response_class=Response,
+    responses={200: {"description": "It lives."}, **documented_alone(NotReadyError)},
+)
 async def health(request: Request) -> Response:
     """Say whether the loops of this node turn; the database is not asked, so that its trouble restarts nobody."""
     node: Node | None = request.app.state.node
@@ -34,7 +37,11 @@ async def health(request: Request) -> Response:
     return json_response({"status": "ok", "loops": shown})
 
 
-@router.get("/readyz", response_class=Response, responses={200: {"description": "It is ready."}, **_NOT_READY})
+@router.get(
+    "/readyz",
+    response_class=Response,
+    responses={200: {"description": "It is ready."}, **documented_alone(NotReadyError, SchemaMismatchError)},
+)
 async def readiness(request: Request, services: CurrentServices) -> Response:
     """Say whether this node takes requests: it is not stopping, and the database answers with the right schema."""
     if request.app.state.draining:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from mainspring.api.deps import CurrentServices, allow_this_machine_or_staff
+from mainspring.domain.notification import Severity
 from mainspring.errors import StoreError
 from mainspring.observability.metrics_text import CONTENT_TYPE, Gauges, metrics_text
 from mainspring.runtime.node import Node
@@ -72,6 +73,7 @@ async def metrics(request: Request, services: CurrentServices) -> Response:
         queue_depth=waiting and {**empty, **waiting.queued},
         oldest_queued_seconds=waiting and {**empty, **waiting.oldest_seconds},
         outbox_depth=waiting and waiting.outbox,
+        alerts_open=waiting and {**dict.fromkeys(Severity, 0), **waiting.alerts},
         loop_lag_seconds={loop.name: loop.lag for loop in node.loops} if node else {},
         clock_skew_seconds=node.clock_skew if node else None,
         database_reconnects=services.database.reconnects,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -18,13 +19,19 @@ from starlette.routing import compile_path
 from mainspring.api.faults import Fault, faults_in
 from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
+from mainspring.control.jobs import JobAlreadyRunningError
+from mainspring.control.schedules import NoScheduleError, PastInstantError, VersionConflictError
+from mainspring.control.templates import UnknownTemplateError
+from mainspring.domain.cron_syntax import CronError
 from mainspring.domain.money import MonetaryValueError
 from mainspring.domain.write_door import json_text
 from mainspring.errors import (
     DatabaseUnreachableError,
+    EgressRefusedError,
     ExecutionNotFoundError,
     IdempotencyConflictError,
     InvalidPayloadError,
+    JobNotFoundError,
     MainspringError,
     NotCancellableError,
     NotRetryableError,
@@ -34,8 +41,10 @@ from mainspring.errors import (
     SchemaMismatchError,
 )
 from mainspring.reports.storage import ExportNotFoundError
-from mainspring.security.authentication import AuthenticationError
+from mainspring.security.authentication import AuthenticationError, SessionEndedError, SignInRefusedError
 from mainspring.security.key_set import KeySetUnavailableError
+from mainspring.security.logins import TooManySignInsError
+from mainspring.security.passwords import TooBusyError
 
 _logger = logging.getLogger(__name__)
 
@@ -80,18 +89,28 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     AuthenticationError: HTTPStatus.UNAUTHORIZED,
     PermissionDeniedError: HTTPStatus.FORBIDDEN,
     ExecutionNotFoundError: HTTPStatus.NOT_FOUND,
+    JobNotFoundError: HTTPStatus.NOT_FOUND,
     ExportNotFoundError: HTTPStatus.NOT_FOUND,
     IdempotencyConflictError: HTTPStatus.CONFLICT,
     NotCancellableError: HTTPStatus.CONFLICT,
     NotRetryableError: HTTPStatus.CONFLICT,
+    JobAlreadyRunningError: HTTPStatus.CONFLICT,
+    NoScheduleError: HTTPStatus.CONFLICT,
+    VersionConflictError: HTTPStatus.CONFLICT,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidPayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
     PayloadTooLargeError: HTTPStatus.UNPROCESSABLE_ENTITY,
     MonetaryValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownJobTypeError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    CronError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    PastInstantError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnknownTemplateError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnseenParentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EgressRefusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManySignInsError: HTTPStatus.TOO_MANY_REQUESTS,
+    TooBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
     KeySetUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     SchemaMismatchError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -99,6 +118,11 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The status of each exception; a class that is not here has that of the nearest one above it."""
+
+OF_SIGNING_IN: Final[frozenset[type[MainspringError]]] = frozenset(
+    {SessionEndedError, SignInRefusedError, TooBusyError, TooManySignInsError}
+)
+"""What only people meet who sign in to the dashboard, and no program with a bearer credential."""
 
 # What these say would tell strangers about the inside, or tell a foreign id from an unknown one.
 _SAID_INSTEAD: Final[Mapping[type[MainspringError], str]] = {
@@ -134,6 +158,8 @@ class Problem(BaseModel):
         description="What to tell whoever runs the server; not on 404, so that all are equal.",
     )
     errors: list[FaultView] | None = Field(default=None, description="Where the request is wrong.")
+    field: str | None = Field(default=None, description="Of `INVALID_CRON`: the field at fault.")
+    position: int | None = Field(default=None, description="Of `INVALID_CRON`: the character at fault, from 1.")
 
 
 def problem_response(
@@ -143,6 +169,7 @@ def problem_response(
     detail: str,
     *,
     faults: Sequence[Fault] = (),
+    more: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the answer for an error.
@@ -155,6 +182,7 @@ def problem_response(
     }  # fmt: skip
     if status != HTTPStatus.NOT_FOUND:
         body["requestId"] = request.state.request_id
+    body |= more or {}
     if faults:
         body["errors"] = [{"path": fault.path, "message": fault.message} for fault in faults]
     return Response(json_text(body), status_code=status, headers=headers, media_type=MEDIA_TYPE)
@@ -177,24 +205,78 @@ def install(api: FastAPI) -> None:
     api.add_exception_handler(HTTPException, _of_framework)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what the OpenAPI document says of error answers; `openapi` gives them their media type.
+def documented(*errors: type[MainspringError] | int) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI document says of the errors of a route that needs an actor.
 
     Args:
-        *statuses: Those of one route, besides 401, 403, 429 and 503, which every route of an actor has.
+        *errors: What it answers besides the errors of all such routes; a status stands for all errors that have it.
     """
-    return {
-        status: {"model": Problem, "description": HTTPStatus(status).phrase}
-        for status in sorted({*statuses, 401, 403, 429, 503})
-    }
+    return documented_alone(*errors, *_OF_EVERY_ACTOR)
 
 
-def _nearest(table: Mapping[type[MainspringError], Any], error: Exception) -> Any:  # noqa: ANN401 - what the table holds
-    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
+def documented_alone(*errors: type[MainspringError] | int) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI document says of the errors of a route: by their status, with an example of each code.
+
+    The document is made with the media type of answers that are well; `openapi` puts that of problems in its place.
+    """
+    answers: dict[int | str, dict[str, Any]] = {}
+    kinds = {kind for error in errors for kind in _kinds_of(error)} - OF_SIGNING_IN
+    for kind in sorted(kinds, key=lambda kind: kind.code):
+        status: HTTPStatus = _nearest(STATUS_OF, kind)
+        documented_answer(answers, status, kind.code, inspect.cleandoc(kind.__doc__ or "").partition("\n")[0])
+    return dict(sorted(answers.items(), key=lambda answer: int(answer[0])))
+
+
+def documented_answer(answers: dict[int | str, dict[str, Any]], status: HTTPStatus, code: str, meaning: str) -> None:
+    """Add an error to what the OpenAPI document says of the answers of a route."""
+    example = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": meaning, "code": code}
+    empty: dict[str, Any] = {"description": status.phrase, "content": {"application/json": {"examples": {}}}}
+    answer = answers.setdefault(int(status), {"model": Problem, **empty})
+    answer["content"]["application/json"]["examples"][code] = {"summary": meaning, "value": example}
+
+
+def of_every_address() -> dict[str, dict[str, Any]]:
+    """Return what the OpenAPI document says of the errors that every address may answer."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    unknown = "This server is not known by the name in the header `Host`."
+    documented_answer(answers, HTTPStatus.MISDIRECTED_REQUEST, "HOST_UNKNOWN", unknown)
+    documented_answer(answers, HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "Something went wrong here.")
+    for answer in answers.values():
+        answer["content"]["application/json"]["schema"] = {
+            "$ref": f"#/components/schemas/{answer.pop('model').__name__}"
+        }
+    return {str(status): answer for status, answer in answers.items()}
+
+
+_OF_EVERY_ACTOR: Final[tuple[type[MainspringError], ...]] = (
+    AuthenticationError,
+    PermissionDeniedError,
+    TooManyRequestsError,
+    DatabaseUnreachableError,
+    KeySetUnavailableError,
+    SchemaMismatchError,
+    NotRunningError,
+)
+
+
+def _kinds_of(error: type[MainspringError] | int) -> Iterator[type[MainspringError]]:
+    """Return an exception class with all below it, or all that have a status."""
+    if isinstance(error, int):
+        for kind, status in STATUS_OF.items():
+            if status == error:
+                yield from _kinds_of(kind)
+        return
+    yield error
+    for special in error.__subclasses__():
+        yield from _kinds_of(special)
+
+
+def _nearest(table: Mapping[type[MainspringError], Any], kind: type[Exception]) -> Any:  # noqa: ANN401 - what the table holds
+    return next((table[above] for above in kind.__mro__ if above in table), None)
 
 
 async def _known_error(request: Request, error: Exception) -> Response:
-    status: HTTPStatus | None = _nearest(STATUS_OF, error)
+    status: HTTPStatus | None = _nearest(STATUS_OF, type(error))
     if status is None or not isinstance(error, MainspringError):
         raise error
     headers: dict[str, str] = {}
@@ -204,11 +286,12 @@ async def _known_error(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         _logger.warning("request %s was not done: %s", request.state.request_id, error)
-    if isinstance(error, TooManyRequestsError):
+    if isinstance(error, TooManyRequestsError | TooManySignInsError):
         headers["Retry-After"] = str(math.ceil(error.retry_after.total_seconds()))
     faults = error.faults if isinstance(error, InvalidRequestError) else ()
-    detail = _nearest(_SAID_INSTEAD, error) or str(error)
-    return problem_response(request, status, error.code, detail, faults=faults, headers=headers)
+    place = {"field": error.field, "position": error.position} if isinstance(error, CronError) else None
+    detail = _nearest(_SAID_INSTEAD, type(error)) or str(error)
+    return problem_response(request, status, error.code, detail, faults=faults, more=place, headers=headers)
 
 
 async def _invalid_parameters(request: Request, error: Exception) -> Response:

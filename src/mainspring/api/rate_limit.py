@@ -43,14 +43,14 @@ class TooManyRequestsError(MainspringError):
     """Somebody asks more often than is taken.
 
     Args:
-        who: Whose requests are too many, in words.
+        message: What is too much, and what to do.
         retry_after: After which the next one is taken.
     """
 
     code = "RATE_LIMITED"
 
-    def __init__(self, who: str, retry_after: timedelta) -> None:
-        super().__init__(f"too many requests of {who}: wait as long as `Retry-After` says, then send this one again")
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
@@ -135,9 +135,9 @@ class RateLimits:
         organization = actor.organization_id
         principal = f"{actor.kind}\n{organization or ''}\n{actor.subject}"
         if wait := self._principals.take(principal):
-            raise TooManyRequestsError("yours", wait)
+            raise _too_many_of("yours", wait)
         if organization is not None and (wait := self._organizations.take(organization)):
-            raise TooManyRequestsError("your organization", wait)
+            raise _too_many_of("your organization", wait)
 
     def admit_stranger(self, address: str | None) -> None:
         """Count a request of somebody who is not known.
@@ -146,4 +146,10 @@ class RateLimits:
             TooManyRequestsError: It is one too many.
         """
         if wait := self._strangers.take(peer_of(address)):
-            raise TooManyRequestsError("your address without a credential that holds", wait)
+            raise _too_many_of("your address without a credential that holds", wait)
+
+
+def _too_many_of(who: str, retry_after: timedelta) -> TooManyRequestsError:
+    return TooManyRequestsError(
+        f"too many requests of {who}: wait as long as `Retry-After` says, then send this one again", retry_after
+    )

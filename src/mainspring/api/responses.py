@@ -1,8 +1,7 @@
-"""How answers are written: JSON straight to bytes, instants with milliseconds and `Z`."""
+"""How answers are written: JSON straight to bytes."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,14 +17,3 @@ def json_response(body: Mapping[str, Any], *, status: int = 200, headers: Mappin
     It goes to bytes at once: a response model would cost ten times as much, and the schema is documented all the same.
     """
     return Response(orjson.dumps(body), status_code=status, headers=headers, media_type="application/json")
-
-
-def instant_text(instant: datetime | None) -> str | None:
-    """Return an instant as the API writes it.
-
-    Example:
-        >>> from datetime import UTC
-        >>> instant_text(datetime(2024, 1, 30, 10, 30, tzinfo=UTC))
-        '2024-01-30T10:30:00.000Z'
-    """
-    return None if instant is None else instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,9 +7,10 @@ from typing import Annotated, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from mainspring.api.deps import CurrentServices, Services, actor_who_may, body_schema, json_body
+from mainspring.api.deps import CurrentServices, actor_who_may, body_schema, json_body
+from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import Fault, InvalidRequestError, documented
 from mainspring.api.responses import json_response
 from mainspring.api.v1_jobs_bodies import (
@@ -20,18 +21,24 @@ from mainspring.api.v1_jobs_bodies import (
     JobView,
     Message,
     ShownStatus,
-    job_json,
     status_json,
     statuses_shown_as,
 )
-from mainspring.control.options import EnqueueOptions
+from mainspring.api.v1_jobs_creation import asked_for
+from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, sensitive_fields, visible_job
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Execution, Status, Trigger
-from mainspring.errors import ExecutionNotFoundError
+from mainspring.domain.job_object import job_json
+from mainspring.errors import (
+    ExecutionNotFoundError,
+    IdempotencyConflictError,
+    NotCancellableError,
+    NotRetryableError,
+)
 from mainspring.store import execution_pages
 from mainspring.store.execution_pages import MOST_COUNTED, Page, Wanted
 
-router = APIRouter(prefix="/v1/jobs", tags=["On-demand jobs"])
+router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])
 
 MAX_PAGE_SIZE: Final = 100
 _STORABLE: Final = r"^[^\x00]+$"
@@ -40,10 +47,8 @@ _ADVICE: Final = {Status.QUEUED: 10, Status.RETRYING: 10, Status.RUNNING: 5}
 _ADVICE_WHILE_YOUNG: Final = 2
 
 Creator = Annotated[Actor, Depends(actor_who_may(Permission.CREATE_JOBS, "execution.create"))]
-Viewer = Annotated[Actor, Depends(actor_who_may(Permission.VIEW_JOBS, "execution.view"))]
 Canceller = Annotated[Actor, Depends(actor_who_may(Permission.CANCEL_JOBS, "execution.cancel"))]
 Retrier = Annotated[Actor, Depends(actor_who_may(Permission.RETRY_JOBS, "execution.retry"))]
-JobId = Annotated[str, Path(description="The id that the creation answered.", json_schema_extra={"format": "uuid"})]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -68,7 +73,7 @@ def polling_advice(execution: Execution, now: datetime) -> int | None:
     "",
     status_code=201,
     response_class=Response,
-    responses={201: {"model": JobCreated}, **documented(400, 409, 413, 422)},
+    responses={201: {"model": JobCreated}, **documented(400, 413, 422, IdempotencyConflictError)},
     openapi_extra=body_schema(CreateJob),
 )
 async def create_job(
@@ -78,20 +83,10 @@ async def create_job(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a job. When this answers, the job survives any crash."""
-    options: EnqueueOptions = {"priority": body.priority, "depends_on": body.depends_on}
-    if body.max_retries is not None:
-        options["max_retries"] = body.max_retries
-    if body.scheduled_at is not None:
-        options["run_at"] = body.scheduled_at
-    if body.queue is not None:
-        options["queue"] = body.queue
-    if body.unique_key is not None:
-        options["unique_key"] = body.unique_key
+    job_name, payload, options = asked_for(body, services.app.templates)
     if idempotency_key is not None:
         options["idempotency_key"] = idempotency_key
-    [job_id] = await services.commands.enqueue(
-        body.job_type, [body.payload], actor=actor, trigger=Trigger.API, **options
-    )
+    [job_id] = await services.commands.enqueue(job_name, [payload], actor=actor, trigger=Trigger.API, **options)
     return json_response(
         {"jobId": str(job_id), "message": "Job created successfully"},
         status=201,
@@ -136,7 +131,9 @@ async def list_jobs(
     if found.has_more and found.executions:
         headers["Link"] = _next_link(request, found, page)
     body = {
-        "jobs": [job_json(execution, sensitive=_sensitive(services, execution)) for execution in found.executions],
+        "jobs": [
+            job_json(execution, sensitive=sensitive_fields(services, execution)) for execution in found.executions
+        ],
         "total": found.total,
         "page": page,
         "pageSize": page_size,
@@ -148,53 +145,41 @@ async def list_jobs(
 @router.get("/{job_id}", response_class=Response, responses={200: {"model": JobView}, **documented(404, 422)})
 async def get_job(services: CurrentServices, actor: Viewer, job_id: JobId) -> Response:
     """Return a job."""
-    execution = await _visible(services, actor, job_id)
-    return json_response(job_json(execution, sensitive=_sensitive(services, execution)))
+    execution = await visible_job(services, actor, job_id)
+    return json_response(job_json(execution, sensitive=sensitive_fields(services, execution)))
 
 
 @router.get("/{job_id}/status", response_class=Response, responses={200: {"model": JobStatus}, **documented(404, 422)})
 async def get_job_status(services: CurrentServices, actor: Viewer, job_id: JobId) -> Response:
     """Return a job, how far it is, and what can be done with it; `Retry-After` says when to ask again."""
-    execution = await _visible(services, actor, job_id)
+    execution = await visible_job(services, actor, job_id)
     advice = polling_advice(execution, services.app.world.now())
     headers = {} if advice is None else {"Retry-After": str(advice)}
-    return json_response(status_json(execution, sensitive=_sensitive(services, execution)), headers=headers)
+    return json_response(status_json(execution, sensitive=sensitive_fields(services, execution)), headers=headers)
 
 
 @router.post(
-    "/{job_id}/cancel", response_class=Response, responses={200: {"model": Message}, **documented(404, 409, 422)}
+    "/{job_id}/cancel",
+    response_class=Response,
+    responses={200: {"model": Message}, **documented(ExecutionNotFoundError, InvalidRequestError, NotCancellableError)},
 )
 async def cancel_job(services: CurrentServices, actor: Canceller, job_id: JobId) -> Response:
     """Cancel a job: at once where it waits, within ten seconds where it runs."""
-    execution = await _visible(services, actor, job_id)
+    execution = await visible_job(services, actor, job_id)
     await services.commands.cancel(actor, execution.id)
     return json_response({"message": "Job cancelled successfully"})
 
 
 @router.post(
-    "/{job_id}/retry", response_class=Response, responses={200: {"model": Message}, **documented(404, 409, 422)}
+    "/{job_id}/retry",
+    response_class=Response,
+    responses={200: {"model": Message}, **documented(ExecutionNotFoundError, InvalidRequestError, NotRetryableError)},
 )
 async def retry_job(services: CurrentServices, actor: Retrier, job_id: JobId) -> Response:
     """Run a failed job again, under its id."""
-    execution = await _visible(services, actor, job_id)
+    execution = await visible_job(services, actor, job_id)
     await services.commands.retry(actor, execution.id)
     return json_response({"message": "Job retry initiated successfully"})
-
-
-async def _visible(services: Services, actor: Actor, job_id: str) -> Execution:
-    """Return the execution of that id, if the actor sees it here: runs of the platform have no organization."""
-    try:
-        execution = await services.commands.get(actor.scope, UUID(job_id))
-    except ValueError:
-        raise ExecutionNotFoundError(f"{job_id!r} is no id") from None
-    if execution.organization_id is None:
-        raise ExecutionNotFoundError(f"execution {job_id} is a run of the platform")
-    return execution
-
-
-def _sensitive(services: Services, execution: Execution) -> tuple[str, ...]:
-    registry = services.app.registry
-    return registry.get(execution.job_name).definition.sensitive if execution.job_name in registry else ()
 
 
 def _next_link(request: Request, found: Page, page: int) -> str:

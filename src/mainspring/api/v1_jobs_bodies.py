@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.responses import instant_text
-from mainspring.control.executions import MAX_KEY, MAX_PRIORITY, MAX_RETRIES
+from mainspring.control.requests import MAX_KEY, MAX_PRIORITY, MAX_RETRIES
 from mainspring.domain.execution import Execution, Status
-from mainspring.domain.redaction import redact
+from mainspring.domain.job_object import job_json, shown_status
+from mainspring.egress.target import MAX_URL_CHARACTERS
 
 ShownStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "retrying"]
-HIDDEN: Final = "[hidden]"
 _MAX_PARENTS: Final = 100
 
 
@@ -30,12 +29,44 @@ def _read_instant(value: object) -> object:
         raise ValueError("it is no instant: write it like 2024-01-30T10:30:00Z") from None
 
 
+class WebhookTarget(BaseModel):
+    """Whom to tell."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str = Field(min_length=1, max_length=MAX_URL_CHARACTERS, description="An `https` address.")
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """Keep what stands for a field that is left out from the document: nobody may send it."""
+    del schema["default"]
+
+
 class CreateJob(BaseModel):
     """What is to be done."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"anyOf": [{"required": ["jobType"]}, {"required": ["template"]}]},
+    )
 
-    job_type: str = Field(min_length=1, max_length=200, description="The name of a job that is offered on demand.")
+    job_type: str = Field(
+        default="",
+        min_length=1,
+        max_length=200,
+        description="The name of a job that is offered on demand.",
+        json_schema_extra=_without_default,
+    )
+    template: str = Field(
+        default="",
+        min_length=1,
+        max_length=200,
+        description="The name of a template: what you send besides stands in place of what it says, and your payload "
+        "is merged over its own (RFC 7396).",
+        json_schema_extra=_without_default,
+    )
     payload: dict[str, Any] = Field(default={}, description="What to work on; at most 256 kB, no amounts of money.")
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher runs first.")
     max_retries: int | None = Field(default=None, ge=0, le=MAX_RETRIES, description="By default the job's own.")
@@ -54,6 +85,10 @@ class CreateJob(BaseModel):
     depends_on: list[Annotated[UUID, Strict(strict=False)]] = Field(
         default=[], max_length=_MAX_PARENTS, description="Jobs whose success it waits for."
     )
+    on_parent_failure: Literal["skip", "run"] = Field(
+        default="skip", description="What becomes of it when one of those jobs ends without success."
+    )
+    webhook: WebhookTarget | None = Field(default=None, description="Told once the job has ended, signed.")
 
 
 class JobCreated(BaseModel):
@@ -121,48 +156,9 @@ class JobPage(BaseModel):
     total_pages: int
 
 
-def shown_status(status: Status) -> str:
-    """Return a status in the words of this door, which has none for `skipped` (contract §1)."""
-    return Status.CANCELLED.value if status is Status.SKIPPED else status.value
-
-
 def statuses_shown_as(shown: str) -> frozenset[Status]:
     """Return every status that this door shows by a word."""
     return frozenset(status for status in Status if shown_status(status) == shown)
-
-
-def job_json(execution: Execution, *, sensitive: Collection[str] = ()) -> dict[str, Any]:
-    """Return an execution as `JobView` describes it.
-
-    Args:
-        execution: It.
-        sensitive: Payload fields that are never shown (`@app.job(sensitive=…)`).
-    """
-    progress = execution.progress
-    shown: dict[str, Any] = {
-        "id": str(execution.id),
-        "organizationId": execution.organization_id,
-        "userId": execution.user_id,
-        "jobType": execution.job_name,
-        "status": shown_status(execution.status),
-        "priority": execution.priority,
-        "retryCount": execution.retry_count,
-        "maxRetries": execution.max_retries,
-        "payload": _shown_payload(execution.payload, sensitive),
-        "result": execution.result,
-        "errorMessage": execution.skip_reason if execution.status is Status.SKIPPED else execution.error_message,
-        "progress": progress.percent,
-        "totalSteps": progress.total_steps,
-        "currentStep": progress.current_step,
-        "startedAt": instant_text(execution.started_at),
-        "completedAt": instant_text(execution.completed_at),
-        "scheduledAt": instant_text(execution.scheduled_at),
-        "createdAt": instant_text(execution.created_at),
-        "updatedAt": instant_text(execution.updated_at),
-    }
-    if execution.cancel_requested and execution.status is Status.RUNNING:
-        shown["cancelRequested"] = True
-    return shown
 
 
 def status_json(execution: Execution, *, sensitive: Collection[str] = ()) -> dict[str, Any]:
@@ -173,12 +169,3 @@ def status_json(execution: Execution, *, sensitive: Collection[str] = ()) -> dic
         "canCancel": execution.can_cancel,
         "canRetry": execution.can_retry,
     }
-
-
-def _shown_payload(payload: object, sensitive: Collection[str]) -> object:
-    if payload is None:
-        return {}
-    if not isinstance(payload, dict):
-        return redact(payload)
-    fields = cast("dict[str, object]", redact(payload))
-    return {name: HIDDEN if name in sensitive else value for name, value in fields.items()}
