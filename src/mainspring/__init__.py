@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.harness import Job, JobFailed, JobRunnable
     from mainspring.jobs.provided import provided
+    from mainspring.reports.source import ReportCaller
 
     __version__: str
 
@@ -30,6 +31,7 @@ __all__ = [
     "Mainspring",
     "OnStartup",
     "PermanentError",
+    "ReportCaller",
     "Retry",
     "SkipExecution",
     "Thresholds",
@@ -51,6 +53,7 @@ _HOMES: Final = {
     "Mainspring": "app",
     "OnStartup": "domain.schedule",
     "PermanentError": "errors",
+    "ReportCaller": "reports.source",
     "Retry": "domain.job",
     "SkipExecution": "errors",
     "Thresholds": "domain.job",

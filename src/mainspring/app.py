@@ -7,25 +7,30 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from mainspring.builtin.cleanup import Cleanup
 from mainspring.builtin.export import export_report
-from mainspring.control.decorator import JobDecorator
+from mainspring.builtin.notification import Notifier
+from mainspring.builtin.processing import DataProcessing
+from mainspring.builtin.reports import built_in_reports
+from mainspring.builtin.sync import Synchronization
 from mainspring.control.executions import ExecutionCommands
+from mainspring.control.flows import Flows
 from mainspring.control.handles import ExecutionHandle
 from mainspring.control.manager import CronJobManager
 from mainspring.control.schedules import ScheduleCommands
+from mainspring.declarations import Declarations
 from mainspring.domain.access import Actor
-from mainspring.domain.job import DEFAULT_CATCH_UP, DEFAULT_CATCH_UP_LIMIT, DEFAULT_QUEUE, DEFAULT_TIMEOUT
+from mainspring.egress.addresses import AllowList
 from mainspring.errors import NotRunningError
 from mainspring.jobs.job_run import Harness
-from mainspring.jobs.registry import JobRegistry
 from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.logs import configure_logging
 from mainspring.observability.metrics import Metrics
-from mainspring.reports.source import Report, ReportRegistry
-from mainspring.reports.storage import ExportStorage
+from mainspring.reports.storage import ExportStorage, open_storage
 from mainspring.runtime.node import ROLES, Node
+from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import Settings, load_settings, program_version
 from mainspring.store import registration
 from mainspring.store.firing import Firing
@@ -33,23 +38,19 @@ from mainspring.store.open_store import OpenStore
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncGenerator, Sequence
 
     from mainspring.control.options import EnqueueOptions
-    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.domain.result import JobResult
     from mainspring.jobs.context import JobContext
-    from mainspring.reports.source import ReportRows
+    from mainspring.store.database import Database
     from mainspring.world import World
-
-Registered = TypeVar("Registered")
-RowSource = TypeVar("RowSource", bound="ReportRows")
 
 running_app: ContextVar[Mainspring | None] = ContextVar("mainspring_running_app", default=None)
 """The application whose store is open in this context: how `@distributed_lock` finds its backend."""
 
 
-class Mainspring:
+class Mainspring(Declarations):
     """An application: its jobs, its settings, and the node that runs them.
 
     Args:
@@ -64,10 +65,9 @@ class Mainspring:
     """
 
     def __init__(self, *, world: World | None = None, **settings: Any) -> None:  # noqa: ANN401 - checked by the settings
+        super().__init__(commands=self.commands_and_actor, settings=lambda: self.settings, world=lambda: self.world)
         self._overrides = settings
         self._world = world
-        self.registry = JobRegistry()
-        self.reports = ReportRegistry()
         self.metrics = Metrics()
         self._store: OpenStore | None = None
         self._commands: ExecutionCommands | None = None
@@ -92,126 +92,49 @@ class Mainspring:
     @cached_property
     def exports(self) -> ExportStorage:
         """Where the files of `export_report` lie."""
-        return ExportStorage(self.settings.export_dir)
+        return open_storage(self.settings.export_dir)
 
-    # Declaring jobs -------------------------------------------------------------------------------------------------
-
-    def job(
-        self,
-        name: str,
-        *,
-        schedule: Schedule | None = None,
-        schedule_payload: object = None,
-        display_name: str = "",
-        description: str | None = None,
-        group: str = "default",
-        job_type: str = "job",
-        queue: str = DEFAULT_QUEUE,
-        retry: Retry | None = None,
-        timeout: timedelta = DEFAULT_TIMEOUT,
-        thresholds: Thresholds | None = None,
-        executor: Literal["auto", "async", "thread", "process", "dask"] = "auto",
-        max_running: int | None = None,
-        concurrency_key: str | None = None,
-        rate_limit: str | None = None,
-        overlap: Literal["skip", "queue", "cancel_running", "allow"] = "skip",
-        misfire: Literal["skip", "fire_once", "fire_all"] = "fire_once",
-        catch_up: timedelta = DEFAULT_CATCH_UP,
-        catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
-        jitter: timedelta = timedelta(0),
-        starts_at: datetime | None = None,
-        ends_at: datetime | None = None,
-        pause_after: int | None = None,
-        condition: Callable[[], bool | Awaitable[bool]] | None = None,
-        enabled: bool = True,
-        on_demand: bool = False,
-        depends_on: Sequence[str] = (),
-        on_lost: Literal["retry", "fail"] = "retry",
-        sensitive: Sequence[str] = (),
-        searchable: Sequence[str] = (),
-        allow_money: Sequence[str] = (),
-        memory_limit: int | None = None,
-        cpu_limit: timedelta | None = None,
-    ) -> JobDecorator:
-        """Declare a job.
-
-        Args:
-            name: The unique name, `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`; it identifies the job for ever.
-            schedule: When it fires: `Cron`, `Every` or `OnStartup`; None: only when asked for.
-            schedule_payload: The payload of scheduled runs; by default the payload type's defaults.
-            display_name: What people read; by default the name.
-            description: One sentence; by default the first paragraph of the docstring.
-            group: A label that people sort by.
-            job_type: Another label.
-            queue: Which queue its executions wait in.
-            retry: When failures are tried again; None: three times on demand, never when scheduled.
-            timeout: The longest attempt.
-            thresholds: The limits that open alerts.
-            executor: `auto`, `async`, `thread`, `process` or `dask`.
-            max_running: How many run at once, over all nodes; one by default for a job with a schedule.
-            concurrency_key: Makes `max_running` and `rate_limit` count for each key.
-            rate_limit: How many may start in any period, over all nodes: `100/m`, `5/10s`; a tenth of them at once.
-            overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
-            misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
-            catch_up: How old a missed instant may be.
-            catch_up_limit: How many missed instants `fire_all` makes up for, the newest ones.
-            jitter: Spreads starts over this window, the same way on every node.
-            starts_at: Instants before this aware datetime are skipped.
-            ends_at: Instants from this aware datetime on are skipped.
-            pause_after: Failures in a row after which its schedule is paused, until somebody resumes it.
-            condition: A function that says whether a due run is wanted now; where it says no, the run is skipped.
-            enabled: Whether it fires; admins may change that.
-            on_demand: Whether tenants may create it by `POST /v1/jobs`.
-            depends_on: Jobs after whose success it runs.
-            on_lost: What happens when its node dies: `retry`, or `fail` for work that must not start twice.
-            sensitive: Payload fields that are never shown.
-            searchable: Payload fields that executions are found by.
-            allow_money: Payload fields that may hold amounts of money.
-            memory_limit: Bytes, for `executor="process"`.
-            cpu_limit: CPU time, for `executor="process"`.
-
-        Raises:
-            DefinitionError: The name is taken or cannot be used, or an option is out of its range.
-        """
-        options = dict(locals())
-        del options["self"]
-        return JobDecorator(self.registry, self.commands_and_actor, options)
-
-    def register(self, job: Registered) -> Registered:
-        """Register an object with `config` and `execute`, or with the attributes of the scheduler document.
-
-        Returns:
-            The object itself.
-
-        Raises:
-            DefinitionError: It has no `execute`, no name, or a name that is taken.
-        """
-        self.registry.add_object(job)
-        return job
-
-    def report(self, name: str) -> Callable[[RowSource], RowSource]:
-        """Register an async iterator of rows as the source of a report that `export_report` writes.
-
-        Args:
-            name: What `reportType` calls it.
-
-        Example:
-            >>> @app.report("orders")  # doctest: +SKIP
-            ... async def orders(filters): ...
-        """
-
-        def decorate(rows: RowSource) -> RowSource:
-            self.reports.add(Report(name, rows))
-            return rows
-
-        return decorate
+    @cached_property
+    def cipher(self) -> PayloadCipher:
+        """What keeps secrets of payloads unreadable in the store."""
+        return PayloadCipher.of(self.settings, self.world)
 
     def _declare_built_in_jobs(self) -> None:
+        for report in built_in_reports(self._database):
+            self.reports.add(report)
+
         @self.job("export_report", job_type="export", on_demand=True)
         async def export(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - registered
             """Write the rows of a report to a file that can be downloaded."""
-            handler = export_report(reports=self.reports, storage=self.exports, world=self.world)
-            return await handler(ctx, payload)
+            return await export_report(self.reports, self.exports, self.settings, self.world)(ctx, payload)
+
+        @self.job("notification", job_type="notification", on_demand=True)
+        async def notify(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - registered
+            """Tell a person of an organization, or a channel that is open to it, something."""
+            async with self.connected():  # it is already, save in the child process of an attempt
+                notifier = Notifier(self.opened, self.settings.environment, self.recipients)
+                return await notifier.carry_out(ctx, payload)
+
+        @self.job("data_processing", job_type="data_processing", on_demand=True, timeout=timedelta(hours=24))
+        async def process(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> JobResult:  # pyright: ignore[reportUnusedFunction] - registered
+            """Work on every item of a source, in chunks that are not done again after a crash."""
+            return await DataProcessing(self.processors, self.world).carry_out(ctx, payload)
+
+        @self.job("sync", job_type="sync", on_demand=True)
+        async def synchronize(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> JobResult:  # pyright: ignore[reportUnusedFunction] - registered
+            """Bring over what has changed since the last time, from one system to another."""
+            async with self.connected():  # as above
+                run = Synchronization(
+                    self.syncs, self.opened.database, self.settings.environment, self.cipher, self.world
+                )
+                return await run.carry_out(ctx, payload)
+
+        @self.job("cleanup", job_type="cleanup", on_demand=True)
+        async def clean_up(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - registered
+            """Remove what is old of an organization: executions, log lines, or the files of exports."""
+            async with self.connected():  # as above
+                run = Cleanup(self.opened.database, self.exports, self.settings, self.world)
+                return await run.carry_out(ctx, payload)
 
     # Asking for executions ------------------------------------------------------------------------------------------
 
@@ -256,6 +179,12 @@ class Mainspring:
             environment=self.settings.environment,
         )
 
+    @property
+    def flows(self) -> Flows:
+        """Chains of executions, and fan-out with a join."""
+        commands, actor = self.commands_and_actor()
+        return Flows(commands, actor, self.opened, registry=self.registry, world=self.world)
+
     @cached_property
     def manager(self) -> CronJobManager:
         """The interface of the cron-tracking document: register, execute, history, status, trigger, heartbeat."""
@@ -299,6 +228,8 @@ class Mainspring:
             signals=store.signals,
             world=self.world,
             environment=settings.environment,
+            cipher=self.cipher,
+            webhooks_may_reach=AllowList.read(settings.egress_allow),
         )
         before = running_app.get()
         running_app.set(self)
@@ -308,6 +239,11 @@ class Mainspring:
             running_app.set(before)
             self._store = self._commands = None
             await store.close()
+
+    @asynccontextmanager
+    async def _database(self) -> AsyncGenerator[Database]:
+        async with self.connected():
+            yield self.opened.database
 
     @asynccontextmanager
     async def running(self, *, roles: Sequence[str] = ROLES, grace: timedelta | None = None) -> AsyncGenerator[Node]:
@@ -327,7 +263,9 @@ class Mainspring:
             opened = self.opened
             firing = Firing.by(self.world, self.settings.environment)
             await opened.database.tx(
-                lambda connection: registration.register(connection, firing, self.registry, version=program_version())
+                lambda connection: registration.register(
+                    connection, firing, self.registry, version=program_version(), encrypt=self.cipher.encrypt_value
+                )
             )
             log_writer = LogWriter(log_format=self.settings.log_format)
             node = Node(
@@ -340,6 +278,8 @@ class Mainspring:
                 roles=roles,
                 app_path=self.path,
                 metrics=self.metrics,
+                exports=self.exports,
+                cipher=self.cipher,
             )
             try:
                 await node.start()

@@ -36,6 +36,7 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, 
 _SECRETS: Final = frozenset(
     {
         "SECRET_KEY",
+        "SECRET_KEY_PREVIOUS",
         "SLACK_WEBHOOK_URL",
         "SLACK_BOT_TOKEN",
         "EMAIL_SMTP_URL",
@@ -81,6 +82,7 @@ def _read_json(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
+Place = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, Path) else value)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 ChannelSettings = Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_json)]
 
@@ -103,6 +105,7 @@ class Settings(BaseSettings):
     redis_url: str | None = None
     app: str | None = None
     secret_key: SecretStr | None = None
+    secret_key_previous: SecretStr | None = None
     environment: str = Field(default="dev", pattern=r"^[A-Za-z0-9._-]{1,50}$")
     node: str = Field(default_factory=socket.gethostname)
     public_url: str | None = None
@@ -133,7 +136,8 @@ class Settings(BaseSettings):
     jwt_audience: str = "mainspring"
     jwt_jwks_url: str | None = None
     trusted_proxies: Names = ()
-    export_dir: Path = Path("exports")
+    export_dir: Place = "exports"
+    export_days: float = Field(default=7, gt=0)
 
     test_mode: bool = False
     test_clock_file: Path | None = None
@@ -141,7 +145,7 @@ class Settings(BaseSettings):
     test_crash_at: str | None = None
     test_seed: int | None = None
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < 32:  # noqa: PLR2004 - said in the message
@@ -203,6 +207,11 @@ class Settings(BaseSettings):
     def retention(self) -> timedelta:
         """How old an ended execution may get."""
         return timedelta(days=self.retention_days)
+
+    @property
+    def export_lifetime(self) -> timedelta:
+        """How long a finished export may be downloaded."""
+        return timedelta(days=self.export_days)
 
     def channel_settings(self, kind: str) -> dict[str, Any]:
         """Return the settings of a kind of channel: of ours those named `<KIND>_…`; and what `CHANNELS` holds for it.

@@ -66,7 +66,7 @@ def tools() -> Iterator[ChannelTools]:
     """What channels work with; tenants' webhooks may be on loopback."""
     world = RealWorld()
     egress = Egress(["127.0.0.1"], world=world)
-    yield ChannelTools(world, egress, lambda organization: [OF_ACME] if organization == "acme" else [])
+    yield ChannelTools(world, egress, lambda organization: [OF_ACME] if organization == "acme" else [], str)
     egress.close()
 
 

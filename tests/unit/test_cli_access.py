@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 import sys
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,6 +117,13 @@ class TestKeys:
         code, _, err = command("key", "create", *arguments)
         assert code == 2
         assert "--service and --prefix, or --org and --role" in err
+
+    def test_a_key_may_be_given_an_end(self, command: Command) -> None:
+        answer_of(command("key", "create", "--org", "acme", "--role", "viewer", "--ttl", "90d", "--json"))
+        [listed] = answer_of(command("key", "list", "--json"))
+        made, end = (datetime.fromisoformat(listed[name]) for name in ("createdAt", "expiresAt"))
+        assert end - made == pytest.approx(timedelta(days=90), abs=timedelta(minutes=1))
+        assert command("key", "create", "--org", "acme", "--role", "viewer", "--ttl", "soon")[0] == 2
 
     def test_a_revoked_key_is_listed_as_revoked(self, command: Command, tmp_path: Path) -> None:
         made = answer_of(command("key", "create", "--org", "acme", "--role", "viewer", "--json"))

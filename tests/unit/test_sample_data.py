@@ -18,18 +18,23 @@ from zipfile import ZipFile
 import pytest
 
 from mainspring.errors import ConfigurationError
+from mainspring.reports.source import ReportCaller
 from mainspring.sample import flights
 from mainspring.sample.flights import QUERY, build_flights, flights_report
 from mainspring.sample.quotes import quotes_report
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from mainspring.reports.source import Report
+    from mainspring.reports.source import ReportSource
 
 
-async def rows_of(report: Report, **filters: str) -> list[dict[str, Any]]:
-    async with report.opened(filters) as rows:
-        return [row async for row in rows]
+async def rows_of(report: ReportSource, **filters: str) -> list[dict[str, Any]]:
+    chunks = [batch() async for batch in report.batches(filters, ReportCaller("acme", "ada", "test"))]
+    return [
+        dict(zip(chunk.names, row, strict=True))
+        for chunk in chunks
+        for row in zip(*(column.values for column in chunk.columns), strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +89,9 @@ class TestFlights:
         assert texts == 0
 
     def test_days_are_found_by_the_index_and_come_in_order_without_sorting(self, database: Path) -> None:
+        days = {"dateFrom": "2013-01-01", "dateTo": "2013-12-31"}
         with closing(sqlite3.connect(database)) as connection:
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERY}", ("2013-01-01", "2013-12-31"))]
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERY}", days)]
         assert plan == ["SEARCH flights USING INDEX flights_by_date (date>? AND date<?)"]
 
     async def test_the_report_gives_the_flights_of_the_days_asked_for(

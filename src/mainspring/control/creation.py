@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from mainspring.domain.access import NEEDED_TO_CREATE, Permission
+from mainspring.domain.access import Permission, asks_for_all_users, needed_to_create
 from mainspring.domain.money import refuse_money
 from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import MainspringError, PermissionDeniedError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mainspring.store.enqueues import NewExecution
 
 ACTION: Final = "execution.create"
+_CLEANUP: Final = "cleanup"
 
 
 class OrganizationRequiredError(PermissionDeniedError):
@@ -65,8 +66,13 @@ async def permit(
     if job_name not in offered:
         known = ", ".join(offered) or "none"
         raise UnknownJobTypeError(f"no job type is called {job_name[:200]!r}; known ones are: {known}")
-    if needed := NEEDED_TO_CREATE.get(job_name):
-        await audit.require(actor, needed, ACTION, target)
+    for payload in payloads:
+        for needed in needed_to_create(job_name, payload):
+            await audit.require(actor, needed, ACTION, target)
+        if asks_for_all_users(job_name, payload) and not actor.sees_organization:
+            await audit.deny(actor, ACTION, target, PermissionDeniedError(
+                f"{actor.subject!r} sees its own executions alone: leave out the filter allUsers"
+            ))  # fmt: skip
     job = registry.get(job_name)
     for payload in payloads:
         refuse_money(payload, allowed=job.definition.allow_money)
@@ -89,6 +95,16 @@ def owned_by(actor: Actor, options: EnqueueOptions) -> EnqueueOptions:
         whole = verbatim_json([actor.organization_id, actor.subject, options["unique_key"]])
         owned["unique_key"] = hashlib.sha256(whole.encode()).hexdigest()
     return owned
+
+
+def within_sight(actor: Actor, job_name: str, payloads: Sequence[object]) -> Sequence[object]:
+    """Return the payloads of an actor's request: who sees but its own executions cleans up after itself alone."""
+    if job_name != _CLEANUP or actor.sees_organization:
+        return payloads
+    return [
+        {**cast("dict[str, object]", payload), "user": actor.subject} if isinstance(payload, dict) else payload
+        for payload in payloads
+    ]
 
 
 def refuse_unseen_parents(connection: Connection, actor: Actor, parents: Sequence[UUID]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +66,37 @@ _PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.SERVICE: frozenset({Permission.REGISTER_JOBS}),
 }
 
-NEEDED_TO_CREATE: Final[Mapping[str, Permission]] = {"export_report": Permission.EXPORT_REPORTS}
-"""Built-in jobs whose creation needs a permission besides `jobs.create_jobs`."""
+
+def needed_to_create(job_name: str, payload: object) -> tuple[Permission, ...]:
+    """Return the permissions that the creation of a built-in job needs besides `jobs.create_jobs`.
+
+    Args:
+        job_name: Which job.
+        payload: What it is to work on, as anybody may have sent it.
+
+    Example:
+        >>> needed_to_create("export_report", {"reportType": "audit", "format": "csv"})
+        (<Permission.EXPORT_REPORTS: 'reports.export_reports'>, <Permission.VIEW_AUDIT: 'audit.view_audit'>)
+    """
+    if job_name != "export_report":
+        return ()
+    asked = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
+    audit = (Permission.VIEW_AUDIT,) if asked.get("reportType") == "audit" else ()
+    return (Permission.EXPORT_REPORTS, *audit)
+
+
+def asks_for_all_users(job_name: str, payload: object) -> bool:
+    """Whether an export is to hold the executions of all users of an organization, which not every actor sees.
+
+    Args:
+        job_name: Which job.
+        payload: What it is to work on, as anybody may have sent it.
+    """
+    match payload:
+        case {"reportType": "executions", "filters": {"allUsers": True}}:
+            return job_name == "export_report"
+        case _:
+            return False
 
 
 class ActorKind(StrEnum):

@@ -23,6 +23,7 @@ from mainspring.jobs.harness import JobStatus
 from mainspring.jobs.job_run import Harness, JobRun
 from mainspring.observability.run_identity import RunIdentity
 from mainspring.runtime.local_executor import executor_for
+from mainspring.security.payload_cipher import UnreadableSecretError, holds_cipher
 from mainspring.store.finishes import Finish, Release
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.local_executor import Executor
+    from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.claims import ClaimedExecution
 
 _logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class Attempt:
         times_out_at: When it has run too long, by the monotonic clock.
         began: Whether its task has taken its first step.
         ended: Whether its end has been handed over; a handler that goes on afterwards changes nothing.
+        refusal: Why its handler is not to be called.
     """
 
     claimed: ClaimedExecution
@@ -96,6 +99,7 @@ class Attempt:
     times_out_at: float = math.inf
     began: bool = False
     ended: bool = False
+    refusal: MainspringError | None = None
 
     @property
     def timeout(self) -> timedelta:
@@ -109,6 +113,20 @@ class Attempt:
         self.context.stop()
         if self.task is not None:
             self.task.cancel(reason.value)
+
+    def decrypt(self, cipher: PayloadCipher) -> list[str]:
+        """Give the handler what is in cipher in clear, and return every text that is secret while it runs."""
+        context, secrets = self.context, list[str]()
+        try:
+            if holds_cipher(self.claimed.payload):
+                payload = cipher.decrypt(context.payload, self.claimed.job_name)
+                context.payload, secrets = payload.value, payload.secrets
+            if holds_cipher(self.claimed.checkpoint):
+                checkpoint = cipher.decrypt(context.last_checkpoint, self.claimed.job_name)
+                context.last_checkpoint = checkpoint.value
+        except UnreadableSecretError as error:
+            self.refusal = error
+        return secrets
 
 
 def prepare(claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink, node: str) -> Attempt:
@@ -139,6 +157,7 @@ async def carry_out(
     executors: Mapping[ExecutorKind, Executor],
     harness: Harness,
     conditions: Conditions,
+    cipher: PayloadCipher,
     *,
     chance: float,
 ) -> Finish | Release:
@@ -149,13 +168,15 @@ async def carry_out(
         executors: The ways to run it that this node has.
         harness: Times, logs and traces it.
         conditions: Whether a run that somebody asked for is wanted; those of schedules were asked at their tick.
+        cipher: What secrets of its payload are kept in.
         chance: A random number in [0, 1), for the jitter of a retry.
     """
-    sensitive = attempt.job.definition.sensitive
-    if not sensitive:
+    claimed, sensitive = attempt.claimed, attempt.job.definition.sensitive
+    if not (sensitive or holds_cipher(claimed.payload) or holds_cipher(claimed.checkpoint)):
         return await _carry_out(attempt, executors, harness, conditions, chance=chance)
-    # What the payload holds under these fields stands in no result, error or log line of this process while it runs.
-    with withheld(texts_under(sensitive, attempt.context.payload)):
+    secrets = attempt.decrypt(cipher)
+    # What was secret in the payload stands in no result, error or log line of this process while it runs.
+    with withheld([*secrets, *texts_under(sensitive, attempt.context.payload)]):
         return await _carry_out(attempt, executors, harness, conditions, chance=chance)
 
 
@@ -170,6 +191,8 @@ async def _carry_out(
     run: JobRun[object] = JobRun(attempt.identity, announced=True)
 
     async def handler() -> object:
+        if attempt.refusal is not None:
+            raise attempt.refusal
         if attempt.job.definition.condition is not None and attempt.claimed.trigger not in _ASKED_AT_TICK:
             await _require_condition(attempt, conditions)
         executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)

@@ -10,7 +10,8 @@ from mainspring.alerts.dispatcher import Dispatcher
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.egress.client import Egress
 from mainspring.runtime.loop import Turn
-from mainspring.security.secret_key import Purpose, SecretKey, secret_key_in_force
+from mainspring.security.payload_cipher import PayloadCipher
+from mainspring.security.secret_key import Purpose, SecretKey, secret_keys_in_force
 from mainspring.store import notifications
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def channel_tools(settings: Settings, world: World) -> ChannelTools:
 
     def signing_secrets(organization_id: str) -> list[str]:
         # Asked for when something is to be signed: a node that signs nothing needs no secret key.
-        return [signing_secret(secret_key_in_force(settings, world), organization_id)]
+        return [signing_secret(key, organization_id) for key in secret_keys_in_force(settings, world)]
 
-    return ChannelTools(world, Egress(settings.egress_allow, world=world), signing_secrets)
+    egress = Egress(settings.egress_allow, world=world)
+    return ChannelTools(world, egress, signing_secrets, PayloadCipher.of(settings, world).decrypt_url)
 
 
 def signing_secret(key: SecretKey, organization_id: str) -> str:

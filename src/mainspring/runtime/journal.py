@@ -11,12 +11,15 @@ from mainspring.domain.write_door import json_text
 from mainspring.errors import LeaseLostError
 from mainspring.runtime.loop import Turn
 from mainspring.store import journal
+from mainspring.store.signals import TOLD
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.jobs.context import JobContext, LogLine
+    from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.database import Connection, Database
+    from mainspring.store.signals import Signals
     from mainspring.world import World
 
 _MOST_LINES = 2000
@@ -29,11 +32,15 @@ class Journal:
     Args:
         database: Where it is written.
         world: For the instants of log lines.
+        cipher: What checkpoints that hold secrets are kept in.
+        signals: Who hears that there is something to read.
     """
 
-    def __init__(self, database: Database, world: World) -> None:
+    def __init__(self, database: Database, world: World, cipher: PayloadCipher, signals: Signals | None = None) -> None:
         self._database = database
         self._world = world
+        self._cipher = cipher
+        self._signals = signals
         # Single operations on dicts and deques are atomic, so that threads of handlers need no lock.
         self._progressed: dict[UUID, JobContext[Any]] = {}
         self._beats: dict[UUID, int] = {}
@@ -71,6 +78,7 @@ class Journal:
 
     async def save_checkpoint(self, context: JobContext[Any], value: object) -> None:
         """Store a checkpoint durably."""
+        value = self._cipher.encrypt_whole(value, context.job_name)
         held = await self._database.tx(
             lambda connection: journal.save_checkpoint(connection, context.execution_id, context.fence, value)
         )
@@ -90,6 +98,8 @@ class Journal:
         except BaseException:
             self.put_back(said)
             raise
+        if self._signals is not None:
+            self._signals.send(TOLD)
         return Turn(did=1, again_in=0.0 if self._lines else None)
 
     def take(self) -> Said | None:

@@ -15,6 +15,7 @@ from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.child_process import ChildProcessExecutor
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.delivery import Delivery
+from mainspring.runtime.export_expiry import EXPIRY_SECONDS, ExportExpiry
 from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
@@ -24,10 +25,11 @@ from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.scheduler import Scheduler
 from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
 from mainspring.runtime.worker import Worker
+from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import program_version
 from mainspring.store import cluster
 from mainspring.store.finishes import Finish
-from mainspring.store.signals import WORK
+from mainspring.store.signals import ATTEMPTS, TOLD, WORK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from mainspring.jobs.job_run import Harness
     from mainspring.jobs.registry import JobRegistry
+    from mainspring.reports.storage import ExportStorage
     from mainspring.runtime.loop import Turn
     from mainspring.settings import Settings
     from mainspring.store.database import Database, Lane
@@ -62,6 +65,8 @@ class Node:
         roles: What it does: any of `ROLES`. The chores of the cluster are everybody's.
         app_path: Where a child process finds the application, `package.module:attribute`.
         metrics: What it counts.
+        cipher: What secrets of payloads are kept in.
+        exports: Where export files lie, of which old ones are removed.
     """
 
     def __init__(
@@ -76,8 +81,12 @@ class Node:
         roles: Sequence[str] = ROLES,
         app_path: str | None = None,
         metrics: Metrics | None = None,
+        cipher: PayloadCipher | None = None,
+        exports: ExportStorage | None = None,
     ) -> None:
         self._settings = settings
+        self._exports = exports
+        self._cipher = cipher or PayloadCipher.of(settings, world)
         self._database = database
         self._registry = registry
         self._signals = signals
@@ -86,6 +95,7 @@ class Node:
         self._roles = tuple(roles)
         self._metrics = metrics or Metrics()
         self._id: UUID = world.new_id()
+        self._phase = world.random()
         self._heartbeat: Heartbeat | None = None
         self._loops: list[Loop] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -148,6 +158,9 @@ class Node:
         self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
         self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
         self._add_loop("seal", self._sealing.run_once, interval=SEAL_SECONDS)
+        if self._exports is not None:
+            expiry = ExportExpiry(self._exports, lifetime=self._settings.export_lifetime, world=self._world)
+            self._add_loop("export-expiry", expiry.run_once, interval=EXPIRY_SECONDS)
 
     async def _start_scheduler(self) -> None:
         scheduler = self._scheduler = Scheduler(
@@ -238,7 +251,7 @@ class Node:
 
     async def _make_worker(self) -> Worker:
         settings = self._settings
-        journal = Journal(self._database, self._world)
+        journal = Journal(self._database, self._world, self._cipher, self._signals)
         acknowledgements = Acknowledgements(
             await self._lane("finish"),
             journal,
@@ -264,14 +277,20 @@ class Node:
             harness=self._harness,
             conditions=self._conditions,
             wakeup=wakeup,
+            on_start=lambda: self._signals.arrived(ATTEMPTS),
             environment=settings.environment,
             node_name=settings.node,
             organization_limit=settings.org_concurrency,
             world=self._world,
+            cipher=self._cipher,
         )
         self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
-        self._add_loop("journal", journal.run_once, interval=JOURNAL_SECONDS)
-        self._add_loop("watch", worker.watch, interval=WATCH_SECONDS)
+        for name, run_once, interval in (
+            ("journal", journal.run_once, JOURNAL_SECONDS),
+            ("watch", worker.watch, WATCH_SECONDS),
+        ):
+            attempts = self._signals.wakeup(ATTEMPTS)
+            self._add_loop(name, run_once, interval=interval, wakeup=attempts, is_idle=lambda: not worker.running)
         return worker
 
     async def _lane(self, purpose: str) -> Lane:
@@ -280,9 +299,17 @@ class Node:
         return lane
 
     def _add_loop(
-        self, name: str, run_once: Callable[[], Awaitable[Turn]], *, interval: float, wakeup: Wakeup | None = None
+        self,
+        name: str,
+        run_once: Callable[[], Awaitable[Turn]],
+        *,
+        interval: float,
+        wakeup: Wakeup | None = None,
+        is_idle: Callable[[], bool] = lambda: False,
     ) -> None:
-        loop = Loop(name, run_once, interval=interval, world=self._world, wakeup=wakeup)
+        loop = Loop(
+            name, run_once, interval=interval, world=self._world, wakeup=wakeup, is_idle=is_idle, phase=self._phase
+        )
         self._loops.append(loop)
         self._tasks.append(self._world.spawn(loop.run(), name=f"mainspring-{name}"))
 
@@ -291,6 +318,7 @@ class Node:
             self._signals.ended(end.id)
             if isinstance(end, Finish):
                 self._metrics.execution_ended(end.job_name, end.outcome, end.duration_ms / 1000)
+        self._signals.arrived(TOLD)  # other processes look for themselves: a busy node would tell them too often
         for end in fenced:
             self._metrics.fenced_writes += 1
             _logger.warning("execution %s: the end was refused, because another attempt holds it now", end.id)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.attempt import Attempt
     from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.local_executor import Executor
+    from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.database import Database
     from mainspring.store.finishes import Finish, Release
     from mainspring.world import World
@@ -42,6 +43,7 @@ class RunningAttempts:
         conditions: Whether runs that were asked for are wanted.
         environment: The node's environment.
         world: Time, chance and tasks.
+        cipher: What secrets of payloads are kept in.
         on_end: Called with an attempt that is under way no more, and what is to be written of it, if anything.
     """
 
@@ -54,6 +56,7 @@ class RunningAttempts:
         conditions: Conditions,
         environment: str,
         world: World,
+        cipher: PayloadCipher,
         on_end: Callable[[Attempt, Finish | Release | None], None],
     ) -> None:
         self._database = database
@@ -62,6 +65,7 @@ class RunningAttempts:
         self._conditions = conditions
         self._environment = environment
         self._world = world
+        self._cipher = cipher
         self._on_end = on_end
         self._running: dict[UUID, Attempt] = {}
 
@@ -143,7 +147,7 @@ class RunningAttempts:
         attempt.began = True
         try:
             end = await carry_out(
-                attempt, self._executors, self._harness, self._conditions, chance=self._world.random()
+                attempt, self._executors, self._harness, self._conditions, self._cipher, chance=self._world.random()
             )
         except Exception as error:  # a defect of ours must not take a slot for ever
             _logger.exception("job %r, execution %s: the attempt broke", attempt.claimed.job_name, attempt.claimed.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.executions import ExecutionCommands
     from mainspring.domain.execution import Execution
+    from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.database import Database
 
 _MOST_IN_A_DRAIN: Final = 10_000
@@ -43,8 +45,11 @@ class Kit:
         clock: Its time, which retries, delays and timeouts follow.
     """
 
-    def __init__(self, clock: Clock, database: Database, environment: str, stepper: Stepper) -> None:
+    def __init__(
+        self, clock: Clock, database: Database, environment: str, stepper: Stepper, cipher: PayloadCipher
+    ) -> None:
         self.clock = clock
+        self._cipher = cipher
         self._database = database
         self._scope = Scope(environment)
         self._stepper = stepper
@@ -89,7 +94,7 @@ class Kit:
                 lambda connection: executions.find(connection, self._scope, wanted, most=_MOST_EXECUTIONS)
             )
         )
-        return found[::-1]
+        return [self._in_clear(execution) for execution in reversed(found)]
 
     def assert_enqueued(self, job: str | JobHandle[Any, Any], payload: object = _ANY) -> Execution:
         """Fail the test unless an execution of a job was asked for.
@@ -125,7 +130,10 @@ class Kit:
         )
         if found is None:
             raise AssertionError(f"execution {execution_id} ran and is not in the store")
-        return found
+        return self._in_clear(found)
+
+    def _in_clear(self, execution: Execution) -> Execution:
+        return replace(execution, payload=self._cipher.decrypt(execution.payload, execution.job_name).value)
 
 
 @asynccontextmanager
@@ -164,12 +172,21 @@ async def kit(
                 store, environment = app.opened, app.settings.environment
                 firing = Firing.by(world, environment)
                 await store.database.tx(
-                    lambda connection: registration.register(connection, firing, app.registry, version=__version__)
+                    lambda connection: registration.register(
+                        connection, firing, app.registry, version=__version__, encrypt=app.cipher.encrypt_value
+                    )
                 )
                 lane = await store.database.lane("test")
-                stepper = Stepper(settings=app.settings, store=store, lane=lane, registry=app.registry, world=world)
+                stepper = Stepper(
+                    settings=app.settings,
+                    store=store,
+                    lane=lane,
+                    registry=app.registry,
+                    world=world,
+                    cipher=app.cipher,
+                )
                 clock.on_advance(stepper.look)
-                own = Kit(clock, store.database, environment, stepper)
+                own = Kit(clock, store.database, environment, stepper, app.cipher)
                 commands, _ = app.commands_and_actor()
                 vars(app)["_commands"] = _CommandsUnderTest(commands, own, stepper, inline=inline)
                 try:
@@ -225,11 +242,10 @@ def _refuse_running(app: Mainspring) -> None:
 
 @contextmanager
 def _in_place_of(app: Mainspring, **stand_ins: object) -> Generator[None]:
-    """Let an application use other settings and another world for a while; `exports` follows from its settings."""
+    """Let an application use other settings and another world for a while, with what follows from its settings."""
     held = vars(app)
-    names = (*stand_ins, "exports")
-    before = {name: held[name] for name in names if name in held}
-    held.pop("exports", None)
+    names = (*stand_ins, "exports", "cipher")
+    before = {name: held.pop(name) for name in names if name in held}
     held.update(stand_ins)
     try:
         yield

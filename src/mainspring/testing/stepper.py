@@ -14,7 +14,7 @@ from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
 from mainspring.runtime.running_attempts import RunningAttempts
-from mainspring.store import claims
+from mainspring.store import claims, dependencies
 from mainspring.testing.inline import finish_at_once
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.runtime.attempt import Attempt
+    from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.settings import Settings
     from mainspring.store.claimed import ClaimedExecution
     from mainspring.store.database import Connection, Lane
@@ -54,17 +55,25 @@ class Stepper:
         lane: A connection of that store.
         registry: The jobs.
         world: Time and chance.
+        cipher: What secrets of payloads are kept in.
     """
 
     def __init__(
-        self, *, settings: Settings, store: OpenStore, lane: Lane, registry: JobRegistry, world: World
+        self,
+        *,
+        settings: Settings,
+        store: OpenStore,
+        lane: Lane,
+        registry: JobRegistry,
+        world: World,
+        cipher: PayloadCipher,
     ) -> None:
         self._settings = settings
         self._store = store
         self._registry = registry
         self._node_id = world.new_id()
         self._threads = ThreadExecutor(world, size=settings.threads)
-        self._journal = Journal(store.database, world)
+        self._journal = Journal(store.database, world, cipher)
         self._acknowledgements = Acknowledgements(
             lane, self._journal, environment=settings.environment, world=world, on_written=self._written
         )
@@ -83,6 +92,7 @@ class Stepper:
             conditions=self._conditions,
             environment=settings.environment,
             world=world,
+            cipher=cipher,
             on_end=self._ended,
         )
         self._ends: dict[Attempt, asyncio.Future[None]] = {}
@@ -134,6 +144,7 @@ class Stepper:
             claims.promote_due(connection)
             return claims.claim(connection, request, 1)
 
+        await self._store.database.tx(dependencies.tie)
         return next(iter(await self._store.database.tx(claim)), None)
 
     def _ended(self, attempt: Attempt, end: Finish | Release | None) -> None:

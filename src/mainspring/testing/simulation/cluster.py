@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor
 from mainspring.errors import MainspringError
+from mainspring.security.payload_cipher import PayloadCipher
+from mainspring.security.secret_key import SecretKey
 from mainspring.settings import Settings
 from mainspring.store import schema
 from mainspring.store.signals import Signals
@@ -202,6 +204,7 @@ class Cluster:
             signals=signals,
             world=self._world,
             environment=ENVIRONMENT,
+            cipher=PayloadCipher(list[SecretKey]),  # its payloads hold no secret
         )
 
     async def _ask(self) -> None:

@@ -1,0 +1,222 @@
+"""What an application declares: its jobs, reports, processors and syncs, before anything runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from mainspring.alerts.recipients import Recipients
+from mainspring.control.decorator import JobDecorator
+from mainspring.control.templates import Templates
+from mainspring.domain.job import DEFAULT_CATCH_UP, DEFAULT_CATCH_UP_LIMIT, DEFAULT_QUEUE, DEFAULT_TIMEOUT
+from mainspring.jobs.named import NamedRegistry
+from mainspring.jobs.processor import DEFAULT_CHUNK_SIZE, DEFAULT_MAX_FAILURES, Processor
+from mainspring.jobs.registry import JobRegistry
+from mainspring.jobs.synchronization import DEFAULT_BATCH_SIZE, Sync
+from mainspring.reports.source import Report, ReportRegistry
+from mainspring.reports.sql import SqlReport
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from mainspring.control.executions import ExecutionCommands
+    from mainspring.domain.access import Actor
+    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.jobs.processor import ItemSource
+    from mainspring.reports.source import ReportRows
+    from mainspring.settings import Settings
+    from mainspring.world import World
+
+Registered = TypeVar("Registered")
+RowSource = TypeVar("RowSource", bound="ReportRows")
+UserCallable = TypeVar("UserCallable", bound="Callable[..., object]")
+
+
+class Declarations:
+    """What an application has declared.
+
+    Args:
+        commands: Returns the commands on executions, and the application as their actor, once it is connected.
+        settings: Returns the settings, once they are needed.
+        world: Returns time, chance, threads and tasks, once they are needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        commands: Callable[[], tuple[ExecutionCommands, Actor]],
+        settings: Callable[[], Settings],
+        world: Callable[[], World],
+    ) -> None:
+        self._commands_of = commands
+        self._settings_of = settings
+        self._world_of = world
+        self.registry = JobRegistry()
+        self.reports = ReportRegistry()
+        self.processors = NamedRegistry[Processor]("processor")
+        self.syncs = NamedRegistry[Sync]("sync")
+        self.recipients = Recipients()
+        self.templates = Templates(self.registry, commands)
+        self.template = self.templates.declare
+
+    def job(
+        self,
+        name: str,
+        *,
+        schedule: Schedule | None = None,
+        schedule_payload: object = None,
+        display_name: str = "",
+        description: str | None = None,
+        group: str = "default",
+        job_type: str = "job",
+        queue: str = DEFAULT_QUEUE,
+        retry: Retry | None = None,
+        timeout: timedelta = DEFAULT_TIMEOUT,
+        thresholds: Thresholds | None = None,
+        executor: Literal["auto", "async", "thread", "process", "dask"] = "auto",
+        max_running: int | None = None,
+        concurrency_key: str | None = None,
+        rate_limit: str | None = None,
+        overlap: Literal["skip", "queue", "cancel_running", "allow"] = "skip",
+        misfire: Literal["skip", "fire_once", "fire_all"] = "fire_once",
+        catch_up: timedelta = DEFAULT_CATCH_UP,
+        catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
+        jitter: timedelta = timedelta(0),
+        starts_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        pause_after: int | None = None,
+        condition: Callable[[], bool | Awaitable[bool]] | None = None,
+        enabled: bool = True,
+        on_demand: bool = False,
+        depends_on: Sequence[str] = (),
+        on_lost: Literal["retry", "fail"] = "retry",
+        sensitive: Sequence[str] = (),
+        searchable: Sequence[str] = (),
+        allow_money: Sequence[str] = (),
+        memory_limit: int | None = None,
+        cpu_limit: timedelta | None = None,
+    ) -> JobDecorator:
+        """Declare a job.
+
+        Args:
+            name: The unique name, `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`; it identifies the job for ever.
+            schedule: When it fires: `Cron`, `Every` or `OnStartup`; None: only when asked for.
+            schedule_payload: The payload of scheduled runs; by default the payload type's defaults.
+            display_name: What people read; by default the name.
+            description: One sentence; by default the first paragraph of the docstring.
+            group: A label that people sort by.
+            job_type: Another label.
+            queue: Which queue its executions wait in.
+            retry: When failures are tried again; None: three times on demand, never when scheduled.
+            timeout: The longest attempt.
+            thresholds: The limits that open alerts.
+            executor: `auto`, `async`, `thread`, `process` or `dask`.
+            max_running: How many run at once, over all nodes; one by default for a job with a schedule.
+            concurrency_key: Makes `max_running` and `rate_limit` count for each key.
+            rate_limit: How many may start in any period, over all nodes: `100/m`, `5/10s`; a tenth of them at once.
+            overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
+            misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
+            catch_up: How old a missed instant may be.
+            catch_up_limit: How many missed instants `fire_all` makes up for, the newest ones.
+            jitter: Spreads starts over this window, the same way on every node.
+            starts_at: Instants before this aware datetime are skipped.
+            ends_at: Instants from this aware datetime on are skipped.
+            pause_after: Failures in a row after which its schedule is paused, until somebody resumes it.
+            condition: A function that says whether a due run is wanted now; where it says no, the run is skipped.
+            enabled: Whether it fires; admins may change that.
+            on_demand: Whether tenants may create it by `POST /v1/jobs`.
+            depends_on: Jobs after whose success it runs.
+            on_lost: What happens when its node dies: `retry`, or `fail` for work that must not start twice.
+            sensitive: Payload fields that are never shown.
+            searchable: Payload fields that executions are found by.
+            allow_money: Payload fields that may hold amounts of money.
+            memory_limit: Bytes, for `executor="process"`.
+            cpu_limit: CPU time, for `executor="process"`.
+
+        Raises:
+            DefinitionError: The name is taken or cannot be used, or an option is out of its range.
+        """
+        options = dict(locals())
+        del options["self"]
+        return JobDecorator(self.registry, self._commands_of, options)
+
+    def register(self, job: Registered) -> Registered:
+        """Register an object with `config` and `execute`, or with the attributes of the scheduler document.
+
+        Returns:
+            The object itself.
+
+        Raises:
+            DefinitionError: It has no `execute`, no name, or a name that is taken.
+        """
+        self.registry.add_object(job)
+        return job
+
+    def report(self, name: str) -> Callable[[RowSource], RowSource]:
+        """Register an async iterator of rows as the source of a report that `export_report` writes; see `Report`.
+
+        It has to ask whose export it is wherever its rows belong to an organization.
+
+        Args:
+            name: What `reportType` calls it.
+
+        Example:
+            >>> @app.report("orders")  # doctest: +SKIP
+            ... async def orders(filters: dict[str, Any], caller: ReportCaller): ...
+        """
+
+        def decorate(rows: RowSource) -> RowSource:
+            self.reports.add(Report(name, rows))
+            return rows
+
+        return decorate
+
+    def sql_report(self, name: str, statement: str, *, database_url: str | None = None, shared: bool = False) -> None:
+        """Register a statement as the source of a report; see `SqlReport`.
+
+        Args:
+            name: What `reportType` calls it.
+            statement: One `SELECT` that compares a column with `:organization_id`.
+            database_url: Where it runs; None: in the database of the store.
+            shared: Whether the rows belong to all organizations alike.
+        """
+        self.reports.add(
+            SqlReport(
+                name,
+                statement,
+                database_url=lambda: database_url or self._settings_of().database_url,
+                world=self._world_of,
+                shared=shared,
+            )
+        )
+
+    def processing(
+        self,
+        name: str,
+        *,
+        source: ItemSource | None = None,
+        chunk_size: int = DEFAULT_CHUNK_SIZE,
+        parallel: int = 1,
+        max_failures: int = DEFAULT_MAX_FAILURES,
+    ) -> Callable[[UserCallable], UserCallable]:
+        """Register a function that `data_processing` calls for each item of a source; see `Processor`.
+
+        Example:
+            >>> @app.processing("resize", source=images, parallel=8)  # doctest: +SKIP
+            ... async def resize(image: Image) -> None: ...
+        """
+        return self.processors.decorator(
+            lambda function: Processor(name, function, source, chunk_size, parallel, max_failures)
+        )
+
+    def sync(
+        self, name: str, *, source: Callable[..., object], rate: str | None = None, batch_size: int = DEFAULT_BATCH_SIZE
+    ) -> Callable[[UserCallable], UserCallable]:
+        """Register a function that takes in the changes that `sync` reads of a source; see `Sync`.
+
+        Example:
+            >>> @app.sync("contacts", source=changed_contacts, rate="100/m")  # doctest: +SKIP
+            ... async def save(contacts: list[Contact], organization_id: str) -> None: ...
+        """
+        return self.syncs.decorator(lambda target: Sync(name, target, source, rate, batch_size))
