@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from mainspring import __version__
 from mainspring.api import (
@@ -55,6 +57,17 @@ ROUTERS: Final = (
 """Every door, those that the OpenAPI document leaves out among them."""
 
 
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+_IDENTITY: Final[dict[str, Any]] = {
+    "title": "mainspring",
+    "version": __version__,
+    "generate_unique_id_function": _operation_id,
+}
+
+
 def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = None) -> FastAPI:
     """Return the HTTP application of a `Mainspring`.
 
@@ -89,13 +102,11 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
                 services.close()
 
     api = FastAPI(
-        title="mainspring",
-        version=__version__,
+        **_IDENTITY,
         lifespan=lifespan,
         docs_url=None,  # FastAPI's page loads its scripts from a foreign host; ours is in docs.py
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
     )
     api.state.node, api.state.draining, api.state.is_loopback = node, False, is_loopback(host)
     problems.install(api)
@@ -103,12 +114,19 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
         api.include_router(router)
     api.add_middleware(HostCheck, hosts=Hosts(host, app.settings.public_url))
     api.add_middleware(RequestFrame, world=app.world)  # the last one stands outside of the others
-    api.openapi = lambda: api.openapi_schema or _describe(api)
+    api.openapi = openapi_document
     return api
 
 
-def _describe(api: FastAPI) -> dict[str, Any]:
-    """Make the OpenAPI document once: FastAPI's, with the errors of every address and the media type of errors."""
+@functools.cache
+def openapi_document() -> dict[str, Any]:
+    """Return what `/openapi.json` says: FastAPI's document, with the errors of every address and their media type.
+
+    It takes half a second to make and is the same for every application, so that a process makes it once.
+    """
+    api = FastAPI(**_IDENTITY)
+    for router in ROUTERS:
+        api.include_router(router)
     document = get_openapi(title=api.title, version=api.version, routes=api.routes)
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -117,5 +135,4 @@ def _describe(api: FastAPI) -> dict[str, Any]:
             for status, answer in answers.items():
                 if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in answer.get("content", {}):
                     answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
-    api.openapi_schema = document
     return document
