@@ -27,7 +27,10 @@ async def test_a_rate_holds_back_the_steps_of_the_source_by_the_clock(app: Mains
         for number in range(5):
             yield [number], number
 
-    app.sync("numbers", source=changes, rate="20/m", batch_size=1)(saved.append)  # two at once, then one in 60/19 s
+    @app.sync("numbers", source=changes, rate="20/m", batch_size=1)  # two at once, then one in 60/19 s
+    async def save(records: list[int]) -> None:  # pyright: ignore[reportUnusedFunction] - registered
+        saved.append(records)
+
     async with testing.kit(app) as kit:
         await app.enqueue("sync", {"sync": "numbers"}, organization_id="acme")
         async with asyncio.TaskGroup() as group:

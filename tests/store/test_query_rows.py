@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-ORDERS = "SELECT id, organization_id, day FROM orders WHERE organization_id = :organization_id ORDER BY id"
+ORDERS = "SELECT id, organization_id, day FROM shop_orders WHERE organization_id = :organization_id ORDER BY id"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 LONG = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 60000000) SELECT max(i) FROM n"
 ADA = ReportCaller("acme", "ada", "test")
@@ -56,9 +56,9 @@ def _statements(day_type: str) -> list[str]:
         for number in range(1000)
     )
     return [
-        "drop table if exists orders",
-        f"create table orders (id integer, organization_id text, day {day_type})",
-        f"insert into orders values {rows}",  # noqa: S608
+        "drop table if exists shop_orders",
+        f"create table shop_orders (id integer, organization_id text, day {day_type})",
+        f"insert into shop_orders values {rows}",  # noqa: S608
     ]
 
 
@@ -79,17 +79,17 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path, world: RealWorld) -> Sh
 
 class TestQueryRows:
     async def test_gives_every_row_in_the_order_of_the_query(self, shop: Shop) -> None:
-        rows = await shop.rows("SELECT id FROM orders ORDER BY id DESC")
+        rows = await shop.rows("SELECT id FROM shop_orders ORDER BY id DESC")
         assert [row["id"] for row in rows] == list(range(999, -1, -1))
 
     async def test_gives_values_to_the_parameters_even_where_one_stands_twice(self, shop: Shop) -> None:
         values = {"organization_id": "acme", "day": date(2024, 1, 31), "unused": 1}
-        statement = "SELECT id FROM orders WHERE organization_id = :organization_id AND day BETWEEN :day AND :day"
+        statement = "SELECT id FROM shop_orders WHERE organization_id = :organization_id AND day BETWEEN :day AND :day"
         rows = await shop.rows(f"{statement} ORDER BY id", values)
         assert [row["id"] for row in rows] == [number for number in range(30, 1000, 31) if number % 3]
 
     async def test_a_parameter_without_a_value_is_null(self, shop: Shop) -> None:
-        statement = "SELECT count(*) AS n FROM orders WHERE :wanted IS NULL OR organization_id = :wanted"
+        statement = "SELECT count(*) AS n FROM shop_orders WHERE :wanted IS NULL OR organization_id = :wanted"
         assert await shop.rows(statement, {"wanted": None}) == [{"n": 1000}]
         assert await shop.rows(statement, {"wanted": "globex"}) == [{"n": 334}]
 
@@ -110,16 +110,16 @@ class TestQueryRows:
 
     async def test_can_only_read(self, shop: Shop) -> None:
         with pytest.raises(ReportSourceError, match=r"read-?only"):
-            await shop.rows("DELETE FROM orders RETURNING id")
-        assert await shop.rows("SELECT count(*) AS n FROM orders") == [{"n": 1000}]
+            await shop.rows("DELETE FROM shop_orders RETURNING id")
+        assert await shop.rows("SELECT count(*) AS n FROM shop_orders") == [{"n": 1000}]
 
     async def test_says_what_the_database_said_of_a_bad_statement(self, shop: Shop) -> None:
         with pytest.raises(ReportSourceError, match=r"the query failed: .*price"):
-            await shop.rows("SELECT price FROM orders")
+            await shop.rows("SELECT price FROM shop_orders")
 
     async def test_refuses_two_columns_of_one_name_instead_of_losing_one(self, shop: Shop) -> None:
         with pytest.raises(ReportSourceError, match="two columns of the query are named id"):
-            await shop.rows("SELECT id, day AS id FROM orders")
+            await shop.rows("SELECT id, day AS id FROM shop_orders")
 
     async def test_names_the_file_that_is_not_there_and_does_not_make_it(self, tmp_path: Path) -> None:
         missing = tmp_path / "missing.db"
@@ -153,7 +153,7 @@ class TestSqlReport:
             await shop.exported(shop.report(ORDERS), ReportCaller(None, None, "test"))
 
     async def test_of_shared_rows_gives_everybody_the_same(self, shop: Shop) -> None:
-        report = shop.report("SELECT id FROM orders", shared=True)
+        report = shop.report("SELECT id FROM shop_orders", shared=True)
         for caller in (ADA, ReportCaller("globex", "bob", "test"), ReportCaller(None, None, "test")):
             assert len(await shop.exported(report, caller)) == 1000
 
@@ -166,6 +166,6 @@ class TestSqlReport:
         assert [len(late), len(early)] == [21, 22]
 
     def test_that_would_give_every_organization_the_rows_of_all_is_refused(self) -> None:
-        for statement in ("SELECT id FROM orders", "SELECT id FROM orders WHERE organization_id = 'acme'"):
+        for statement in ("SELECT id FROM shop_orders", "SELECT id FROM shop_orders WHERE organization_id = 'acme'"):
             with pytest.raises(DefinitionError, match="would give every organization the rows of all"):
                 Shop("sqlite://", RealWorld()).report(statement)

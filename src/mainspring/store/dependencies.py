@@ -112,7 +112,8 @@ class _Parents:
             for parent in sorted(set(item.depends_on)):
                 if parent in earlier:
                     earlier[parent].has_dependents = True
-                edges.append({"child": item.id, "parent": parent, "settled": parent in self.ended})
+                # As text: orjson takes no subclass of UUID, which is what asyncpg gives.
+                edges.append({"child": str(item.id), "parent": str(parent), "settled": parent in self.ended})
             item.blockers = len(set(item.depends_on) - self.ended.keys())
             earlier[item.id] = item
         _connect(self._connection, edges)
