@@ -33,7 +33,6 @@ from mainspring.jobs.context import JobContext
 from mainspring.reports.local_storage import LocalStorage
 from mainspring.reports.source import ReportCaller, ReportRegistry
 from mainspring.reports.sql import SqlReport
-from mainspring.settings import Settings
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ async def export(report: SqlReport, world: RealWorld, folder: Path, form: str) -
         execution_id=world.new_id(), job_name="export_report", attempt=1, fence=1, trigger=Trigger.API, node="proof",
         payload={}, sink=_Silence(), organization_id=CALLER.organization_id, user_id=CALLER.user_id,
     )  # fmt: skip
-    handler = export_report(reports, LocalStorage(folder), Settings(), world)
+    handler = export_report(reports, LocalStorage(folder), "dev", world)
     return await handler(ctx, {"reportType": report.name, "format": form})
 
 

@@ -106,7 +106,7 @@ class Mainspring(Declarations):
         @self.job("export_report", job_type="export", on_demand=True)
         async def export(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - registered
             """Write the rows of a report to a file that can be downloaded."""
-            return await export_report(self.reports, self.exports, self.settings, self.world)(ctx, payload)
+            return await export_report(self.reports, self.exports, self.settings.environment, self.world)(ctx, payload)
 
         @self.job("notification", job_type="notification", on_demand=True)
         async def notify(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - registered

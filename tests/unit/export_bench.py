@@ -12,7 +12,6 @@ from mainspring.domain.execution import Trigger
 from mainspring.jobs.context import JobContext, LogLine
 from mainspring.reports.local_storage import LocalStorage
 from mainspring.reports.source import Report, ReportRegistry
-from mainspring.settings import Settings
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -72,7 +71,6 @@ class Bench:
         self.world = FixedWorld()
         self.storage = LocalStorage(folder)
         self.reports = ReportRegistry()
-        self.settings = Settings(database_url="sqlite://", environment="test", export_days=2)
         self.journal = Journal()
         self.ctx = self.attempt(fence=5)
 
@@ -94,7 +92,7 @@ class Bench:
         self.reports.add(Report(name, rows))
 
     async def export(self, payload: object) -> dict[str, Any]:
-        handler = export_report(self.reports, self.storage, self.settings, self.world)
+        handler = export_report(self.reports, self.storage, "test", self.world)
         return await handler(self.ctx, cast("dict[str, Any]", payload))
 
     async def content(self, report: str = "custom", fmt: str = "csv") -> str:

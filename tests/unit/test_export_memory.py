@@ -23,7 +23,6 @@ from mainspring.domain.execution import Trigger
 from mainspring.jobs.context import JobContext
 from mainspring.reports.source import Report, ReportRegistry
 from mainspring.reports.local_storage import LocalStorage
-from mainspring.settings import Settings
 from mainspring.world import RealWorld
 
 class Silence:
@@ -38,7 +37,7 @@ async def rows(filters):
 async def export(count, fence):
     reports = ReportRegistry()
     reports.add(Report("rows", rows))
-    handler = export_report(reports, LocalStorage(Path(sys.argv[1])), Settings(), RealWorld())
+    handler = export_report(reports, LocalStorage(Path(sys.argv[1])), "dev", RealWorld())
     ctx = JobContext(execution_id=UUID(int=7), job_name="export_report", attempt=1, fence=fence, trigger=Trigger.API,
                      node="test", payload={}, sink=Silence())
     result = await handler(ctx, {"reportType": "rows", "format": "csv", "filters": {"count": count}})

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mainspring.builtin.steps import Step, enter
+from mainspring.domain.job_object import instant_text
 from mainspring.errors import InvalidPayloadError, MainspringError
 from mainspring.jobs.context import JobContext
 from mainspring.reports.formats import FormatNotInstalledError
@@ -15,11 +16,8 @@ from mainspring.reports.source import ReportCaller
 from mainspring.reports.storage import download_url
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from mainspring.reports.source import ReportRegistry
     from mainspring.reports.storage import ExportStorage
-    from mainspring.settings import Settings
     from mainspring.world import World
 
 ExportHandler: TypeAlias = Callable[[JobContext[dict[str, Any]], dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -35,13 +33,13 @@ STEPS: Final = (
 )
 
 
-def export_report(reports: ReportRegistry, storage: ExportStorage, settings: Settings, world: World) -> ExportHandler:
+def export_report(reports: ReportRegistry, storage: ExportStorage, environment: str, world: World) -> ExportHandler:
     """Return the handler of `export_report`.
 
     Its payload is `{reportType, format, filters?: {dateFrom?, dateTo?, …}}`; its result is `{downloadUrl, fileSize,
-    recordCount, generatedAt, reportType, format, expiresAt}`. The six steps follow one another, and rows wait between
-    them on disk, not in memory, so that each step does all of what its label says, a query is closed before the slow
-    part begins, and every column is known before the first line is written:
+    recordCount, generatedAt, reportType, format}`. The six steps follow one another, and rows wait between them on
+    disk, not in memory, so that each step does all of what its label says, a query is closed before the slow part
+    begins, and every column is known before the first line is written:
 
     1. Validate parameters: the payload is checked; whatever is wrong with it fails the execution at once.
     2. Query data: the report's rows are read to the last and kept as they come (`items_processed` grows).
@@ -56,7 +54,7 @@ def export_report(reports: ReportRegistry, storage: ExportStorage, settings: Set
     Args:
         reports: The reports that may be asked for.
         storage: Where the file goes; while it runs, an export needs about three times its size there.
-        settings: The environment whose exports these are, and how long a finished file may be downloaded.
+        environment: The environment whose exports these are.
         world: Gives the instant of generation and a thread for the disk.
     """
 
@@ -67,7 +65,7 @@ def export_report(reports: ReportRegistry, storage: ExportStorage, settings: Set
         pipeline = ExportPipeline(ctx, request, storage, world)
         try:
             enter(ctx, STEPS, 2)
-            rows = await pipeline.query_data(ReportCaller(ctx.organization_id, ctx.user_id, settings.environment))
+            rows = await pipeline.query_data(ReportCaller(ctx.organization_id, ctx.user_id, environment))
             enter(ctx, STEPS, 3)
             await pipeline.process_results(rows)
             enter(ctx, STEPS, 4)
@@ -82,17 +80,12 @@ def export_report(reports: ReportRegistry, storage: ExportStorage, settings: Set
             "downloadUrl": download_url(file.name),
             "fileSize": file.size,
             "recordCount": file.rows,
-            "generatedAt": _instant(file.generated_at),
+            "generatedAt": instant_text(file.generated_at),
             "reportType": request.report.name,
             "format": request.format.name,
-            "expiresAt": _instant(file.generated_at + settings.export_lifetime),
         }
 
     return export
-
-
-def _instant(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _checked(ctx: JobContext[dict[str, Any]], payload: object, reports: ReportRegistry) -> ExportRequest:
