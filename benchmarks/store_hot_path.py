@@ -93,7 +93,7 @@ async def _fill(database: Database, organizations: int) -> Costs:
     costs = Costs()
     meter = await _meter(database, "enqueue")
     names = [f"o{number:04}" for number in range(organizations)]
-    await database.tx(lambda connection: limit_keys.ensure_organizations(connection, "bench", names))
+    await database.tx(lambda connection: organizations.ensure(connection, "bench", names))
     for start in range(0, JOBS, BULK):
         new = [
             enqueues.NewExecution(

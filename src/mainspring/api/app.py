@@ -128,6 +128,7 @@ def openapi_document() -> dict[str, Any]:
     for router in ROUTERS:
         api.include_router(router)
     document = get_openapi(title=api.title, version=api.version, routes=api.routes)
+    document["components"]["schemas"] |= problems.schemas()
     for operations in document["paths"].values():
         for operation in operations.values():
             answers = operation["responses"]

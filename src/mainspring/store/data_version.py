@@ -28,7 +28,7 @@ class DataVersionSignals:
         quiet: Seconds between two looks once nothing has changed for a while.
     """
 
-    def __init__(self, path: str, signals: Signals, *, world: World, busy: float = 0.02, quiet: float = 0.2) -> None:
+    def __init__(self, path: str, signals: Signals, *, world: World, busy: float = 0.02, quiet: float = 0.25) -> None:
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         self._signals = signals
         self._world = world
@@ -47,7 +47,7 @@ class DataVersionSignals:
             # A hint that fails costs one poll interval; the loops report the trouble of the database themselves.
             with suppress(sqlite3.Error):
                 (version,) = self._connection.execute("pragma data_version").fetchone()
-            pause = self._busy if version != seen else min(self._quiet, pause * 1.2)
+            pause = self._busy if version != seen else min(self._quiet, 2 * pause)
             if version != seen:
                 seen = version
                 self._signals.arrived(WORK)
