@@ -21,7 +21,8 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.settings import Settings
-from mainspring.store import claims, enqueues, finishes, limit_keys, schema
+from mainspring.store import claims, enqueues, finishes, schema
+from mainspring.store import organizations as stored_organizations
 from mainspring.store.database import open_database
 from mainspring.world import RealWorld
 
@@ -93,7 +94,7 @@ async def _fill(database: Database, organizations: int) -> Costs:
     costs = Costs()
     meter = await _meter(database, "enqueue")
     names = [f"o{number:04}" for number in range(organizations)]
-    await database.tx(lambda connection: organizations.ensure(connection, "bench", names))
+    await database.tx(lambda connection: stored_organizations.ensure(connection, "bench", names))
     for start in range(0, JOBS, BULK):
         new = [
             enqueues.NewExecution(
