@@ -21,8 +21,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.proofs.ticks import store_of_its_own
-from tests.cluster.fairness_ledger import SINGLE, Facts, Verdict, share
-from tests.cluster.fairness_under_kills import Trial, run
+from tests.cluster.fairness_ledger import AGAIN_SECONDS, SINGLE, Facts, Verdict, share
+from tests.cluster.fairness_under_kills import LEASE_SECONDS, Trial, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +44,7 @@ def _trial(arguments: argparse.Namespace) -> Trial:
         work_seconds=_WORK_SECONDS,
         seconds=arguments.seconds,
         kill_every=arguments.kill_every,
+        restart_after=LEASE_SECONDS + AGAIN_SECONDS,
         seed=arguments.seed,
     )
 

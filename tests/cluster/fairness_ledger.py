@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from mainspring.domain.execution import MAX_LOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,6 +111,7 @@ class Facts:
         falls: The nodes that were killed.
         left: Executions that had not ended when all nodes had stopped.
         succeeded: Executions that the store says have succeeded.
+        given_up: Executions that it says have failed, because three of their attempts were lost (contract §1).
         steady: From when on all nodes ran.
         until: When the nodes were told to stop.
         longest_gap: Seconds for which a group may run fewer than its limit while more wait.
@@ -121,6 +124,7 @@ class Facts:
     falls: list[Fall] = field(default_factory=list[Fall])
     left: set[str] = field(default_factory=set[str])
     succeeded: set[str] = field(default_factory=set[str])
+    given_up: set[str] = field(default_factory=set[str])
     steady: float = 0.0
     until: float = 0.0
     longest_gap: float = 4.0
@@ -244,12 +248,16 @@ def _judge_executions(verdict: Verdict, facts: Facts) -> None:
     """Nothing is lost, and nothing done twice unless a kill kept its first end from being written."""
     gone = {fall.node for fall in facts.falls}
     done: defaultdict[str, list[Run]] = defaultdict(list)
+    cut: Counter[str] = Counter()
     for run in verdict.runs:
+        cut[run.execution] += run.is_cut
         if run.is_done:
             done[run.execution].append(run)
     for execution, asked in facts.asked.items():
         times = done.get(execution, [])
-        if execution not in facts.succeeded and execution not in facts.left:
+        # An attempt that was lost while its process started has written nothing.
+        is_given_up = execution in facts.given_up and 0 < cut[execution] <= MAX_LOST
+        if execution not in facts.succeeded and execution not in facts.left and not is_given_up:
             verdict.problems.append(f"{execution} of {asked.group} is lost")
         if execution in facts.succeeded and not times:
             verdict.problems.append(f"{execution} of {asked.group} has succeeded, and nobody has done it")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import sqlalchemy as sa
 
 from mainspring import Mainspring
-from mainspring.domain.execution import Status, Trigger
+from mainspring.domain.execution import MAX_LOST, Status, Trigger
 from mainspring.store import enqueues, organizations
 from mainspring.store.tables import executions, executions_live
 from mainspring.store.tables import nodes as nodes_table
@@ -58,7 +59,9 @@ class Trial:
         skew: How steeply backlogs fall.
         seconds: For how long, once all nodes run.
         kill_every: Seconds from one `kill -9` to the next, of a node that runs something. Another one is started in its
-            place at once, and the next kill waits until that one runs.
+            place after `restart_after`, and the next kill waits until that one runs.
+        restart_after: Seconds from a kill to the start of another node; what a node costs to start is no part of how
+            soon the others take over.
         single_every: Seconds from one organization with a single job to the next.
         work_seconds: How long a job takes on average.
         seed: Of all chance.
@@ -73,6 +76,7 @@ class Trial:
     skew: float = 1.5
     single_every: float = 0.25
     work_seconds: float = 2.0
+    restart_after: float = 0.0
     seed: int = 1
 
     def sizes(self) -> dict[str, int]:
@@ -188,6 +192,7 @@ class _Course:
         self._database = app.opened.database
         self._trial = trial
         self._chance = chance
+        self._down: list[tuple[float, LedgerNode]] = []
         self.facts = Facts(
             asked={}, limits={}, organizations=set(), falls=[], longest_gap=LEASE_SECONDS + AGAIN_SECONDS
         )
@@ -269,12 +274,16 @@ class _Course:
             if passed >= next_single:
                 singles, next_single = singles + 1, passed + trial.single_every
                 await self._ask_for_single(f"{SINGLE}{singles:04}")
+            self._start_again(passed)
             is_time = next_kill <= passed < trial.seconds - LEASE_SECONDS - AGAIN_SECONDS
             if is_time and await self._are_all_up(nodes):  # one at a time: who has nodes left is to be served
                 next_kill = passed + trial.kill_every
                 busy = await self._database.read(_names_busy)
-                await self._kill(self._chance.choice([node for node in nodes if node.name in busy] or nodes))
+                node = self._chance.choice([node for node in nodes if node.name in busy] or nodes)
+                await self._kill(node)
+                self._down.append((passed + trial.restart_after, node))
             await self._world.sleep(0.02)
+        self._start_again(math.inf)
         self.facts.until = self._now()
 
     async def _ask_for_single(self, organization: str) -> None:
@@ -282,18 +291,23 @@ class _Course:
         self.facts.organizations.add(organization)
         await self._enqueue("unique", "unique", limit=1, unique_key="unique")
 
+    def _start_again(self, passed: float) -> None:
+        for due in [down for down in self._down if down[0] <= passed]:
+            self._down.remove(due)
+            due[1].start()
+
     async def _kill(self, node: LedgerNode) -> None:
         name = node.name
         node.kill()
         at = self._now()
         lease = sa.select(nodes_table.c.lease_until).where(nodes_table.c.name == name)
         until = await self._database.read(lambda connection: connection.execute(lease).scalar_one())
-        node.start()
         self.facts.falls.append(Fall(name, at, until.timestamp()))
 
     async def see_the_end(self) -> None:
-        """Keep what the store says that has succeeded, and what is left."""
-        self.facts.succeeded, self.facts.left = await self._database.read(_ended_and_left)
+        """Keep what the store says that has succeeded, what was given up, and what is left."""
+        facts = self.facts
+        facts.succeeded, facts.given_up, facts.left = await self._database.read(_ended_and_left)
 
 
 def _names_alive(connection: Connection) -> set[str]:
@@ -306,8 +320,10 @@ def _names_busy(connection: Connection) -> set[str]:
     return set(connection.execute(sa.select(nodes_table.c.name).where(runs)).scalars())
 
 
-def _ended_and_left(connection: Connection) -> tuple[set[str], set[str]]:
-    succeeded = sa.select(executions.c.id).where(executions.c.status == Status.SUCCEEDED.value)
-    left = sa.select(executions_live.c.id).where(executions_live.c.stage != 3)
-    ended, waiting = ({str(found) for found in connection.execute(query).scalars()} for query in (succeeded, left))
-    return ended, waiting
+def _ended_and_left(connection: Connection) -> tuple[set[str], ...]:
+    queries = (
+        sa.select(executions.c.id).where(executions.c.status == Status.SUCCEEDED.value),
+        sa.select(executions.c.id).where(executions.c.lost_count >= MAX_LOST),
+        sa.select(executions_live.c.id).where(executions_live.c.stage != 3),
+    )
+    return tuple({str(found) for found in connection.execute(query).scalars()} for query in queries)

@@ -89,6 +89,14 @@ def test_the_judge_sees_what_is_lost_and_what_is_done_twice(tmp_path: Path) -> N
     assert "a of organization was done 2 times" in problem
 
 
+def test_the_judge_takes_it_that_what_was_lost_three_times_is_given_up(tmp_path: Path) -> None:
+    killed = [*BOTH_BEGIN, BOTH_END[0]]
+    fall = Fall("n2", 2.5, 3.0)
+    assert problems_of(tmp_path, killed, falls=[fall], succeeded={"a"}, given_up={"b"}) == []
+    (never_cut,) = problems_of(tmp_path, [*BOTH_BEGIN, *BOTH_END], succeeded={"a"}, given_up={"b"})
+    assert "b of organization is lost" in never_cut
+
+
 def test_the_judge_sees_places_that_stay_empty(tmp_path: Path) -> None:
     slow: list[Line] = [BOTH_BEGIN[0], BOTH_END[0], (8, "begin", "b", 1, "n2"), (8.5, "done", "b", 1, "n2")]
     (problem,) = problems_of(tmp_path, slow, limit=1)
