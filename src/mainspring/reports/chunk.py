@@ -108,6 +108,11 @@ class Column:
         return self
 
 
+def _plain(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names as `marshal` takes them: those of SQLAlchemy's rows are of a subclass of `str`."""
+    return tuple(map(str, names))
+
+
 def _clean(text: str) -> str:
     return verbatim_text(text, sys.maxsize)
 
@@ -196,7 +201,7 @@ class Chunk:
     def of_tuples(cls, names: Sequence[str], rows: Sequence[Iterable[Any]]) -> Chunk:
         """Return a chunk of rows whose values stand in the order of `names`."""
         values: Iterable[Iterable[Any]] = zip(*rows, strict=True) if rows else [()] * len(names)
-        return cls(tuple(names), [Column.of(list(column)) for column in values], len(rows))
+        return cls(_plain(names), [Column.of(list(column)) for column in values], len(rows))
 
     @classmethod
     def of_dicts(cls, rows: Sequence[Mapping[str, Any]]) -> Chunk:
@@ -211,7 +216,7 @@ class Chunk:
             columns = [list(map(itemgetter(name), rows)) for name in names]
         except KeyError:
             columns = [[row.get(name) for row in rows] for name in names]
-        return cls(names, [Column.of(column) for column in columns], len(rows))
+        return cls(_plain(names), [Column.of(column) for column in columns], len(rows))
 
     def as_cells(self, names: tuple[str, ...]) -> Chunk:
         """Return the chunk with these columns and with cells in them; itself, when it is so already."""
