@@ -39,21 +39,29 @@ async def test_a_handler_runs_in_a_process_of_its_own_and_its_value_comes_back(s
     assert result == {"to": "bob", "copies": 2, "own process": True}
 
 
-async def test_no_more_children_run_at_once_than_there_are_places(
+async def test_children_start_a_few_at_a_time_and_run_side_by_side(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, running, most = RealWorld(), 0, 0
+    world, starting, most, running = RealWorld(), 0, 0, 0
+    all_run = asyncio.Event()
 
     class CountedChild:
         def __init__(self, *_arguments: object) -> None: ...
 
         async def start(self, _app: str) -> None:
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
+            nonlocal starting, most
+            starting += 1
+            most = max(most, starting)
+
+        async def begun_or_over(self) -> None:
+            nonlocal starting, running
+            await world.sleep(0)
+            starting, running = starting - 1, running + 1
+            if running == 20:
+                all_run.set()
 
         async def answered_or_ended(self) -> None:
-            await world.sleep(0)
+            await all_run.wait()  # each waits for all the others
 
         async def end(self, _grace: float) -> None:
             nonlocal running
@@ -64,7 +72,7 @@ async def test_no_more_children_run_at_once_than_there_are_places(
     attempt = start("waits")
     attempt.task.cancel()
     monkeypatch.setattr(child_process, "_Child", CountedChild)
-    executor = ChildProcessExecutor(world, "child_jobs:app", size=3)
+    executor = ChildProcessExecutor(world, "child_jobs:app", starts=3)
     async with asyncio.TaskGroup() as attempts:
         for _ in range(20):
             attempts.create_task(executor.execute(attempt.job, attempt.context))

@@ -69,6 +69,7 @@ async def carry_out(job: RegisteredJob, context: JobContext[Any], link: NodeLink
             loop.call_soon_threadsafe(attempt.cancel)
 
     link.stop = stop
+    link.send(protocol.encode(Word.BEGUN))
     # The node kills what does not end, so that a thread here gets all the time there is.
     executor = AsyncExecutor() if job.handler.is_async else ThreadExecutor(world, size=1, grace=math.inf)
     try:

@@ -19,7 +19,7 @@ from mainspring.runtime.local_executor import ends_within
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mainspring.domain.job import JobDefinition
     from mainspring.jobs.context import JobContext
@@ -38,43 +38,46 @@ class ChildProcessExecutor:
     outlives the attempt, unless it left the process group on purpose; and the child ends with its node, even when
     that is killed.
 
-    An attempt waits its turn where all places are taken: a node that has died may leave hundreds that are to run in a
-    process of their own, and all at once they would take its successors' memory and time, and them with it.
+    Processes start a few at a time: a node that has died may leave hundreds that are to run in one of their own, and
+    importing the application in all of them at once would take its successors' time, and them with it. How many run is
+    not limited here: an attempt that waits for another must not keep that one from starting.
 
     Args:
         world: Where tasks and timers come from.
         app: Where the child finds the application, `package.module:attribute`; the attribute has a `registry`.
-        size: How many children run at once, at least 1; None: one for each core.
+        starts: How many children start at once, at least 1; None: one for each core.
         grace: Seconds that a handler gets to end after a cancellation, and a process after its answer, before the
             group is killed. The default stays within the 10 seconds that a cancellation may take (contract §7).
     """
 
-    def __init__(self, world: World, app: str, *, size: int | None = None, grace: float = 8.0) -> None:
+    def __init__(self, world: World, app: str, *, starts: int | None = None, grace: float = 8.0) -> None:
         self._world = world
         self._app = app
-        self._places = asyncio.Semaphore(size or os.cpu_count() or 1)
+        self._starts = asyncio.Semaphore(starts or os.cpu_count() or 1)
         self._grace = grace
 
     async def execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
         """Carry out one attempt; what the handler raises comes back as a `RemoteFailureError`."""
-        async with self._places:
-            return await self._execute(job, context)
-
-    async def _execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
         child = _Child(self._world, job.definition, context)
+        async with self._starts:
+            try:
+                await child.start(self._app)
+            except OSError as error:
+                msg = f"job {job.definition.name!r}: its process could not be started: {error}"
+                raise TransientError(msg) from error
+            await self._wait(child, child.begun_or_over())
+        await self._wait(child, child.answered_or_ended())
+        await child.end(self._grace)
+        return child.result()
+
+    async def _wait(self, child: _Child, what: Awaitable[None]) -> None:
+        """Wait for what a child does, and end it if the attempt is cancelled meanwhile."""
         try:
-            await child.start(self._app)
-        except OSError as error:
-            msg = f"job {job.definition.name!r}: its process could not be started: {error}"
-            raise TransientError(msg) from error
-        try:
-            await child.answered_or_ended()
+            await what
         except asyncio.CancelledError:
             child.tell_to_stop()
             await child.end(self._grace)
             raise
-        await child.end(self._grace)
-        return child.result()
 
 
 class _Child:
@@ -92,6 +95,7 @@ class _Child:
         self._readers: list[LineReader] = []
         self._printed: list[PrintedText] = []
         self._saving: set[asyncio.Task[None]] = set()
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answered: asyncio.Future[tuple[Word, dict[str, Any]]] = asyncio.get_running_loop().create_future()
 
     async def start(self, app: str) -> None:
@@ -117,6 +121,11 @@ class _Child:
             started.pop_all()
         self._ended = self._world.spawn(self._process.wait(), name=f"child of {self._definition.name}")
         self._commands.write(protocol.encode_start(app, sys.path, self._context))
+
+    async def begun_or_over(self) -> None:
+        """Wait until the handler has begun, or will not begin any more."""
+        begun, answered, ended = self._begun, self._answered, self._ended
+        await asyncio.wait({begun, answered, ended}, return_when=asyncio.FIRST_COMPLETED)
 
     async def answered_or_ended(self) -> None:
         """Wait until the child has answered, or is gone."""
@@ -182,6 +191,9 @@ class _Child:
         if "reported" in message:
             context.reported = protocol.read_progress(message["reported"])
         match word:
+            case Word.BEGUN:
+                if not self._begun.done():
+                    self._begun.set_result(None)
             case Word.LOG:
                 context.sink.log(context, protocol.read_log(message))
             case Word.PROGRESS:

@@ -35,6 +35,7 @@ class Word(StrEnum):
     CANCEL = "cancel"
     SAVED = "saved"
     REFUSED = "refused"
+    BEGUN = "begun"
     LOG = "log"
     PROGRESS = "progress"
     BEAT = "beat"
