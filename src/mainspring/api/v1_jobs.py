@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mainspring.api.deps import CurrentServices, actor_who_may, body_schema, json_body
 from mainspring.api.known_parameters import only_known_parameters
+from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import Fault, InvalidRequestError, documented
 from mainspring.api.responses import json_response
 from mainspring.api.v1_jobs_bodies import (
@@ -36,11 +36,10 @@ from mainspring.errors import (
     NotRetryableError,
 )
 from mainspring.store import execution_pages
-from mainspring.store.execution_pages import MOST_COUNTED, Page, Wanted
+from mainspring.store.execution_pages import MOST_COUNTED, Wanted
 
 router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])
 
-MAX_PAGE_SIZE: Final = 100
 _STORABLE: Final = r"^[^\x00]+$"
 _YOUNG: Final = timedelta(seconds=10)
 _ADVICE: Final = {Status.QUEUED: 10, Status.RETRYING: 10, Status.RUNNING: 5}
@@ -56,8 +55,6 @@ IdempotencyKey = Annotated[
         description="Sending a request again with the same key returns the job that the first one created.",
     ),
 ]
-PageNumber = Annotated[int, Query(ge=1, le=MOST_COUNTED)]
-PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=MAX_PAGE_SIZE)]
 
 
 def polling_advice(execution: Execution, now: datetime) -> int | None:
@@ -129,15 +126,12 @@ async def list_jobs(
     )
     headers = {"Total-Count-Capped": "true"} if found.is_capped else {}
     if found.has_more and found.executions:
-        headers["Link"] = _next_link(request, found, page)
+        headers["Link"] = next_link(request, page, cursor=found.executions[-1].id)
     body = {
         "jobs": [
             job_json(execution, sensitive=sensitive_fields(services, execution)) for execution in found.executions
         ],
-        "total": found.total,
-        "page": page,
-        "pageSize": page_size,
-        "totalPages": -(-found.total // page_size),
+        **pages_of(found.total, page, page_size),
     }
     return json_response(body, headers=headers)
 
@@ -180,9 +174,3 @@ async def retry_job(services: CurrentServices, actor: Retrier, job_id: JobId) ->
     execution = await visible_job(services, actor, job_id)
     await services.commands.retry(actor, execution.id)
     return json_response({"message": "Job retry initiated successfully"})
-
-
-def _next_link(request: Request, found: Page, page: int) -> str:
-    kept = {name: value for name, value in request.query_params.items() if name not in {"cursor", "page"}}
-    query = urlencode({**kept, "page": page + 1, "cursor": found.executions[-1].id})
-    return f'<{router.prefix}?{query}>; rel="next"'

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
+from mainspring.api.instants import GivenInstant
 from mainspring.control.requests import MAX_KEY, MAX_PRIORITY, MAX_RETRIES
 from mainspring.domain.execution import Execution, Status
 from mainspring.domain.job_object import job_json, shown_status
@@ -17,16 +18,6 @@ from mainspring.egress.target import MAX_URL_CHARACTERS
 
 ShownStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "retrying"]
 _MAX_PARENTS: Final = 100
-
-
-def _read_instant(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("it must be an instant as text, for instance 2024-01-30T10:30:00Z")  # noqa: TRY004 - for pydantic
-    try:
-        instant = datetime.fromisoformat(value)
-        return instant if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("it is no instant: write it like 2024-01-30T10:30:00Z") from None
 
 
 class WebhookTarget(BaseModel):
@@ -70,9 +61,7 @@ class CreateJob(BaseModel):
     payload: dict[str, Any] = Field(default={}, description="What to work on; at most 256 kB, no amounts of money.")
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher runs first.")
     max_retries: int | None = Field(default=None, ge=0, le=MAX_RETRIES, description="By default the job's own.")
-    scheduled_at: Annotated[AwareDatetime, BeforeValidator(_read_instant)] | None = Field(
-        default=None, description="Not before this instant."
-    )
+    scheduled_at: GivenInstant | None = Field(default=None, description="Not before this instant.")
     queue: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$", description="By default the job's own."
     )
