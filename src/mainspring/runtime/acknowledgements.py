@@ -89,7 +89,7 @@ class Acknowledgements:
 
         A batch whose first try was cut after its commit finds its rows gone; they count as fenced, never as done twice.
         """
-        said = self._journal.take()
+        said = await self._journal.take()
         pause = 0.05
         while True:
             self._world.crash_point("before_finish")

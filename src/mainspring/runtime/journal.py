@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Journal:
         self._beats: dict[UUID, int] = {}
         self._lines: deque[journal.WrittenLine] = deque()
         self._line_counts: dict[UUID, int] = {}
+        self._writing = asyncio.Lock()
 
     def log(self, context: JobContext[Any], line: LogLine) -> None:
         """Keep a log line, up to 10,000 of an attempt."""
@@ -90,20 +92,30 @@ class Journal:
 
     async def run_once(self) -> Turn:
         """Write what was said since the last turn."""
-        said = self.take()
-        if said is None:
-            return Turn()
-        try:
-            await self._database.tx(said.write)
-        except BaseException:
-            self.put_back(said)
-            raise
+        async with self._writing:
+            said = self._take()
+            if said is None:
+                return Turn()
+            try:
+                await self._database.tx(said.write)
+            except BaseException:
+                self._put_back(said)
+                raise
         if self._signals is not None:
             self._signals.send(TOLD)
         return Turn(did=1, again_in=0.0 if self._lines else None)
 
-    def take(self) -> Said | None:
-        """Return what was said since the last call, or None; whoever takes it writes it or puts it back."""
+    async def take(self) -> Said | None:
+        """Return all that was said until now and is not written, or None; whoever takes it has to write it."""
+        # What a turn has taken is waited for: once the end of its attempt is written, its fence would refuse it.
+        async with self._writing:
+            return self._take(most_lines=None)
+
+    def forget(self, execution_id: UUID) -> None:
+        """Drop what is counted of an attempt that has ended."""
+        self._line_counts.pop(execution_id, None)
+
+    def _take(self, most_lines: int | None = _MOST_LINES) -> Said | None:
         said = Said()
         with suppress(KeyError):
             while True:
@@ -112,17 +124,13 @@ class Journal:
         with suppress(KeyError):
             while True:
                 said.beats.append(self._beats.popitem())
-        while self._lines and len(said.lines) < _MOST_LINES:
+        while self._lines and (most_lines is None or len(said.lines) < most_lines):
             said.lines.append(self._lines.popleft())
         return said if said.reports or said.beats or said.lines else None
 
-    def put_back(self, said: Said) -> None:
+    def _put_back(self, said: Said) -> None:
         """Keep for the next turn what could not be written: log lines; progress is said again by the handler."""
         self._lines.extendleft(reversed(said.lines))
-
-    def forget(self, execution_id: UUID) -> None:
-        """Drop what is counted of an attempt that has ended."""
-        self._line_counts.pop(execution_id, None)
 
 
 @dataclass(slots=True)
@@ -134,5 +142,7 @@ class Said:
     lines: list[journal.WrittenLine] = field(default_factory=list[journal.WrittenLine])
 
     def write(self, connection: Connection) -> None:
-        """Write it in the caller's transaction."""
-        journal.write(connection, reports=self.reports, beats=self.beats, lines=self.lines)
+        """Write it in the caller's transaction, with one statement for many lines."""
+        journal.write(connection, reports=self.reports, beats=self.beats, lines=self.lines[:_MOST_LINES])
+        for begin in range(_MOST_LINES, len(self.lines), _MOST_LINES):
+            journal.write(connection, reports=(), beats=(), lines=self.lines[begin : begin + _MOST_LINES])
