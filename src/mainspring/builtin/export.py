@@ -38,8 +38,8 @@ def export_report(reports: ReportRegistry, storage: ExportStorage, environment: 
 
     Its payload is `{reportType, format, filters?: {dateFrom?, dateTo?, …}}`; its result is `{downloadUrl, fileSize,
     recordCount, generatedAt, reportType, format}`. The six steps follow one another, and rows wait between them on
-    disk, not in memory, so that each step does all of what its label says, a query is closed before the slow part
-    begins, and every column is known before the first line is written:
+    disk, not in memory, so that a query is closed before the slow part begins, and every column is known before the
+    first line is written:
 
     1. Validate parameters: the payload is checked; whatever is wrong with it fails the execution at once.
     2. Query data: the report's rows are read to the last and kept as they come (`items_processed` grows).
@@ -47,6 +47,9 @@ def export_report(reports: ReportRegistry, storage: ExportStorage, environment: 
     4. Format output: the cells are written under a hidden name (`items_succeeded` grows).
     5. Generate file: the file is made durable and gets its name.
     6. Finalize: size and number of rows are compared with what was queried.
+
+    Where the columns are known with the first row, as those of a statement are, and the format needs no more, steps 3
+    and 4 are done chunk by chunk during step 2, and nothing waits.
 
     Between two chunks the handler stops if it is told to, and however it ends, nothing half-written stays. After a
     crash the next attempt removes what the last one left.

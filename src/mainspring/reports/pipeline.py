@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mainspring.jobs.context import JobContext
+    from mainspring.reports.chunk import Chunk
     from mainspring.reports.formats import RowWriter
     from mainspring.reports.request import ExportRequest
     from mainspring.reports.source import Batch, ReportCaller
@@ -55,42 +56,52 @@ class ExportPipeline:
         self._world = world
         self._thread = world.thread_pool(1, name="export")
         self._cleanup = ExitStack()
+        self._writes_at_once = request.report.has_fixed_columns and not request.format.needs_types
+        self._output: tuple[PendingExport, RowWriter] | None = None
         self._columns: dict[str, ColumnType] = {}  # in order of appearance
         self._queried: list[tuple[str, ...] | None] = []  # for each chunk its columns; None: they are no cells yet
         self._rows_queried = 0
         self._rows_written = 0
         self._is_closing = False
 
-    async def query_data(self, caller: ReportCaller) -> Spool:
-        """Read the report to its last row, and keep the rows as they come."""
+    async def query_data(self, caller: ReportCaller) -> Spool | None:
+        """Read the report to its last row, and keep the rows as they come.
+
+        Where all columns are known with the first row, and the format needs no more, nothing has to be kept: each chunk
+        goes through the next two steps while the database works on the one after it.
+
+        Returns:
+            The rows that the next steps are to work on; None: they are in the file already.
+        """
         await self._in_thread(partial(self._storage.prepare, self._ctx.execution_id, self._ctx.fence))
-        rows = await self._in_thread(self._new_spool)
+        rows = None if self._writes_at_once else await self._in_thread(self._new_spool)
+        take = self._write_chunk if rows is None else partial(self._keep_chunk, rows)
         batches = self._request.report.batches(self._request.filters, caller)
-        kept: asyncio.Task[None] | None = None
+        taken: asyncio.Task[None] | None = None
         try:
             async for batch in batches:
-                if kept is not None:
-                    await kept
-                # Meanwhile the database works on the next one.
-                kept = self._world.spawn(self._keep(batch, rows), name="export-keep")
-            if kept is not None:
-                await kept
+                if taken is not None:
+                    await taken
+                taken = self._world.spawn(self._take(partial(take, batch)), name="export-chunk")
+            if taken is not None:
+                await taken
         finally:
             await batches.aclose()
-            if kept is not None:
-                kept.cancel()
+            if taken is not None:
+                taken.cancel()
         return rows
 
-    async def _keep(self, batch: Batch, rows: Spool) -> None:
-        count = await self._in_thread(partial(self._keep_chunk, batch, rows))
+    async def _take(self, work: Callable[[], int]) -> None:
+        count = await self._in_thread(work)
         self._rows_queried += count
         self._ctx.items(processed=count)
 
-    async def process_results(self, rows: Spool) -> None:
+    async def process_results(self, rows: Spool | None) -> None:
         """Turn the values into cells, give every row all columns, and learn the types of these."""
-        await self._in_thread(partial(self._process, rows))
+        if rows is not None:
+            await self._in_thread(partial(self._process, rows))
 
-    async def format_output(self, rows: Spool) -> PendingExport:
+    async def format_output(self, rows: Spool | None) -> PendingExport:
         """Write the cells in the format that was asked for, under a hidden name."""
         return await self._in_thread(partial(self._format, rows))
 
@@ -133,10 +144,15 @@ class ExportPipeline:
         self._cleanup.callback(spool.close)
         return spool
 
-    def _keep_chunk(self, batch: Batch, rows: Spool) -> int:
+    def _write_chunk(self, batch: Batch) -> int:
         chunk = batch()
-        for name in chunk.names:
-            self._columns.setdefault(name, ColumnType())
+        self._columns.update((name, ColumnType()) for name in chunk.names if name not in self._columns)
+        self._write(chunk.as_cells(chunk.names))
+        return chunk.size
+
+    def _keep_chunk(self, rows: Spool, batch: Batch) -> int:
+        chunk = batch()
+        self._columns.update((name, ColumnType()) for name in chunk.names if name not in self._columns)
         try:
             rows.append(chunk)
         except (TypeError, ValueError, AttributeError, pickle.PicklingError) as trouble:
@@ -161,18 +177,21 @@ class ExportPipeline:
                     known.learn(column)
             self._ctx.heartbeat()
 
-    def _format(self, rows: Spool) -> PendingExport:
-        pending = self._begin_file()
-        writer = self._begin_rows(pending)
-        for number in range(len(rows)):
-            self._raise_if_stopped()
-            chunk = rows.read(number)
-            writer.write(chunk)
-            self._rows_written += chunk.size
-            self._ctx.items(succeeded=chunk.size)
+    def _format(self, rows: Spool | None) -> PendingExport:
+        if rows is not None:
+            for number in range(len(rows)):
+                self._raise_if_stopped()
+                self._write(rows.read(number))
         self._raise_if_stopped()
+        pending, writer = self._begun()
         writer.finish()
         return pending
+
+    def _write(self, chunk: Chunk) -> None:
+        _, writer = self._begun()
+        writer.write(chunk)
+        self._rows_written += chunk.size
+        self._ctx.items(succeeded=chunk.size)
 
     def _raise_if_stopped(self) -> None:
         """End the work of a step between two chunks, when the export is told to stop or its task is gone."""
@@ -180,15 +199,15 @@ class ExportPipeline:
         if self._is_closing:
             raise JobCancelledError("the export was given up")
 
-    def _begin_file(self) -> PendingExport:
-        pending = self._storage.begin(self._ctx.execution_id, self._ctx.fence)
-        self._cleanup.callback(pending.discard)
-        return pending
-
-    def _begin_rows(self, pending: PendingExport) -> RowWriter:
-        writer = self._request.format.writer(pending.file, self._columns, self._storage.scratch)
-        self._cleanup.callback(writer.close)
-        return writer
+    def _begun(self) -> tuple[PendingExport, RowWriter]:
+        """Return the file and what writes its rows, begun with the columns that are known when it is first needed."""
+        if self._output is None:
+            pending = self._storage.begin(self._ctx.execution_id, self._ctx.fence)
+            self._cleanup.callback(pending.discard)
+            writer = self._request.format.writer(pending.file, self._columns, self._storage.scratch)
+            self._cleanup.callback(writer.close)
+            self._output = pending, writer
+        return self._output
 
     def _size_of(self, name: str) -> int:
         stored = self._storage.find(name)

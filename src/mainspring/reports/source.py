@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, cast
 
 from mainspring.errors import DefinitionError, MainspringError, PermanentError
 from mainspring.reports.chunk import Chunk
@@ -54,6 +54,7 @@ class ReportSource(Protocol):
     Attributes:
         name: The unique name; export files begin with it.
         filters: The names of the filters that it understands; None: any.
+        has_fixed_columns: Whether all its rows have the columns of the first, so that a file can begin with that.
     """
 
     @property
@@ -61,6 +62,9 @@ class ReportSource(Protocol):
 
     @property
     def filters(self) -> tuple[str, ...] | None: ...  # noqa: D102 - see the class
+
+    @property
+    def has_fixed_columns(self) -> bool: ...  # noqa: D102 - see the class
 
     def batches(self, filters: Mapping[str, Any], caller: ReportCaller) -> AsyncGenerator[Batch, None]:
         """Yield the rows for an export, some at a time; closing it closes what they are read from."""
@@ -93,6 +97,8 @@ class Report:
     name: str
     rows: ReportRows
     filters: tuple[str, ...] | None = None
+    has_fixed_columns: ClassVar[bool] = False
+    """Each row is a dict of its own."""
     _read: RowsOfCaller = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -50,6 +50,8 @@ class SqlReport:
         ('dateFrom',)
     """
 
+    has_fixed_columns: Final = True
+
     def __init__(
         self,
         name: str,
