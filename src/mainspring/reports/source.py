@@ -57,14 +57,13 @@ class ReportSource(Protocol):
         has_fixed_columns: Whether all its rows have the columns of the first, so that a file can begin with that.
     """
 
+    has_fixed_columns: ClassVar[bool]
+
     @property
     def name(self) -> str: ...  # noqa: D102 - see the class
 
     @property
     def filters(self) -> tuple[str, ...] | None: ...  # noqa: D102 - see the class
-
-    @property
-    def has_fixed_columns(self) -> bool: ...  # noqa: D102 - see the class
 
     def batches(self, filters: Mapping[str, Any], caller: ReportCaller) -> AsyncGenerator[Batch, None]:
         """Yield the rows for an export, some at a time; closing it closes what they are read from."""

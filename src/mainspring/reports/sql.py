@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mainspring.errors import DefinitionError, PermanentError
 from mainspring.reports.chunk import Chunk
@@ -50,7 +50,7 @@ class SqlReport:
         ('dateFrom',)
     """
 
-    has_fixed_columns: Final = True
+    has_fixed_columns: ClassVar[bool] = True
 
     def __init__(
         self,
