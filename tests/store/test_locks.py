@@ -26,6 +26,16 @@ async def acquire(
     )
 
 
+async def renew(database: Database, lock: HeldLock) -> bool:
+    return await database.tx(
+        lambda connection: locks.renew(connection, lock.environment, lock.key, owner=lock.owner, lease_seconds=10)
+    )
+
+
+async def release(database: Database, lock: HeldLock) -> bool:
+    return await database.tx(lambda connection: locks.release(connection, lock.environment, lock.key, owner=lock.owner))
+
+
 async def held(database: Database, owner: str) -> HeldLock:
     lock = await acquire(database, owner)
     assert lock is not None
@@ -58,7 +68,7 @@ async def test_keys_and_environments_are_locked_apart(database: Database) -> Non
 
 async def test_a_released_lock_is_free_at_once_with_a_higher_fence(database: Database) -> None:
     first = await held(database, "one")
-    assert await database.tx(lambda connection: locks.release(connection, first))
+    assert await release(database, first)
     assert await database.read(lambda connection: locks.holder(connection, "test", "report")) is None
     assert (await held(database, "other")).fence > first.fence
 
@@ -68,17 +78,15 @@ async def test_a_lease_that_is_over_leaves_the_lock_to_others(database: Database
     clock.advance(10.1)
     second = await held(database, "other")
     assert second.fence > first.fence
-    assert await database.tx(lambda connection: locks.renew(connection, first, lease_seconds=10)) is None
-    assert not await database.tx(lambda connection: locks.release(connection, first))
+    assert not await renew(database, first)
+    assert not await release(database, first)
     assert await database.read(lambda connection: locks.holder(connection, "test", "report")) == "node of other"
 
 
 async def test_a_renewed_lease_lasts_longer_under_the_same_fence(database: Database, clock: StoreClock) -> None:
     first = await held(database, "one")
     clock.advance(9)
-    renewed = await database.tx(lambda connection: locks.renew(connection, first, lease_seconds=10))
-    assert renewed is not None
-    assert renewed.fence == first.fence
+    assert await renew(database, first)
     clock.advance(9)
     assert await acquire(database, "other") is None
 
@@ -88,13 +96,13 @@ async def test_a_lease_that_is_over_cannot_be_renewed_even_if_nobody_took_it(
 ) -> None:
     first = await held(database, "one")
     clock.advance(11)
-    assert await database.tx(lambda connection: locks.renew(connection, first, lease_seconds=10)) is None
+    assert not await renew(database, first)
 
 
 async def test_somebody_without_the_secret_cannot_release(database: Database) -> None:
     lock = await held(database, "one")
     forged = locks.HeldLock(lock.environment, lock.key, "guess", lock.fence, lock.lease_until)
-    assert not await database.tx(lambda connection: locks.release(connection, forged))
+    assert not await release(database, forged)
     assert await acquire(database, "other") is None
 
 

@@ -6,7 +6,7 @@ and higher each time, for whoever guards a resource against a holder that was sl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -100,20 +100,20 @@ def acquire(
 
 
 _HELD = sa.and_(_NAMED, locks.c.owner == sa.bindparam("b_owner"), locks.c.lease_until > store_now())
-_RENEW = sa.update(locks).where(_HELD).values(lease_until=_LEASE_END).returning(locks.c.lease_until)
+_RENEW = sa.update(locks).where(_HELD).values(lease_until=_LEASE_END)
 _RELEASE = sa.update(locks).where(_HELD).values(lease_until=store_now())
 _HOLDER = sa.select(locks.c.holder).where(_NAMED, locks.c.lease_until > store_now())
 
 
-def renew(connection: sa.Connection, lock: HeldLock, *, lease_seconds: float) -> HeldLock | None:
-    """Prolong a lease from now on; None if it was over, and the lock is lost."""
-    until = connection.execute(_RENEW, _owned(lock) | {"lease": lease_seconds}).scalar()
-    return None if until is None else replace(lock, lease_until=until)
+def renew(connection: sa.Connection, environment: str, key: str, *, owner: str, lease_seconds: float) -> bool:
+    """Prolong a lease from now on; False if it was over, and the lock is lost."""
+    renewed = _owned(environment, key, owner) | {"lease": lease_seconds}
+    return connection.execute(_RENEW, renewed).rowcount == 1
 
 
-def release(connection: sa.Connection, lock: HeldLock) -> bool:
+def release(connection: sa.Connection, environment: str, key: str, *, owner: str) -> bool:
     """Give a lock back; False if its lease was over before, so that somebody else may have been at work."""
-    return connection.execute(_RELEASE, _owned(lock)).rowcount == 1
+    return connection.execute(_RELEASE, _owned(environment, key, owner)).rowcount == 1
 
 
 def holder(connection: sa.Connection, environment: str, key: str) -> str | None:
@@ -121,5 +121,5 @@ def holder(connection: sa.Connection, environment: str, key: str) -> str | None:
     return connection.execute(_HOLDER, {"b_environment": environment, "b_key": key}).scalar()
 
 
-def _owned(lock: HeldLock) -> dict[str, object]:
-    return {"b_environment": lock.environment, "b_key": lock.key, "b_owner": lock.owner}
+def _owned(environment: str, key: str, owner: str) -> dict[str, object]:
+    return {"b_environment": environment, "b_key": key, "b_owner": owner}
