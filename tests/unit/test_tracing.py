@@ -19,7 +19,13 @@ from mainspring.jobs.harness import Job
 from mainspring.jobs.job_run import Harness, JobRun
 from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.run_identity import RunIdentity
-from mainspring.observability.tracing import Tracing, current_trace_id, current_traceparent
+from mainspring.observability.tracing import (
+    Tracing,
+    current_trace_id,
+    current_traceparent,
+    joined_trace,
+    traceparent_of_request,
+)
 from mainspring.world import RealWorld, run_in_thread
 
 if TYPE_CHECKING:
@@ -40,10 +46,15 @@ class Recorder:
         self.exporter = InMemorySpanExporter()
         provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         provider.add_span_processor(processor or SimpleSpanProcessor(self.exporter))
+        self.provider = provider
         self.tracer = provider.get_tracer("test")
         self.log = io.StringIO()
         writer = LogWriter(self.log, log_format="json", max_delay=0)
         self.harness = Harness(log_writer=writer, tracing=Tracing(self.tracer))
+
+    def become_the_provider(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trace, "get_tracer_provider", lambda: self.provider)
+        monkeypatch.setattr(trace, "get_tracer", self.provider.get_tracer)
 
     def spans(self) -> Sequence[ReadableSpan]:
         return self.exporter.get_finished_spans()
@@ -74,6 +85,7 @@ async def test_a_run_is_one_span_that_says_what_ran(recorder: Recorder) -> None:
         "mainspring.execution_id": "0199-7",
         "mainspring.trigger": "cron",
         "mainspring.attempt": 2,
+        "mainspring.node": "a",
         "mainspring.status": "success",
     }
     assert span.status.status_code is trace.StatusCode.UNSET
@@ -331,3 +343,64 @@ async def test_text_that_no_exporter_takes_is_made_safe(recorder: Recorder) -> N
 def test_a_plain_job_outside_a_trace_has_no_traceparent(capsys: pytest.CaptureFixture[str]) -> None:
     assert Job.run_sync("digest", current_traceparent).unwrap() is None
     assert "traceId" not in capsys.readouterr().out
+
+
+# Between processes ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_done_for_another_process_belongs_to_its_trace() -> None:
+    with joined_trace(TRACEPARENT):
+        inside = current_traceparent()
+
+    assert inside == TRACEPARENT
+    assert current_traceparent() is None
+
+
+@pytest.mark.parametrize("traceparent", [None, "", "nonsense", f"00-{'0' * 32}-{'0' * 16}-01"])
+def test_what_is_no_traceparent_leaves_the_trace_as_it_is(traceparent: str | None) -> None:
+    with joined_trace(TRACEPARENT), joined_trace(traceparent):
+        assert current_traceparent() == TRACEPARENT
+
+
+def test_without_an_sdk_an_execution_joins_the_trace_of_whoever_asks() -> None:
+    assert traceparent_of_request("digest", "api") is None
+    with joined_trace(TRACEPARENT):
+        assert traceparent_of_request("digest", "api") == TRACEPARENT
+
+
+def test_a_request_is_a_span_that_the_attempts_are_to_join(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder.become_the_provider(monkeypatch)
+    with joined_trace(TRACEPARENT):
+        traceparent = traceparent_of_request("digest", "cron", execution="0199-7")
+
+    span = recorder.span("enqueue digest")
+    assert span.context is not None
+    assert span.parent is not None
+    assert traceparent == f"00-{TRACE}-{span.context.span_id:016x}-01"
+    assert (format(span.parent.span_id, "016x"), span.kind) == (PARENT, trace.SpanKind.PRODUCER)
+    assert dict(span.attributes or {}) == {
+        "mainspring.job": "digest",
+        "mainspring.trigger": "cron",
+        "mainspring.execution_id": "0199-7",
+    }
+
+
+def test_a_tracer_that_raises_never_keeps_an_execution_from_being_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Recorder(processor=BrokenProcessor(at_start=True))
+    broken.become_the_provider(monkeypatch)
+
+    with joined_trace(TRACEPARENT):
+        assert traceparent_of_request("digest", "cron") == TRACEPARENT
+
+
+async def test_an_attempt_is_told_from_a_mere_run(recorder: Recorder) -> None:
+    await recorder.harness.carry_out(JobRun[int](RunIdentity("digest", execution="0199-7")), lambda: 1)
+    await recorder.harness.carry_out(JobRun[int](RunIdentity("inner", execution="0199-7", depth=1)), lambda: 1)
+    await recorder.harness.run("alone", lambda: 1)
+
+    kinds = {span.name: span.kind for span in recorder.spans()}
+    assert kinds == {
+        "digest": trace.SpanKind.CONSUMER,
+        "inner": trace.SpanKind.INTERNAL,
+        "alone": trace.SpanKind.INTERNAL,
+    }

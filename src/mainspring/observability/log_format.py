@@ -80,12 +80,14 @@ def json_head(  # noqa: PLR0917 - called twice a run: an object of its arguments
     """Return a line as far as every entry has it; with `JSON_END` it is complete."""
     line = f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
     if run is not None:
-        job, execution, attempt, trigger, node, _ = run
+        job, execution, attempt, trigger, node = run[:5]
         line += _origin(job, node, trigger)
         if execution is not None:
             line += f',"execution":{_json_string(execution)}'
         if attempt is not None:
             line += f',"attempt":{attempt}'
+        if run.service is not None:
+            line += f',"service":{_quoted(run.service)}'
     if duration is not None:
         line += f',"durationMs":{duration * 1000:.3f}'
     if trace_id is not None:
@@ -164,7 +166,13 @@ def _origin(job: str, node: str | None, trigger: str | None) -> str:
 def _run_details(run: RunIdentity | None) -> dict[str, object]:
     if run is None:
         return {}
-    return {"execution": run.execution, "attempt": run.attempt, "node": run.node, "trigger": run.trigger}
+    return {
+        "execution": run.execution,
+        "attempt": run.attempt,
+        "service": run.service,
+        "node": run.node,
+        "trigger": run.trigger,
+    }
 
 
 def _human_duration(seconds: float) -> str:

@@ -84,6 +84,13 @@ class LogWriter:
         self._add(LogEntry(at, "info", "Job skipped", run, trace_id, duration, fields={"reason": reason}))
         self._flush_soon()
 
+    def job_accepted(
+        self, run: RunIdentity, at: datetime, duration: float, told: str, trace_id: str | None = None
+    ) -> None:
+        """Add the line "Job accepted": another program goes on with it."""
+        self._add(LogEntry(at, "info", "Job accepted", run, trace_id, duration, fields={"told": told}))
+        self._flush_soon()
+
     def job_failed(
         self, run: RunIdentity, at: datetime, duration: float, failure: Failure, trace_id: str | None = None
     ) -> None:

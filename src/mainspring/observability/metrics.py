@@ -76,6 +76,7 @@ class Metrics:
         tick_lateness: By how many seconds instants were fired late.
         leases_lost: How often this node was taken for dead.
         fenced_writes: Ends that were refused, because another attempt held the execution by then.
+        service_calls: Calls of services, by service and by what came of them.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,7 @@ class Metrics:
         self.tick_lateness = Distribution(TICK_SECONDS)
         self.leases_lost = 0
         self.fenced_writes = 0
+        self.service_calls: Counter[tuple[str, str]] = Counter()
 
     def execution_ended(self, job_name: str, outcome: Outcome, seconds: float | None) -> None:
         """Count an execution whose end is written.

@@ -62,6 +62,8 @@ class _Families:
         """Return every family."""
         yield from self._executions()
         yield from self._ticks()
+        if self._metrics.service_calls:  # most deployments have no services
+            yield self._service_calls()
         yield _counter("leases_lost", "How often this node was taken for dead.", self._metrics.leases_lost)
         yield _counter("fenced_writes", "Ends that came after another attempt began.", self._metrics.fenced_writes)
         yield _counter("db_reconnects", "Connections that were cut and replaced.", self._gauges.database_reconnects)
@@ -95,6 +97,14 @@ class _Families:
         lateness = HistogramMetricFamily("mainspring_tick_lateness_seconds", "How late schedules were fired.")
         lateness.add_metric([], *_histogram(self._metrics.tick_lateness))
         yield lateness
+
+    def _service_calls(self) -> Metric:
+        calls = CounterMetricFamily(
+            "mainspring_service_calls", "Calls of services by this node.", labels=["service", "outcome"]
+        )
+        for (service, outcome), count in self._metrics.service_calls.items():
+            calls.add_metric([service, outcome], count)
+        return calls
 
     def _depths(self) -> Iterator[Metric]:
         gauges = self._gauges

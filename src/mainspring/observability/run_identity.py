@@ -20,6 +20,8 @@ class RunIdentity(NamedTuple):
         trigger: Why the execution was made, in the words of `Trigger`.
         node: The name of the node that runs it.
         traceparent: The trace context of whoever asked for it (W3C `traceparent`); the run's span joins it.
+        service: The service that carries it out, where that is another program.
+        depth: How many other runs it is inside of.
     """
 
     job: str
@@ -28,6 +30,14 @@ class RunIdentity(NamedTuple):
     trigger: str | None = None
     node: str | None = None
     traceparent: str | None = None
+    service: str | None = None
+    depth: int = 0
+
+    @classmethod
+    def of_a_run(cls, job: str) -> RunIdentity:
+        """Return who runs `job` here: by itself, or inside another run, whose execution it then belongs to."""
+        outer = current_run.get()
+        return cls(job) if outer is None else outer._replace(job=job, traceparent=None, depth=outer.depth + 1)
 
     @property
     def incoming_trace_id(self) -> str | None:
