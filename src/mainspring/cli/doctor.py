@@ -3,157 +3,126 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager, redirect_stdout
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mainspring.cli.application import AppOption, app_or_store
 from mainspring.cli.exit_codes import ExitCode, exit_code_of
 from mainspring.cli.output import JsonOption, plain, print_json, print_table
 from mainspring.errors import MainspringError
 
 if TYPE_CHECKING:
-    from mainspring.settings import Settings
+    from collections.abc import AsyncGenerator, Sequence
+
+    from mainspring.app import Mainspring
+    from mainspring.builtin.self_check import Deployment
+    from mainspring.builtin.self_check_finding import Finding, ScriptResult
     from mainspring.store.database import Database
-    from mainspring.store.diagnosis import LiveNode
-    from mainspring.world import World
 
-_LEAST_FREE_BYTES: Final = 1_000_000_000
-_MOST_OFFSET_SECONDS: Final = 1.0
-_MOST_NODE_OFFSET_SECONDS: Final = 5.0
-_NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {"9p", "afs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
-)
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="The API to ask for its health; default: MAINSPRING_PUBLIC_URL.")
+]
 
 
-class Verdict(StrEnum):
-    """What was found."""
+def doctor(app_path: AppOption = None, url: UrlOption = None, *, as_json: JsonOption = False) -> None:
+    """Examine this deployment, and end with the code of the first thing that is wrong.
 
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The answer to one question.
-
-    Attributes:
-        check: What was asked.
-        verdict: Whether it is well.
-        detail: What was found, and what to do where it is not well.
-        code: How the command ends because of it.
+    It asks what `platform-self-check` asks every night: the environment variables, the database, its schema, the API,
+    and, where an application is named, the checks of that.
     """
-
-    check: str
-    verdict: Verdict
-    detail: str
-    code: ExitCode = ExitCode.OK
-
-
-def doctor(*, as_json: JsonOption = False) -> None:
-    """Examine the database of this deployment, and end with the code of the first thing that is wrong."""
-    from mainspring.settings import load_settings
-    from mainspring.world import RealWorld
-
     with redirect_stdout(sys.stderr):
-        findings = asyncio.run(examine(load_settings(), RealWorld()))
+        results = _examined(app_path, url)
+    failures = _failures(results)
     if as_json:
-        checks = [{"check": f.check, "verdict": f.verdict, "detail": f.detail} for f in findings]
-        print_json({"ok": all(f.verdict is not Verdict.FAILED for f in findings), "checks": checks})
+        scripts = [_script_json(result) for result in results]
+        checks = [_finding_json(result, each) for result in results for each in result.findings]
+        print_json({"ok": not failures, "scripts": scripts, "checks": checks})
     else:
-        colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
-        rows = ((f.check, f"[{colours[f.verdict]}]{f.verdict}[/]", plain(f.detail)) for f in findings)
-        print_table(("check", "", "found"), rows, empty="nothing was asked")
-    failed = [finding.code for finding in findings if finding.verdict is Verdict.FAILED]
-    if failed:
-        raise typer.Exit(failed[0])
+        _print(results)
+    if failures:
+        raise typer.Exit(failures[0])
 
 
-async def examine(settings: Settings, world: World) -> Sequence[Finding]:
-    """Ask everything, as far as the answers allow."""
+def _examined(app_path: str | None, url: str | None) -> Sequence[ScriptResult]:
+    from mainspring.builtin.self_check_finding import Finding, ScriptResult
+
+    try:
+        app = app_or_store(app_path)
+        deployment = app.deployment()
+    except MainspringError as error:  # without its settings, there is nothing to look at
+        return [ScriptResult("validate-env", [Finding.of_error("settings and application", error)], 0.0)]
+    return asyncio.run(_examine(app, deployment if url is None else replace(deployment, api_url=url)))
+
+
+async def _examine(app: Mainspring, deployment: Deployment) -> Sequence[ScriptResult]:
+    """Run the built-in scripts on the store as it is, and then the application's own with its store open."""
+    from mainspring.builtin.self_check_finding import Finding, ScriptResult, ScriptStatus, Verdict
+    from mainspring.builtin.self_check_run import ScriptRunner
+
+    runner = ScriptRunner(deployment.world)
+    untouched = replace(deployment, database=lambda: _database(deployment))
+    results = [result async for result in runner.run(untouched.scripts())]
+    checks = deployment.scripts_of_checks()
+    if not checks:
+        return results
+    if any(result.status is ScriptStatus.FAILED for result in results if result.name in _NEEDED_BY_CHECKS):
+        told = "it is asked with the store open, and that is not in order"
+        return results + [ScriptResult(each.name, [Finding(each.name, Verdict.SKIPPED, told)], 0.0) for each in checks]
+    async with app.connected():
+        return results + [result async for result in runner.run(checks)]
+
+
+_NEEDED_BY_CHECKS = frozenset({"validate-db", "validate-migrations"})
+
+
+@asynccontextmanager
+async def _database(deployment: Deployment) -> AsyncGenerator[Database]:
+    """Open the store without making or upgrading anything, as the application would."""
     from mainspring.store.database import open_database
 
-    findings = list(_of_files(settings))
-    database = open_database(settings, world)
+    database = open_database(deployment.settings, deployment.world)
+    await database.open()
     try:
-        await database.open()
-    except MainspringError as error:
-        return [*findings, Finding("reachable", Verdict.FAILED, str(error), exit_code_of(error))]
-    try:
-        return [*findings, *await _of_database(database, world)]
-    except MainspringError as error:
-        return [*findings, Finding("database", Verdict.FAILED, str(error), exit_code_of(error))]
+        yield database
     finally:
         await database.close()
 
 
-def _of_files(settings: Settings) -> Sequence[Finding]:
-    """Examine the disk, where the database is a file."""
-    path = _sqlite_path(settings)
-    if path is None:
-        return ()
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        return (Finding("folder", Verdict.FAILED, f"{folder} is not there: make it", ExitCode.DATABASE_UNREACHABLE),)
-    free = shutil.disk_usage(folder).free
-    verdict = Verdict.OK if free >= _LEAST_FREE_BYTES else Verdict.WARNING
-    findings = [Finding("disk space", verdict, f"{free / 1e9:.1f} GB are free in {folder}")]
-    kind = _file_system_of(folder)
-    if kind in _NETWORK_FILE_SYSTEMS:
-        told = f"{folder} is on {kind}, where the locks of SQLite do not hold: use a local disk, or PostgreSQL"
-        findings.append(Finding("file system", Verdict.FAILED, told, ExitCode.INTEGRITY))
-    elif kind is not None:
-        findings.append(Finding("file system", Verdict.OK, f"{folder} is on {kind}, not on a network"))
-    return findings
+def _failures(results: Sequence[ScriptResult]) -> list[ExitCode]:
+    """Return how the command would end because of each thing that is wrong."""
+    from mainspring.builtin.self_check_finding import Verdict
+
+    failed = [each for result in results for each in result.findings if each.verdict is Verdict.FAILED]
+    return [ExitCode.FAILED if each.error is None else exit_code_of(each.error) for each in failed]
 
 
-async def _of_database(database: Database, world: World) -> Sequence[Finding]:
-    from mainspring.store import diagnosis, schema
-
-    version = await database.read(diagnosis.server_version)
-    findings = [Finding("reachable", Verdict.OK, version.partition(" on ")[0])]
-    offset = abs((await database.read(diagnosis.present_instant) - world.now()).total_seconds())
-    verdict = Verdict.OK if offset <= _MOST_OFFSET_SECONDS else Verdict.WARNING
-    findings.append(Finding("clock", verdict, f"this host's clock differs from the database's by {offset:.3f} s"))
-    state = await schema.check(database)
-    if state.status is not schema.SchemaStatus.CURRENT:
-        return [*findings, Finding("schema", Verdict.FAILED, state.description, ExitCode.SCHEMA_MISMATCH)]
-    findings.append(Finding("schema", Verdict.OK, state.description))
-    await database.tx(diagnosis.try_to_write)
-    findings.append(Finding("writable", Verdict.OK, "a statement that writes was accepted"))
-    nodes = await database.read(diagnosis.live_nodes)
-    if not nodes:
-        told = "none: start one with `mainspring serve --app package.module:name`"
-        return [*findings, Finding("nodes alive", Verdict.WARNING, told)]
-    return [*findings, *(_of_node(node) for node in nodes)]
+def _print(results: Sequence[ScriptResult]) -> None:
+    colours = {"ok": "green", "passed": "green", "warning": "yellow", "skipped": "bright_black", "failed": "red"}
+    rows = [
+        (
+            result.name if place == 0 else "",
+            plain(each.check),
+            f"[{colours[each.verdict]}]{each.verdict}[/]",
+            plain(each.detail),
+        )
+        for result in results
+        for place, each in enumerate(result.findings)
+    ]
+    print_table(("script", "check", "", "found"), rows, empty="nothing was asked", unbroken=3)
 
 
-def _of_node(node: LiveNode) -> Finding:
-    offset = node.clock_offset_ms / 1000
-    told = (
-        f"{node.name} on {node.host}, process {node.pid}: {' '.join(node.roles)}, version {node.version}, "
-        f"{node.slots} slots, clock {offset:+.3f} s from the database's"
-    )
-    return Finding("node alive", Verdict.OK if abs(offset) <= _MOST_NODE_OFFSET_SECONDS else Verdict.WARNING, told)
+def _script_json(result: ScriptResult) -> dict[str, object]:
+    return {"name": result.name, "status": result.status, "durationMs": round(result.seconds * 1000)}
 
 
-def _sqlite_path(settings: Settings) -> Path | None:
-    path = settings.database_url.partition("://")[2].removeprefix("/").partition("?")[0]
-    return Path(path) if settings.is_sqlite and path not in {"", ":memory:"} else None
-
-
-def _file_system_of(folder: Path) -> str | None:
-    """Return the kind of file system that a folder is on; None where this system does not say."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    kinds = {fields[1].replace("\\040", " "): fields[2] for fields in map(str.split, mounts)}
-    return next((kinds[str(place)] for place in (folder, *folder.parents) if str(place) in kinds), None)
+def _finding_json(result: ScriptResult, finding: Finding) -> dict[str, object]:
+    return {
+        "script": result.name,
+        "check": finding.check,
+        "verdict": finding.verdict,
+        "detail": finding.detail,
+    }
