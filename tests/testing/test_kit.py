@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mainspring import JobContext, Mainspring, Retry, testing
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError, MainspringError, NotRunningError, StoreError, WaitTimeoutError
+from mainspring.store import schema
+
+if TYPE_CHECKING:
+    from mainspring.store.database import Database
 
 TEN_SECONDS = timedelta(seconds=10)
 
@@ -192,30 +196,6 @@ async def test_handlers_that_are_not_asynchronous_run_too(app: Mainspring, execu
         assert await execution.wait() == 6
 
 
-async def test_what_was_asked_for_is_found(app: Mainspring) -> None:
-    @app.job("mail")
-    async def mail(payload: Mail) -> None: ...
-
-    @app.job("other")
-    async def other() -> None: ...
-
-    async with testing.kit(app) as kit:
-        with pytest.raises(AssertionError, match="nothing was asked for at all"):
-            kit.assert_enqueued(mail)
-        execution = await mail.enqueue(Mail("ann"))
-        assert kit.assert_enqueued(mail).id == execution.id
-        assert kit.assert_enqueued("mail", payload=Mail("ann")).id == execution.id
-        assert kit.assert_enqueued("mail", payload={"to": "ann", "copies": 1}).id == execution.id
-        with pytest.raises(AssertionError, match=r"with other payloads: \[\{'to': 'ann', 'copies': 1\}\]"):
-            kit.assert_enqueued(mail, payload=Mail("bob"))
-        with pytest.raises(AssertionError, match="there are some of 'mail'"):
-            kit.assert_enqueued(other)
-        await kit.drain()
-        kit.assert_enqueued(mail)
-        assert [found.id for found in kit.executions("mail")] == [execution.id]
-        assert kit.executions(other) == []
-
-
 async def test_waiting_for_what_nobody_runs_says_what_to_do(app: Mainspring) -> None:
     @app.job("mail")
     async def mail() -> None: ...
@@ -227,7 +207,7 @@ async def test_waiting_for_what_nobody_runs_says_what_to_do(app: Mainspring) -> 
 
 
 async def test_a_job_that_asks_for_itself_for_ever_is_told(app: Mainspring, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mainspring.testing.application_kit._MOST_IN_A_DRAIN", 5)
+    monkeypatch.setattr("mainspring.testing.passing_time._MOST_AT_ONE_INSTANT", 5)
 
     @app.job("again")
     async def again() -> None:
@@ -300,3 +280,16 @@ async def test_who_sleeps_in_the_world_of_the_test_wakes_when_the_clock_says(app
             kit.clock.advance(TEN_SECONDS)
         assert woken == ["early"]
     assert woken == ["early", "late"]
+
+
+async def test_the_store_of_every_kit_is_what_migrations_make(app: Mainspring, tmp_path: Any) -> None:
+    async def shape(store: Database) -> tuple[Any, ...]:
+        made = "select type, name, tbl_name, sql from sqlite_master where name not like 'sqlite_%' order by name"
+        state = await schema.check(store)
+        return state, await store.read(lambda connection: [tuple(row) for row in connection.exec_driver_sql(made)])
+
+    async with Mainspring(database_url=f"sqlite:///{tmp_path}/migrated.db").connected() as migrated:
+        expected = await shape(migrated.opened.database)
+    for _ in range(2):  # the second is not migrated, but made from the image of the first
+        async with testing.kit(app):
+            assert await shape(app.opened.database) == expected

@@ -2,85 +2,110 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
-
-import orjson
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring import __version__
-from mainspring.control.handles import JobHandle
 from mainspring.domain.access import Scope
-from mainspring.domain.execution import Status
-from mainspring.domain.write_door import payload_text
-from mainspring.errors import MainspringError, NotRunningError, WaitTimeoutError
 from mainspring.store import executions, registration
 from mainspring.store.firing import Firing
+from mainspring.testing.expectations import ANYTHING, asked_for, assert_enqueued, in_clear, name_of
 from mainspring.testing.inline import finish_at_once
 from mainspring.testing.manual_clock import Clock, ManualWorld
+from mainspring.testing.passing_time import PassingTime
+from mainspring.testing.stand_in import CommandsUnderTest, in_place_of, refuse_running
 from mainspring.testing.stepper import Stepper
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable
     from datetime import datetime, timedelta
     from uuid import UUID
 
     from mainspring.app import Mainspring
-    from mainspring.control.executions import ExecutionCommands
+    from mainspring.control.handles import JobHandle
     from mainspring.domain.execution import Execution
-    from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Database
+    from mainspring.jobs.registry import RegisteredJob
+    from mainspring.runtime.local_executor import Executor
+    from mainspring.store.database import Connection
 
-_MOST_IN_A_DRAIN: Final = 10_000
-_MOST_EXECUTIONS: Final = 100_000
-_ANY: Final = object()
+Result = TypeVar("Result")
 
 
 class Kit:
     """An application under test.
 
     Attributes:
-        clock: Its time, which retries, delays and timeouts follow.
+        app: The application.
+        clock: Its time, which schedules, retries, delays, leases and timeouts follow.
     """
 
-    def __init__(
-        self, clock: Clock, database: Database, environment: str, stepper: Stepper, cipher: PayloadCipher
-    ) -> None:
+    def __init__(self, app: Mainspring, clock: Clock, make_worker: Callable[[], Stepper]) -> None:
+        self.app = app
         self.clock = clock
-        self._cipher = cipher
-        self._database = database
-        self._scope = Scope(environment)
-        self._stepper = stepper
+        self._make_worker = make_worker
+        self._workers = [make_worker()]
+        self._time = PassingTime(app, clock, lambda: self._workers)
+        clock.on_advance(self.look)
 
     async def run_next(self) -> Execution | None:
         """Run the next execution that is ready, to the end of its attempt.
 
         Returns:
-            The execution as it is then, for instance `succeeded` or `retrying`; None where nothing is ready.
+            The execution as it is then, for instance `succeeded` or `retrying`; None where nothing is ready, or the
+            worker was killed.
         """
-        execution_id = await self._stepper.run_next()
+        execution_id = await self._workers[-1].run_next()
         return None if execution_id is None else self._get(execution_id)
 
     async def drain(self) -> list[Execution]:
-        """Run executions until none is ready; delayed ones are once the clock has been advanced.
+        """Run executions one after the other until none is ready; delayed ones are once the clock has been advanced.
+
+        A handler that sleeps by the clock (`await app.world.sleep(...)`) is left to go on when it has moved.
 
         Returns:
-            One entry for each attempt, in their order, as the execution was after it.
+            One entry for each attempt, in their order, as the execution is now.
 
         Raises:
             MainspringError: There was no end of it: a job keeps asking for more.
         """
-        ran: list[Execution] = []
-        while (execution := await self.run_next()) is not None:
-            ran.append(execution)
-            if len(ran) == _MOST_IN_A_DRAIN:
-                raise MainspringError(
-                    f"{_MOST_IN_A_DRAIN:,} executions ran and more are ready, the last one of job "
-                    f"{execution.job_name!r}: does it ask for itself? Use `kit.run_next()` for as many as you want"
-                )
-        return ran
+        return [self._get(execution_id) for execution_id in await self._time.run_ready()]
+
+    async def advance(self, by: timedelta) -> list[Execution]:
+        """Let time pass as it passes for an application that runs.
+
+        What becomes due happens at its own instant and in its order: schedules fire, delays end, retries start,
+        attempts time out, the executions of killed workers are taken back; and what is ready is run.
+        `kit.clock.advance(...)` lets time pass while nobody is awake: what is due in it is late afterwards.
+
+        Args:
+            by: How much; never negative.
+
+        Returns:
+            One entry for each attempt that ended, in their order, as the execution is now.
+
+        Raises:
+            MainspringError: There was no end of it: a job keeps asking for more.
+
+        Example:
+            >>> await kit.advance(timedelta(hours=3))  # doctest: +SKIP
+        """
+        return [self._get(execution_id) for execution_id in await self._time.advance(by)]
+
+    async def start_up(self) -> None:
+        """Let the application start: the jobs with `OnStartup()` are asked for, and wait to be run."""
+        await self._time.start_up()
+
+    def kill_worker(self) -> None:
+        """Kill the worker as if its machine had lost its power; another one takes its place at once.
+
+        What it runs is not told to stop: it is never heard of again. The others notice when its lease is over
+        (`MAINSPRING_LEASE`), and run it again: `await kit.advance(timedelta(seconds=16))`.
+        """
+        self._workers[-1].die()
+        self._workers.append(self._make_worker())
 
     def executions(self, job: str | JobHandle[Any, Any] | None = None) -> list[Execution]:
         """Return the executions that were asked for, ended or not, in their order.
@@ -88,52 +113,33 @@ class Kit:
         Args:
             job: Those of one job, by its name or handle; None: all.
         """
-        wanted = executions.Filter(job_name=_name_of(job) if job is not None else None)
-        found = finish_at_once(
-            self._database.read(
-                lambda connection: executions.find(connection, self._scope, wanted, most=_MOST_EXECUTIONS)
-            )
-        )
-        return [self._in_clear(execution) for execution in reversed(found)]
+        name = None if job is None else name_of(job)
+        return [execution for execution in asked_for(self.app) if name in (None, execution.job_name)]
 
-    def assert_enqueued(self, job: str | JobHandle[Any, Any], payload: object = _ANY) -> Execution:
-        """Fail the test unless an execution of a job was asked for.
+    def assert_enqueued(
+        self, job: str | JobHandle[Any, Any], payload: object = ANYTHING, *, times: int | None = None, **facts: object
+    ) -> list[Execution]:
+        """Fail the test unless executions of a job were asked for; see `testing.assert_enqueued`."""
+        return assert_enqueued(self.app, job, payload, times=times, **facts)
 
-        Args:
-            job: The job, by its name or handle.
-            payload: What it was to work on, of the handler's type or as JSON; by default anything.
+    def look(self) -> None:
+        """Stop what runs longer than its timeout, and what was cancelled; the clock and `cancel` see to it."""
+        self._workers[-1].look()
 
-        Returns:
-            The first one, ended or not.
-
-        Raises:
-            AssertionError: There is none; the message says what was asked for instead.
-        """
-        name = _name_of(job)
-        found = self.executions(name)
-        stored = payload if payload is _ANY else _as_stored(payload, name)
-        for execution in found:
-            if payload is _ANY or execution.payload == stored:
-                return execution
-        wanted = "" if payload is _ANY else f" with the payload {stored!r}"
-        raise AssertionError(f"no execution of job {name!r}{wanted} was asked for; {self._told_instead(found)}")
-
-    def _told_instead(self, found: list[Execution]) -> str:
-        if found:
-            return f"there are {len(found)} with other payloads: {[execution.payload for execution in found[:5]]!r}"
-        others = sorted({execution.job_name for execution in self.executions()})
-        return f"there are some of {', '.join(map(repr, others))}" if others else "nothing was asked for at all"
+    async def close(self) -> None:
+        """Let go of what still runs."""
+        await self._time.close()
+        for worker in self._workers:
+            await worker.close()
 
     def _get(self, execution_id: UUID) -> Execution:
-        found = finish_at_once(
-            self._database.read(lambda connection: executions.get(connection, self._scope, execution_id))
-        )
+        def read(connection: Connection) -> Execution | None:
+            return executions.get(connection, Scope(self.app.settings.environment), execution_id)
+
+        found = finish_at_once(self.app.opened.database.read(read))
         if found is None:
             raise AssertionError(f"execution {execution_id} ran and is not in the store")
-        return self._in_clear(found)
-
-    def _in_clear(self, execution: Execution) -> Execution:
-        return replace(execution, payload=self._cipher.decrypt(execution.payload, execution.job_name).value)
+        return in_clear(self.app, found)
 
 
 @asynccontextmanager
@@ -142,18 +148,23 @@ async def kit(
     *,
     inline: bool = False,
     at: datetime | None = None,
+    schedules: bool = True,
+    wrapped: Callable[[Executor], Executor] = lambda executor: executor,
     **settings: Any,  # noqa: ANN401 - the settings of the application, checked by their own model
 ) -> AsyncGenerator[Kit]:
     """Put an application under test, on an empty store in memory, for as long as the block lasts.
 
-    There are three ways to run its jobs. By default `enqueue` stores, and `await kit.run_next()` runs one execution or
-    `await kit.drain()` all that are ready. With `inline`, `enqueue` runs what is ready before it returns, so that
-    `await execution.wait()` has its result at once. Nothing runs by itself.
+    There are three ways to run its jobs. By default `enqueue` stores, and `await kit.run_next()` runs one execution,
+    `await kit.drain()` all that are ready, and `await kit.advance(...)` all that become ready in that time. With
+    `inline`, `enqueue` runs what is ready before it returns, so that `await execution.wait()` has its result at once.
+    Nothing runs by itself.
 
     Args:
         app: The application, neither connected nor running. Its settings come back when the block ends.
         inline: Whether `enqueue` runs the job at once, in its caller.
         at: When the clock begins, with a time zone; by default now.
+        schedules: Whether schedules fire; those of jobs that came with mainspring never do.
+        wrapped: Puts something around what carries attempts out, such as what kills them (`testing.chaos`).
         **settings: Settings of the application to test it with, by name.
 
     Example:
@@ -161,103 +172,44 @@ async def kit(
         ...     await order(client, item="lamp")
         ...     kit.assert_enqueued("send-receipt", payload={"item": "lamp"})
     """
-    _refuse_running(app)
+    refuse_running(app)
     clock = Clock(at or RealWorld().now())
     world = ManualWorld(clock)
     with TemporaryDirectory(prefix="mainspring-") as exports:
         chosen = {"database_url": "sqlite://", "export_dir": exports} | settings
         stand_in = type(app.settings).model_validate(app.settings.model_dump() | chosen)
-        with _in_place_of(app, settings=stand_in, world=world):
+        with in_place_of(app, settings=stand_in, world=world):
             async with app.connected():
-                store, environment = app.opened, app.settings.environment
-                firing = Firing.by(world, environment)
+                store = app.opened
+                firing = Firing.by(world, app.settings.environment)
+                silent = app.registry.built_in if schedules else app.registry.names()
+                jobs = [_without_schedule(job) if job.definition.name in silent else job for job in app.registry]
                 await store.database.tx(
                     lambda connection: registration.register(
-                        connection, firing, app.registry, version=__version__, encrypt=app.cipher.encrypt_value
+                        connection, firing, jobs, version=__version__, encrypt=app.cipher.encrypt_value
                     )
                 )
                 lane = await store.database.lane("test")
-                stepper = Stepper(
-                    settings=app.settings,
-                    store=store,
-                    lane=lane,
-                    registry=app.registry,
-                    world=world,
-                    cipher=app.cipher,
+                own = Kit(
+                    app,
+                    clock,
+                    lambda: Stepper(
+                        settings=app.settings,
+                        store=store,
+                        lane=lane,
+                        registry=app.registry,
+                        world=world,
+                        cipher=app.cipher,
+                        wrapped=wrapped,
+                    ),
                 )
-                clock.on_advance(stepper.look)
-                own = Kit(clock, store.database, environment, stepper, app.cipher)
                 commands, _ = app.commands_and_actor()
-                vars(app)["_commands"] = _CommandsUnderTest(commands, own, stepper, inline=inline)
+                vars(app)["_commands"] = CommandsUnderTest(commands, own, inline=inline)
                 try:
                     yield own
                 finally:
-                    stepper.close()
+                    await own.close()
 
 
-class _CommandsUnderTest:
-    """The application's commands, with a look at the executions that they change."""
-
-    def __init__(self, commands: ExecutionCommands, own: Kit, stepper: Stepper, *, inline: bool) -> None:
-        self._commands = commands
-        self._kit = own
-        self._stepper = stepper
-        self._inline = inline
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the commands have
-        return getattr(self._commands, name)
-
-    async def enqueue(self, *arguments: Any, **options: Any) -> list[UUID]:  # noqa: ANN401 - as the commands take them
-        ids = await self._commands.enqueue(*arguments, **options)
-        if self._inline:
-            await self._kit.drain()
-        return ids
-
-    async def cancel(self, *arguments: Any, **options: Any) -> Execution:  # noqa: ANN401 - as the commands take them
-        execution = await self._commands.cancel(*arguments, **options)
-        self._stepper.look()
-        return execution
-
-    async def wait(self, scope: Scope, execution_id: UUID, *, timeout: timedelta | None) -> Execution:
-        execution = await self._commands.get(scope, execution_id)
-        if execution.status.is_final or execution.status is Status.RUNNING:
-            return await self._commands.wait(scope, execution_id, timeout=timeout)
-        raise WaitTimeoutError(
-            f"execution {execution_id} of job {execution.job_name!r} is {execution.status}, and nothing runs by itself "
-            "under test: `await kit.drain()` before you wait for it (a delay or retry also wants "
-            "`kit.clock.advance(...)`), or let `enqueue` run it: `testing.kit(app, inline=True)`"
-        )
-
-
-def _refuse_running(app: Mainspring) -> None:
-    try:
-        _ = app.opened
-    except NotRunningError:
-        return
-    raise MainspringError(
-        "the application is connected or running already: enter `testing.kit(app)` instead of `app.running()`, and not "
-        "twice at once"
-    )
-
-
-@contextmanager
-def _in_place_of(app: Mainspring, **stand_ins: object) -> Generator[None]:
-    """Let an application use other settings and another world for a while, with what follows from its settings."""
-    held = vars(app)
-    names = (*stand_ins, "exports", "cipher")
-    before = {name: held.pop(name) for name in names if name in held}
-    held.update(stand_ins)
-    try:
-        yield
-    finally:
-        for name in names:
-            held.pop(name, None)
-        held.update(before)
-
-
-def _name_of(job: str | JobHandle[Any, Any]) -> str:
-    return job.name if isinstance(job, JobHandle) else job
-
-
-def _as_stored(payload: object, name: str) -> object:
-    return None if payload is None else orjson.loads(payload_text(payload, name))
+def _without_schedule(job: RegisteredJob) -> RegisteredJob:
+    return replace(job, definition=replace(job.definition, schedule=None))

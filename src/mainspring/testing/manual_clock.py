@@ -6,8 +6,9 @@ import asyncio
 import heapq
 from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from mainspring.observability.run_identity import current_run
 from mainspring.world import RealWorld, uuid7
 
 if TYPE_CHECKING:
@@ -15,8 +16,17 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from mainspring.observability.run_identity import RunIdentity
+
 _ANY_CHANCE = 0.5
 """In the middle: the jitter of a retry adds nothing and takes nothing away."""
+
+
+class _Sleeper(NamedTuple):
+    wakes_at: float
+    order: int
+    woken: asyncio.Future[None]
+    run: RunIdentity | None
 
 
 class Clock:
@@ -28,36 +38,50 @@ class Clock:
 
     def __init__(self, at: datetime) -> None:
         self._began_at = at
-        self._elapsed = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._elapsed = timedelta(0)
+        self._sleepers: list[_Sleeper] = []
         self._order = count()
         self._on_advance: list[Callable[[], None]] = []
+        self._on_sleep: list[asyncio.Future[None]] = []
 
     @property
     def now(self) -> datetime:
         """The present instant, of the wall and of the store."""
-        return self._began_at + timedelta(seconds=self._elapsed)
+        return self._began_at + self._elapsed
 
     @property
     def elapsed(self) -> float:
         """Seconds since the test began."""
-        return self._elapsed
+        return self._elapsed.total_seconds()
+
+    @property
+    def wakes_in(self) -> float | None:
+        """Seconds until the next one who sleeps wakes; None: nobody sleeps."""
+        waking = [sleeper.wakes_at for sleeper in self._sleepers if not sleeper.woken.done()]
+        return max(0.0, min(waking) - self.elapsed) if waking else None
+
+    @property
+    def sleeping_attempts(self) -> set[tuple[str | None, int | None]]:
+        """The attempts that sleep until the clock is advanced: the id of the execution, and which try it is."""
+        runs = [sleeper.run for sleeper in self._sleepers if sleeper.run is not None and not sleeper.woken.done()]
+        return {(run.execution, run.attempt) for run in runs}
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass: what waits for an instant in it becomes due, and attempts that now run too long are stopped.
+        """Let time pass while nobody is awake to see it, as in an outage.
 
-        Nothing runs by it alone: go on with `kit.run_next()` or `kit.drain()`.
+        What waits for an instant in it becomes due, and attempts that now run too long are stopped; nothing runs by it
+        alone. `await kit.advance(...)` lets time pass for an application that lives.
 
         Args:
             by: How much; never negative.
         """
         if by < timedelta(0):
             raise ValueError(f"the clock cannot be advanced by {by}: time does not go back")
-        self._elapsed += by.total_seconds()
-        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
-            sleeper = heapq.heappop(self._sleepers)[2]
-            if not sleeper.done():
-                sleeper.set_result(None)
+        self._elapsed += by
+        while self._sleepers and self._sleepers[0].wakes_at <= self.elapsed:
+            woken = heapq.heappop(self._sleepers).woken
+            if not woken.done():
+                woken.set_result(None)
         for call in self._on_advance:
             call()
 
@@ -65,11 +89,21 @@ class Clock:
         """Let `call` be called after every advance."""
         self._on_advance.append(call)
 
+    def next_sleep(self) -> asyncio.Future[None]:
+        """Return a future that is done when the next one falls asleep."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_sleep.append(future)
+        return future
+
     async def sleep(self, seconds: float) -> None:
         """Suspend the task until the test has advanced the clock by `seconds`."""
-        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._order), sleeper))
-        await sleeper
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, _Sleeper(self.elapsed + seconds, next(self._order), woken, current_run.get()))
+        waiting, self._on_sleep = self._on_sleep, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        await woken
 
 
 class ManualWorld(RealWorld):
