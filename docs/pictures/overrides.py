@@ -65,6 +65,7 @@ def _in_force(instant: datetime) -> Any:  # noqa: ANN401 - the text of a schedul
         s_watermark=None,
         s_problem=None,
         s_retired_at=None,
+        s_has_condition=False,
         s_version=1,
     )
     return stored_schedule(row).text

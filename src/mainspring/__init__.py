@@ -11,14 +11,21 @@ if TYPE_CHECKING:
     from mainspring.domain.result import JobResult
     from mainspring.domain.schedule import Cron, CronError, Every, OnStartup
     from mainspring.errors import PermanentError, SkipExecution, TransientError
+    from mainspring.jobs.acquired_lock import AcquiredLock, current_lock
+    from mainspring.jobs.command import Command
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.harness import Job, JobFailed, JobRunnable
     from mainspring.jobs.provided import provided
+    from mainspring.locks.distributed_lock import distributed_lock
+    from mainspring.redis_backend.redis_locks import RedisLocks
+    from mainspring.remote.service import RemoteService
     from mainspring.reports.source import ReportCaller
 
     __version__: str
 
 __all__ = [
+    "AcquiredLock",
+    "Command",
     "Cron",
     "CronError",
     "Every",
@@ -31,16 +38,22 @@ __all__ = [
     "Mainspring",
     "OnStartup",
     "PermanentError",
+    "RedisLocks",
+    "RemoteService",
     "ReportCaller",
     "Retry",
     "SkipExecution",
     "Thresholds",
     "TransientError",
     "__version__",
+    "current_lock",
+    "distributed_lock",
     "provided",
 ]
 
 _HOMES: Final = {
+    "AcquiredLock": "jobs.acquired_lock",
+    "Command": "jobs.command",
     "Cron": "domain.schedule",
     "CronError": "domain.schedule",
     "Every": "domain.schedule",
@@ -53,11 +66,15 @@ _HOMES: Final = {
     "Mainspring": "app",
     "OnStartup": "domain.schedule",
     "PermanentError": "errors",
+    "RemoteService": "remote.service",
+    "RedisLocks": "redis_backend.redis_locks",
     "ReportCaller": "reports.source",
     "Retry": "domain.job",
     "SkipExecution": "errors",
     "Thresholds": "domain.job",
     "TransientError": "errors",
+    "current_lock": "jobs.acquired_lock",
+    "distributed_lock": "locks.distributed_lock",
     "provided": "jobs.provided",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,26 +13,30 @@ from mainspring.builtin.export import export_report
 from mainspring.builtin.notification import Notifier
 from mainspring.builtin.processing import DataProcessing
 from mainspring.builtin.reports import built_in_reports
+from mainspring.builtin.self_check import Deployment, PlatformSelfCheck
 from mainspring.builtin.sync import Synchronization
 from mainspring.control.executions import ExecutionCommands
 from mainspring.control.flows import Flows
 from mainspring.control.handles import ExecutionHandle
 from mainspring.control.manager import CronJobManager
+from mainspring.control.registration import register_application
 from mainspring.control.schedules import ScheduleCommands
 from mainspring.declarations import Declarations
 from mainspring.domain.access import Actor
 from mainspring.egress.addresses import AllowList
 from mainspring.errors import NotRunningError
 from mainspring.jobs.job_run import Harness
+from mainspring.locks.in_force import in_force
+from mainspring.locks.keeper import LockKeeper
 from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.logs import configure_logging
 from mainspring.observability.metrics import Metrics
+from mainspring.observability.telemetry import begin_telemetry, hand_over_telemetry
+from mainspring.redis_backend.lock_backend import open_lock_backend
 from mainspring.reports.storage import ExportStorage, open_storage
 from mainspring.runtime.node import ROLES, Node
 from mainspring.security.payload_cipher import PayloadCipher
-from mainspring.settings import Settings, load_settings, program_version
-from mainspring.store import registration
-from mainspring.store.firing import Firing
+from mainspring.settings import Settings, load_settings
 from mainspring.store.open_store import OpenStore
 from mainspring.world import RealWorld
 
@@ -43,11 +46,9 @@ if TYPE_CHECKING:
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.result import JobResult
     from mainspring.jobs.context import JobContext
+    from mainspring.observability.sentry import Sentry
     from mainspring.store.database import Database
     from mainspring.world import World
-
-running_app: ContextVar[Mainspring | None] = ContextVar("mainspring_running_app", default=None)
-"""The application whose store is open in this context: how `@distributed_lock` finds its backend."""
 
 
 class Mainspring(Declarations):
@@ -56,6 +57,10 @@ class Mainspring(Declarations):
     Args:
         world: Time, chance, threads and tasks; tests give a simulated one.
         **settings: Settings by name that win over `MAINSPRING_*` and `mainspring.toml`.
+
+    Attributes:
+        sentry: Where failures are told while it is connected, if anywhere.
+        api_url: Where the API of this process answers, for its self-check; `serve` sets it, and so may who serves it.
 
     Example:
         >>> app = Mainspring(database_url="sqlite://")
@@ -72,7 +77,10 @@ class Mainspring(Declarations):
         self._store: OpenStore | None = None
         self._commands: ExecutionCommands | None = None
         self._path: str | None = None
+        self.sentry: Sentry | None = None
+        self.api_url: str | None = None
         self._declare_built_in_jobs()
+        self.registry.built_in = self.registry.names()
 
     @cached_property
     def settings(self) -> Settings:
@@ -135,6 +143,13 @@ class Mainspring(Declarations):
             async with self.connected():  # as above
                 run = Cleanup(self.opened.database, self.exports, self.settings, self.world)
                 return await run.carry_out(ctx, payload)
+
+        self.register(PlatformSelfCheck(self.deployment))
+
+    def deployment(self) -> Deployment:
+        """Return what a self-check of this application looks at."""
+        url = self.api_url or self.settings.public_url
+        return Deployment(self.settings, self.world, self._database, self.variables, self.checks, url)
 
     # Asking for executions ------------------------------------------------------------------------------------------
 
@@ -221,6 +236,7 @@ class Mainspring(Declarations):
             return
         settings = self.settings
         configure_logging(settings.log_format, settings.log_level)
+        self.sentry = begin_telemetry(settings)
         store = self._store = await OpenStore.open(settings, self.world)
         self._commands = ExecutionCommands(
             database=store.database,
@@ -231,14 +247,18 @@ class Mainspring(Declarations):
             cipher=self.cipher,
             webhooks_may_reach=AllowList.read(settings.egress_allow),
         )
-        before = running_app.get()
-        running_app.set(self)
         try:
-            yield self
+            async with in_force(self.lock_keeper()):
+                yield self
         finally:
-            running_app.set(before)
             self._store = self._commands = None
             await store.close()
+            await hand_over_telemetry(self.world)
+
+    def lock_keeper(self) -> LockKeeper:
+        """Return what keeps the locks of `@distributed_lock`: on the open store, or on a connection of its own."""
+        opened = self._store.database if self._store is not None else None
+        return LockKeeper(self.world, lambda: open_lock_backend(self.settings, self.world, opened))
 
     @asynccontextmanager
     async def _database(self) -> AsyncGenerator[Database]:
@@ -261,11 +281,13 @@ class Mainspring(Declarations):
         async with self.connected():
             self.registry.refuse_circles()
             opened = self.opened
-            firing = Firing.by(self.world, self.settings.environment)
-            await opened.database.tx(
-                lambda connection: registration.register(
-                    connection, firing, self.registry, version=program_version(), encrypt=self.cipher.encrypt_value
-                )
+            await register_application(
+                opened.database,
+                self.registry,
+                settings=self.settings,
+                world=self.world,
+                cipher=self.cipher,
+                path=self.path if _is_at(self, self.path) else None,
             )
             log_writer = LogWriter(log_format=self.settings.log_format)
             node = Node(
@@ -280,6 +302,8 @@ class Mainspring(Declarations):
                 metrics=self.metrics,
                 exports=self.exports,
                 cipher=self.cipher,
+                sentry=self.sentry,
+                api_url=lambda: self.api_url,
             )
             try:
                 await node.start()
@@ -294,6 +318,12 @@ class Mainspring(Declarations):
         if self._path is None:
             self._path = self.settings.app or _module_path(self)
         return self._path
+
+
+def _is_at(app: Mainspring, path: str | None) -> bool:
+    """Whether that path leads to this application: `MAINSPRING_APP` may be set for another program than this one."""
+    module, _, attribute = (path or "").partition(":")
+    return getattr(sys.modules.get(module), attribute, None) is app
 
 
 def _module_path(app: Mainspring) -> str | None:

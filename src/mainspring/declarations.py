@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, Unpack
 
 from mainspring.alerts.recipients import Recipients
 from mainspring.control.decorator import JobDecorator
 from mainspring.control.templates import Templates
 from mainspring.domain.job import DEFAULT_CATCH_UP, DEFAULT_CATCH_UP_LIMIT, DEFAULT_QUEUE, DEFAULT_TIMEOUT
+from mainspring.jobs.check import DEFAULT_CHECK_TIMEOUT, Check
+from mainspring.jobs.command import Command
 from mainspring.jobs.named import NamedRegistry
 from mainspring.jobs.processor import DEFAULT_CHUNK_SIZE, DEFAULT_MAX_FAILURES, Processor
 from mainspring.jobs.registry import JobRegistry
 from mainspring.jobs.synchronization import DEFAULT_BATCH_SIZE, Sync
+from mainspring.jobs.variable import Variables
 from mainspring.reports.source import Report, ReportRegistry
 from mainspring.reports.sql import SqlReport
+from mainspring.runtime.command_job import command_handler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from mainspring.control.executions import ExecutionCommands
+    from mainspring.control.handles import JobHandle
     from mainspring.domain.access import Actor
     from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.domain.result import JobResult
+    from mainspring.jobs.command import CommandOptions
     from mainspring.jobs.processor import ItemSource
     from mainspring.reports.source import ReportRows
     from mainspring.settings import Settings
@@ -56,6 +63,9 @@ class Declarations:
         self.reports = ReportRegistry()
         self.processors = NamedRegistry[Processor]("processor")
         self.syncs = NamedRegistry[Sync]("sync")
+        self.checks = NamedRegistry[Check]("check")
+        self.variables = Variables()
+        self.variable = self.variables.declare
         self.recipients = Recipients()
         self.templates = Templates(self.registry, commands)
         self.template = self.templates.declare
@@ -141,6 +151,18 @@ class Declarations:
         del options["self"]
         return JobDecorator(self.registry, self._commands_of, options)
 
+    def command(
+        self, name: str, command: Command | str | Sequence[str], **options: Unpack[CommandOptions]
+    ) -> JobHandle[None, JobResult]:
+        """Declare a job that runs a program; see `Command`. One whose node died is not started again by itself.
+
+        Example:
+            >>> app.command("backup", ["pg_dump", "--file", "shop.sql", "shop"])  # doctest: +SKIP
+        """
+        given = command if isinstance(command, Command) else Command(command)
+        own: CommandOptions = {"description": given.description, "on_lost": "fail"}
+        return self.job(name, job_type="command", **(own | options))(command_handler(given, self._world_of))
+
     def register(self, job: Registered) -> Registered:
         """Register an object with `config` and `execute`, or with the attributes of the scheduler document.
 
@@ -220,3 +242,12 @@ class Declarations:
             ... async def save(contacts: list[Contact], organization_id: str) -> None: ...
         """
         return self.syncs.decorator(lambda target: Sync(name, target, source, rate, batch_size))
+
+    def check(self, name: str, *, timeout: timedelta = DEFAULT_CHECK_TIMEOUT) -> Callable[[UserCallable], UserCallable]:
+        """Register a function that `platform-self-check` and `mainspring doctor` ask whether all is well; see `Check`.
+
+        Example:
+            >>> @app.check("stock")  # doctest: +SKIP
+            ... async def stock() -> str: ...
+        """
+        return self.checks.decorator(lambda function: Check(name, function, timeout))

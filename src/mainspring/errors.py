@@ -62,6 +62,12 @@ class SkipExecution(MainspringError):  # noqa: N818 - an outcome that a handler 
     code = "SKIPPED"
 
 
+class WorkGoesOn(MainspringError):  # noqa: N818 - an outcome that an executor chooses, not an error
+    """Another program has accepted the attempt: it goes on there, under a lease of its own, and tells how it ends."""
+
+    code = "ACCEPTED"
+
+
 # What the runtime raises ---------------------------------------------------------------------------------------------
 
 
@@ -69,6 +75,12 @@ class IllegalTransitionError(MainspringError):
     """A status was asked to become one that the transition table does not allow."""
 
     code = "ILLEGAL_TRANSITION"
+
+
+class NestedRunError(PermanentError):
+    """A run was begun inside of too many others: it runs itself."""
+
+    code = "NESTED_RUN"
 
 
 class LeaseLostError(MainspringError):
@@ -123,6 +135,33 @@ class WaitTimeoutError(MainspringError, TimeoutError):
     code = "WAIT_TIMEOUT"
 
 
+# What locks raise ----------------------------------------------------------------------------------------------------
+
+
+class LockHeldError(SkipExecution):
+    """Somebody else holds the lock. An execution that lets this through ends `skipped`, with this reason."""
+
+    code = "LOCK_HELD"
+
+
+class LockLostError(TransientError):
+    """The lock was lost while the work was under way: somebody else may be at the same work by now."""
+
+    code = "LOCK_LOST"
+
+
+class LockUnavailableError(TransientError):
+    """What keeps the locks did not answer, so that nobody knows whether the lock is free."""
+
+    code = "LOCK_UNAVAILABLE"
+
+
+class LockUsageError(PermanentError):
+    """A lock is used in a way that cannot work: a key that cannot be filled in, a wait that blocks an event loop."""
+
+    code = "LOCK_USAGE"
+
+
 # What configuration and registration raise ---------------------------------------------------------------------------
 
 
@@ -169,6 +208,12 @@ class ExecutionNotFoundError(MainspringError):
     """No execution of that id is visible to the caller."""
 
     code = "EXECUTION_NOT_FOUND"
+
+
+class ExternalJobError(MainspringError):
+    """Somebody else starts the runs of this job, such as cron; here they are only recorded."""
+
+    code = "JOB_EXTERNAL"
 
 
 class IdempotencyConflictError(MainspringError):
@@ -235,6 +280,18 @@ class EgressFailedError(TransientError):
     """The other side did not answer, or not in time."""
 
     code = "EGRESS_FAILED"
+
+
+class ServiceUnreachableError(TransientError):
+    """A call has not reached its service: nothing has run, and the execution waits without a retry being counted."""
+
+    code = "SERVICE_UNREACHABLE"
+
+
+class EgressUnreachableError(EgressFailedError):
+    """The request did not leave: the name has no address, or nobody took the connection."""
+
+    code = "EGRESS_UNREACHABLE"
 
 
 class WebhookSignatureError(MainspringError):

@@ -44,6 +44,7 @@ _SECRETS: Final = frozenset(
         "WEBHOOK_SECRET",
         "CHANNELS",
         "DATABASE_URL",
+        "REDIS_URL",
         "SENTRY_DSN",
     }
 )
@@ -85,6 +86,7 @@ Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 Place = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, Path) else value)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 ChannelSettings = Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_json)]
+CheckSeverities = Annotated[dict[str, Literal["error", "warning", "off"]], BeforeValidator(_read_json)]
 
 
 class Settings(BaseSettings):
@@ -104,6 +106,7 @@ class Settings(BaseSettings):
     database_schema: str = Field(default="mainspring", pattern=r"^[a-z_][a-z0-9_]{0,40}$")
     redis_url: str | None = None
     app: str | None = None
+    code_version: str | None = Field(default=None, min_length=1, max_length=100)
     secret_key: SecretStr | None = None
     secret_key_previous: SecretStr | None = None
     environment: str = Field(default="dev", pattern=r"^[A-Za-z0-9._-]{1,50}$")
@@ -116,6 +119,7 @@ class Settings(BaseSettings):
     heartbeat: Duration = timedelta(seconds=3)
     poll: Duration = timedelta(seconds=1)
     shutdown_grace: Duration = timedelta(seconds=30)
+    callback_lease: Duration = timedelta(seconds=60)
     org_concurrency: int = Field(default=5, ge=1)
     retention_days: float = Field(default=90, ge=0)
     egress_allow: Names = ()
@@ -138,6 +142,7 @@ class Settings(BaseSettings):
     trusted_proxies: Names = ()
     export_dir: Place = "exports"
     export_days: float = Field(default=7, gt=0)
+    check: CheckSeverities = Field(default_factory=dict[str, Literal["error", "warning", "off"]])
 
     test_mode: bool = False
     test_clock_file: Path | None = None

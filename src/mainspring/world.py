@@ -16,7 +16,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -179,3 +179,13 @@ async def run_in_thread(pool: ThreadPoolExecutor, function: Callable[[], Result]
     """
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(function))
+
+
+async def ends_within(world: World, work: asyncio.Future[Any], seconds: float) -> bool:
+    """Wait until `work` is done, at most for `seconds`, and say whether it is; `work` itself is never cancelled."""
+    timer = world.spawn(world.sleep(seconds), name="grace")
+    try:
+        await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+    return work.done()

@@ -8,6 +8,7 @@ import httpx2
 import orjson
 from starlette.routing import compile_path
 
+from mainspring.api.envelope import is_enveloped
 from mainspring.api.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ class DocumentedTransport(httpx2.ASGITransport):
         if answers is not None:
             whose = f"{request.method} {request.url.path}: {answer.status_code}"
             assert str(answer.status_code) in answers, f"{whose} is not in /openapi.json"
-            if answer.headers.get("content-type") == MEDIA_TYPE:
-                code = orjson.loads(await answer.aread())["code"]
+            is_of_envelope = answer.is_error and is_enveloped(request.url.path)
+            if is_of_envelope or answer.headers.get("content-type") == MEDIA_TYPE:
+                said = orjson.loads(await answer.aread())
+                code = said["error"]["code"] if is_of_envelope else said["code"]
                 assert code in documented_codes(answers[str(answer.status_code)]), f"{whose} {code} is not documented"
         return answer
 
@@ -50,4 +53,5 @@ def documented_answers(document: Mapping[str, Any], method: str, path: str) -> d
 
 def documented_codes(answer: Mapping[str, Any]) -> set[str]:
     """Return the codes of the errors that an answer may carry."""
-    return set(answer["content"][MEDIA_TYPE]["examples"])
+    (content,) = answer["content"].values()
+    return set(content["examples"])

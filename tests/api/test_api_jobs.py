@@ -9,10 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring import Cron
+from mainspring.builtin.tracked_program import TrackedProgram
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status
-from mainspring.store import history
-from mainspring.store.tables import executions, executions_live
+from mainspring.jobs.registry import JobRegistry
+from mainspring.store import history, registration
+from mainspring.store.firing import Firing
+from mainspring.store.tables import executions, executions_live, schedules
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 
 FIELDS = {
     "name", "serviceName", "serviceUrl", "displayName", "description", "cronExpression", "cronDescription", "jobType",
-    "enabled", "config", "jobGroup", "queue", "timezone", "retired", "override", "pause", "code", "nextRunAt",
-    "problem", "lastRun", "running", "successRate", "averageDurationMs", "createdAt", "updatedAt", "version",
+    "enabled", "config", "jobGroup", "queue", "timezone", "retired", "orphaned", "timeout", "retry", "thresholds",
+    "rateLimit", "maxRunning", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "hasCondition", "override",
+    "pause", "code", "nextRunAt", "problem", "lastRun", "running", "successRate", "averageDurationMs", "createdAt",
+    "updatedAt", "version",
 }  # fmt: skip
 
 
@@ -64,8 +69,8 @@ async def run_once(door: Door, admin: httpx2.AsyncClient, **ended: Any) -> str:
 
 async def test_the_list_holds_the_jobs_that_have_a_schedule(admin: httpx2.AsyncClient) -> None:
     body = (await admin.get("/api/jobs")).json()
-    assert [job["name"] for job in body["jobs"]] == ["nightly"]
-    assert (body["total"], body["page"], body["pageSize"], body["totalPages"]) == (1, 1, 25, 1)
+    assert [job["name"] for job in body["jobs"]] == ["nightly", "platform-self-check"]
+    assert (body["total"], body["page"], body["pageSize"], body["totalPages"]) == (2, 1, 25, 1)
     assert body["jobs"][0].keys() == FIELDS
 
 
@@ -86,6 +91,18 @@ async def test_a_job_says_what_code_declares_and_when_it_fires(admin: httpx2.Asy
         "queue": "default",
         "timezone": "Europe/Rome",
         "retired": False,
+        "orphaned": None,
+        "timeout": 3600.0,
+        "retry": None,
+        "thresholds": {"staleness": None, "failureRate": 0.2, "executionTime": None, "consecutiveFailures": 3},
+        "rateLimit": None,
+        "maxRunning": 1,
+        "overlap": "skip",
+        "misfire": "fire_once",
+        "catchUp": 86400.0,
+        "jitter": 0.0,
+        "dependsOn": [],
+        "hasCondition": False,
         "override": None,
         "pause": None,
         "code": {"cronExpression": "0 9 * * MON", "timezone": "Europe/Rome", "enabled": True, "version": "1.0"},
@@ -187,6 +204,31 @@ async def test_a_job_that_has_not_ended_is_not_triggered_again(door: Door, admin
     )
     await end_runs(door)
     assert (await admin.post("/api/jobs/nightly/trigger")).status_code == 202
+
+
+async def test_a_job_that_cron_starts_is_started_by_nobody_else(door: Door, admin: httpx2.AsyncClient) -> None:
+    registry = JobRegistry()
+    registry.add(TrackedProgram("backup", ("backup.sh",), schedule=Cron("30 2 * * *")).definition, lambda: None)
+    who = Firing.by(door.app.world, door.app.settings.environment)
+    await door.app.opened.database.tx(lambda connection: registration.register(connection, who, registry))
+    answer = await admin.post("/api/jobs/backup/trigger")
+    assert (answer.status_code, answer.json()["code"]) == (409, "JOB_EXTERNAL")
+    assert (await admin.get("/api/jobs/backup")).json()["nextRunAt"] is not None
+
+
+async def test_a_trigger_with_a_key_is_done_once(door: Door, admin: httpx2.AsyncClient) -> None:
+    key = {"Idempotency-Key": "release-42"}
+    first = await admin.post("/api/jobs/nightly/trigger", json={"userId": "anna"}, headers=key)
+    again = await admin.post("/api/jobs/nightly/trigger", json={"userId": "anna"}, headers=key)
+    assert (again.status_code, again.content) == (first.status_code, first.content) == (202, first.content)
+    await end_runs(door)
+    assert (await admin.post("/api/jobs/nightly/trigger", json={"userId": "anna"}, headers=key)).json() == first.json()
+    assert len(await door.audit("nightly")) == 1
+    other = await admin.post("/api/jobs/nightly/trigger", json={"userId": "bert"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    somebody_else = await door.client(door.token("rudi", Role.ADMIN, None))
+    theirs = await somebody_else.post("/api/jobs/nightly/trigger", json={"userId": "anna"}, headers=key)
+    assert (theirs.status_code, theirs.json() == first.json()) == (202, False)
 
 
 async def test_a_disabled_job_can_be_triggered(admin: httpx2.AsyncClient) -> None:
@@ -291,7 +333,7 @@ async def test_a_preview_changes_nothing_and_says_what_would_be(admin: httpx2.As
     assert preview["code"] == "INVALID_REQUEST"  # a hundred instants at most
     preview = (await admin.get("/api/jobs/nightly/preview?cron=30+2+*+*+*&tz=Europe/Rome&count=100")).json()
     assert len(preview["next"]) == 100
-    assert preview["words"] == "Every day at 02:30"
+    assert preview["words"] == "Every day at 2:30 AM"
     assert preview["runsPerWeek"] == {"now": 1, "then": 7}
     assert len(preview["clockChanges"]) == 2
     assert (await admin.get("/api/jobs/nightly")).json()["cronExpression"] == "0 9 * * MON"
@@ -324,3 +366,19 @@ async def test_ticks_say_why_a_job_did_not_run(door: Door, admin: httpx2.AsyncCl
 
 
 async def _nothing() -> None: ...
+
+
+async def test_overrides_that_have_stood_long_are_found(door: Door, admin: httpx2.AsyncClient) -> None:
+    await admin.put("/api/jobs/nightly/cron", json={"cronExpression": "0 10 * * *"})
+    found: list[list[str]] = []
+    for days_ago in (29, 31):
+        at = door.app.world.now() - timedelta(days=days_ago)
+        await door.services.database.tx(lambda c, at=at: c.execute(sa.update(schedules).values(override_at=at)))
+        body = (await admin.get("/api/jobs?overrideOlderThanDays=30")).json()
+        found.append([job["name"] for job in body["jobs"]])
+    assert found == [[], ["nightly"]]
+    expired = door.app.world.now() - timedelta(seconds=1)
+    await door.services.database.tx(
+        lambda connection: connection.execute(sa.update(schedules).values(override_expires_at=expired))
+    )
+    assert (await admin.get("/api/jobs?overrideOlderThanDays=30")).json()["total"] == 0

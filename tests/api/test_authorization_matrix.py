@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mainspring.control.options import EnqueueOptions
     from tests.api.conftest import Door
 
+SELF_CHECK: Final = "platform-self-check"
 UNKNOWN: Final = "01890000-0000-7000-8000-000000000001"
 FAR: Final = {"X-Forwarded-For": "203.0.113.7"}
 """What a proxy on this machine adds: the request comes from elsewhere, so that nothing is open for being near."""
@@ -118,6 +119,15 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     "POST /api/jobs/bulk": Expectation(
         may={"platform admin"}, body={"action": "enable", "names": ["nightly"]}, changes=True
     ),
+    "POST /api/jobs/register": Expectation(
+        may={"key of a service"},
+        status=201,
+        body={"name": "billing.open", "serviceUrl": "https://billing.example"},
+        changes=True,
+    ),
+    "GET /api/services": Expectation(may=PLATFORM),
+    "GET /api/services/{name}": Expectation(may=PLATFORM),
+    "PUT /api/services/{name}/jobs": Expectation(may={"key of a service"}, body={"names": []}, changes=True),
     "GET /api/jobs/{name}": Expectation(may=PLATFORM),
     "POST /api/jobs/{name}/trigger": Expectation(may=PLATFORM_OPERATORS, status=202, body={}, changes=True),
     "POST /api/jobs/{name}/enable": Expectation(may=PLATFORM_OPERATORS, body={}, changes=True),
@@ -129,10 +139,19 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     "GET /api/jobs/{name}/stats": Expectation(may=PLATFORM),
     "GET /api/jobs/{name}/ticks": Expectation(may=PLATFORM),
     "GET /api/jobs/{name}/preview": Expectation(may=PLATFORM),
+    "GET /admin/jobs/status": Expectation(may=PLATFORM),
+    "GET /admin/jobs/runs": Expectation(may=PLATFORM),
+    "GET /admin/jobs/platform-validation": Expectation(may=PLATFORM),
+    "POST /admin/jobs/trigger/{job_name}": Expectation(may=PLATFORM_OPERATORS, status=202, changes=True),
     "POST /jobs/{name}/run": Expectation(may=PLATFORM_OPERATORS, status=202, changes=True),
     "GET /jobs/executions/{execution_id}": Expectation(
         may=PLATFORM, sees={name: {"the platform"} for name in PLATFORM}
     ),
+    # What is signed in by nobody here: the token of the attempt alone opens them (tests/api/test_api_executions.py).
+    **{
+        f"POST /api/executions/{{execution_id}}/{word}": Expectation(may=None, status=401, body={"success": True})
+        for word in ("heartbeat", "progress", "complete")
+    },
     "GET /healthz": Expectation(may=None),
     "GET /readyz": Expectation(may=None),
     "GET /openapi.json": Expectation(may=None),
@@ -175,15 +194,20 @@ class Cast:
         assert set(credentials) == set(ACTORS)
         await door.register_jobs()
         self._clients = {name: await door.client(credential, **FAR) for name, credential in credentials.items()}
+        job = {"name": "billing.close", "serviceUrl": "https://billing.example"}
+        await self._clients["key of a service"].post("/api/jobs/register", json=job)
         return self
 
     async def knock(self, actor: str, route: str, name: str = "") -> httpx2.Response:
         """Send the request of an actor to a route, for what its last part is called."""
         method, path = route.split()
-        if route == "POST /api/jobs/{name}/trigger":
+        if "/trigger" in route:
             await self._end_runs()
-        address = path.format_map({"job_id": name, "execution_id": name, "file": name, "name": "nightly"})
-        query = {"wait": "0"} if route == "POST /jobs/{name}/run" else None
+        named = "billing" if path.startswith("/api/services") else "nightly"
+        address = path.format_map(
+            {"job_id": name, "execution_id": name or UNKNOWN, "file": name, "name": named, "job_name": SELF_CHECK}
+        )
+        query = {"wait": "0"} if "wait" in _parameters(self._door, route) else None
         return await self._clients[actor].request(method, address, json=EXPECTED[route].body, params=query)
 
     async def belonging(self, owner: str, route: str) -> str:
@@ -205,8 +229,8 @@ class Cast:
         return name
 
     async def _end_runs(self) -> None:
-        """End what runs of the platform's job there are: the next one is refused as long as one has not ended."""
-        live = sa.delete(executions_live).where(executions_live.c.job_name == "nightly")
+        """End what runs of the platform's jobs there are: the next one is refused as long as one has not ended."""
+        live = sa.delete(executions_live).where(executions_live.c.job_name.in_(["nightly", SELF_CHECK]))
         await self._door.services.database.tx(lambda connection: connection.execute(live))
 
     async def audited(self) -> tuple[int, int]:
@@ -216,6 +240,12 @@ class Cast:
             lambda connection: {bool(allowed): int(count) for allowed, count in connection.execute(query)}
         )
         return counts.get(True, 0), counts.get(False, 0)
+
+
+def _parameters(door: Door, route: str) -> set[str]:
+    method, path = route.split()
+    operation: dict[str, Any] = door.api.openapi()["paths"].get(path, {}).get(method.lower(), {})
+    return {parameter["name"] for parameter in operation.get("parameters", ())}
 
 
 def _write_export(folder: Path, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,3 +136,25 @@ async def test_a_job_of_an_organization_is_not_here(door: Door, operator: httpx2
     answer = await operator.get(f"/jobs/executions/{execution.id}")
     nobodys = await operator.get("/jobs/executions/01890000-0000-7000-8000-000000000001")
     assert (answer.status_code, answer.content) == (404, nobodys.content)
+
+
+async def test_a_failure_is_logged_once(operator: httpx2.AsyncClient, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = await operator.post("/jobs/broken/run")
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    errors = [line for line in lines if line["level"] == "error"]
+    assert [(line["message"], line["execution"]) for line in errors] == [("Job failed", answer.json()["id"])]
+
+
+async def test_asking_again_with_the_same_key_is_answered_by_the_same_run(
+    door: Door, operator: httpx2.AsyncClient
+) -> None:
+    key = {"Idempotency-Key": "week-7"}
+    first = (await operator.post("/jobs/digest/run", json={"week": 7}, headers=key)).json()
+    again = await operator.post("/jobs/digest/run", json={"week": 7}, headers=key)
+    assert (again.status_code, again.json()) == (200, first)
+    assert len(await door.audit("digest")) == 1
+    other = await operator.post("/jobs/digest/run", json={"week": 8}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    somebody_else = await door.client(door.token("oscar", Role.OPERATOR, None))
+    theirs = (await somebody_else.post("/jobs/digest/run", json={"week": 7}, headers=key)).json()
+    assert (theirs["result"], theirs["id"] == first["id"]) == ({"week": 7}, False)

@@ -13,6 +13,7 @@ from mainspring.domain.access import Role, Scope
 from mainspring.security.secret_key import Purpose, SecretKey
 from mainspring.store import access, schema
 from mainspring.store.database import open_database
+from tests.api.remote_job import NAME, register_remote_job
 from tests.node_role import make_node_role, node_url, run_statements
 
 if TYPE_CHECKING:
@@ -173,3 +174,26 @@ async def test_the_node_is_ready_while_the_schema_is_current(door: Door, owner_u
     answer = await (await door.client()).get("/readyz")
     await become(schema.VERSION)
     assert (answer.status_code, answer.json()["code"]) == (503, "SCHEMA_MISMATCH")
+
+
+async def test_of_fifty_triggers_of_a_remote_job_at_once_one_is_taken(door: Door) -> None:
+    await register_remote_job(door)
+    operator = await door.client(door.token("root", Role.OPERATOR, None))
+    answers = await asyncio.gather(*(operator.post(f"/api/jobs/{NAME}/trigger") for _ in range(50)))
+    assert sorted(answer.status_code for answer in answers) == [202, *[409] * 49]
+
+
+async def test_the_platform_examines_itself_and_tells_its_operators(door: Door) -> None:
+    operator = await door.client(door.token("olga", Role.OPERATOR, None))
+    async with door.app.running(roles=("worker",)):
+        result = (await operator.post("/admin/jobs/trigger/platform-self-check")).json()["data"]
+        await operator.post("/api/jobs/platform-self-check/disable", json={})
+        skipped = (await operator.post("/admin/jobs/trigger/platform-self-check")).json()["data"]
+    assert result["summary"] == "Platform validation passed: 3/3 checks passed"
+    assert (skipped["status"], skipped["messageCode"]) == ("skipped", "JOB_DISABLED")
+    status = (await operator.get("/admin/jobs/status")).json()["data"]
+    [job] = status["registeredJobs"]
+    assert (job["enabled"], job["scheduleIntervalMs"], job["runCount"]) == (False, 86_400_000, 1)
+    assert [run["id"] for run in status["recentRuns"]] == [skipped["jobId"], result["jobId"]]
+    found = (await operator.get("/admin/jobs/platform-validation")).json()["data"]["result"]
+    assert (found["success"], found["summary"]["skipped"]) == (True, 1)

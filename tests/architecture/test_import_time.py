@@ -5,15 +5,18 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import pytest
+
 MOST_SECONDS = 0.100
 ROUNDS = 7
 HEAVY_PACKAGES = {"alembic", "asyncpg", "fastapi", "pydantic_settings", "sqlalchemy", "starlette", "typer"}
 
+STATEMENTS = ["import mainspring", "from mainspring import Job, JobFailed, JobRunnable"]
 MEASURE = """
 import json, sys, time
-started = time.perf_counter()
-import mainspring
-seconds = time.perf_counter() - started
+started = time.process_time()
+STATEMENT
+seconds = time.process_time() - started
 print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 
@@ -23,20 +26,23 @@ class Import(NamedTuple):
     packages: list[str]
 
 
-def import_in_fresh_interpreter() -> Import:
-    child = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True)
+def import_in_fresh_interpreter(statement: str) -> Import:
+    program = MEASURE.replace("STATEMENT", statement)
+    child = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     return Import(*json.loads(child.stdout))
 
 
-def test_importing_mainspring_takes_under_100_milliseconds() -> None:
-    # The best of several rounds is the cost of the import; the others also hold what else the machine did.
-    best = min(import_in_fresh_interpreter().seconds for _ in range(ROUNDS))
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_importing_mainspring_or_the_harness_alone_takes_under_100_milliseconds(statement: str) -> None:
+    # The best of several rounds, in the time of the processor: what else the machine does is not its cost.
+    best = min(import_in_fresh_interpreter(statement).seconds for _ in range(ROUNDS))
 
     assert best < MOST_SECONDS
 
 
-def test_importing_mainspring_loads_no_web_and_no_database_package() -> None:
-    loaded = import_in_fresh_interpreter().packages
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_importing_mainspring_or_the_harness_alone_loads_no_web_and_no_database_package(statement: str) -> None:
+    loaded = import_in_fresh_interpreter(statement).packages
 
     assert "mainspring" in loaded
     assert HEAVY_PACKAGES.intersection(loaded) == set()

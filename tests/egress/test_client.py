@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring.egress.client import Answer, Egress
-from mainspring.errors import EgressFailedError, EgressRefusedError, PermanentError, TransientError
+from mainspring.errors import (
+    EgressFailedError,
+    EgressRefusedError,
+    EgressUnreachableError,
+    PermanentError,
+    TransientError,
+)
 from mainspring.world import RealWorld
 from tests.egress.conftest import CERTIFICATE, answer, hang
 
@@ -162,6 +169,39 @@ async def test_what_is_not_http_is_told_as_such(receive: Receivers, loopback: Eg
     receiver = await receive(greet)
     with pytest.raises(EgressFailedError, match="something that is not HTTP"):
         await loopback.request("GET", receiver.url())
+
+
+@pytest.mark.parametrize("said", [b"", b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"success": tr'])
+async def test_a_connection_that_ends_too_soon_is_told_as_such(
+    receive: Receivers, loopback: Egress, said: bytes
+) -> None:
+    async def die(writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+
+    receiver = await receive(die)
+    with pytest.raises(EgressFailedError, match="broke the connection off") as refusal:
+        await loopback.request("GET", receiver.url())
+    assert not isinstance(refusal.value, EgressUnreachableError), "it was sent, and may have been done"
+
+
+async def test_what_nobody_took_is_told_from_what_nobody_answered(loopback: Egress) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(EgressUnreachableError, match="took no connection"):
+            await loopback.request("GET", f"http://127.0.0.1:{taken.getsockname()[1]}/")
+
+
+async def test_a_name_may_be_looked_for_no_longer_than_the_connection_may_take() -> None:
+    async def never(_host: str, _port: int) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    egress = Egress(world=RealWorld(), resolve=never)
+    with pytest.raises(EgressUnreachableError, match="has no address"):
+        await egress.request(
+            "GET", "http://slow.example/", deadline=timedelta(seconds=30), connect_within=timedelta(seconds=0.05)
+        )
 
 
 async def test_proxies_and_credentials_of_the_environment_are_ignored(

@@ -22,8 +22,8 @@ from mainspring.errors import DefinitionError, InvalidPayloadError
 from mainspring.jobs.context import ContextSink, JobContext, LogLine
 from mainspring.jobs.provided import provided
 from mainspring.jobs.registry import JobRegistry, RegisteredJob
-from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor, ends_within, executor_for
-from mainspring.world import RealWorld
+from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor, executor_for
+from mainspring.world import RealWorld, ends_within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator

@@ -21,6 +21,7 @@ from mainspring.store.sqlite_database import SqliteDatabase
 from mainspring.store.tables import audit_entries, audit_seals, fences, metadata
 from mainspring.world import RealWorld
 from tests.node_role import make_node_role, node_url, run_statements
+from tests.store import lock_places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from mainspring.store.enqueues import NewExecution
     from tests.store.audit_trail import Trail
     from tests.store.clockwork import Clockwork
+    from tests.store.lock_places import Place
+    from tests.valkey import Valkey
 
 
 @dataclass(slots=True)
@@ -348,3 +351,36 @@ def trail(database: Database, owned: Database, world: RealWorld) -> Trail:
     from tests.store.audit_trail import Trail
 
     return Trail(database, owned, world)
+
+
+# ---- Where locks are written down -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locks_in_sqlite(sqlite: Database, clock: StoreClock) -> Place:
+    """Locks in an SQLite file."""
+    return lock_places.in_store(sqlite, clock)
+
+
+@pytest.fixture
+def locks_in_postgresql(postgresql: Database, clock: StoreClock) -> Place:
+    """Locks in PostgreSQL."""
+    return lock_places.in_store(postgresql, clock)
+
+
+@pytest.fixture
+def locks_on_valkey(valkey: Valkey) -> Place:
+    """Locks on Valkey alone."""
+    return lock_places.on_valkey(valkey)
+
+
+@pytest.fixture
+def locks_before_sqlite(locks_on_valkey: Place, locks_in_sqlite: Place, world: RealWorld) -> Place:
+    """Locks on Valkey that SQLite decides about."""
+    return lock_places.before(locks_on_valkey, locks_in_sqlite, world)
+
+
+@pytest.fixture(params=["in_sqlite", "in_postgresql", "on_valkey", "before_sqlite"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Wherever locks are written down: the test runs once for each."""
+    return request.getfixturevalue(f"locks_{request.param}")

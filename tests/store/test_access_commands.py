@@ -453,6 +453,14 @@ class TestKeys:
         await office.keys.revoke(ROOT, made.id)
         await office.keys.create_for_service(ROOT, "mallory", prefix)
 
+    async def test_one_service_may_have_every_name_while_no_other_has_a_key(self, office: Office) -> None:
+        made = await office.keys.create_for_service(ROOT, "email-service", "*")
+        assert (await self.door(office).verify(made.key)).name_prefix == ""
+        with pytest.raises(KeyConflictError, match=r"'email-service', which begin with '\*'"):
+            await office.keys.create_for_service(ROOT, "billing", "billing.")
+        await office.keys.revoke(ROOT, made.id)
+        await office.keys.create_for_service(ROOT, "billing", "billing.")
+
     @pytest.mark.parametrize(("service", "prefix"), [("", "x."), ("x", ""), ("x", "%"), ("x", "é"), ("a:b", "x.")])
     async def test_what_can_be_no_service_or_prefix_is_refused(self, office: Office, service: str, prefix: str) -> None:
         with pytest.raises(UnfitNameError):

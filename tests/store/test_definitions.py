@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from mainspring.domain.job import JobDefinition, Overlap, Retry, Thresholds
 from mainspring.domain.schedule import Cron, Every, OnStartup
 from mainspring.errors import IntegrityError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import definitions, registration
+from mainspring.store import definitions, registration, retirement
 from mainspring.store.dialect import store_now
 from mainspring.store.firing import Firing
 from mainspring.store.stored_schedule import ScheduleText, schedule_of, text_of
@@ -35,13 +36,19 @@ ANCHOR = datetime(2027, 1, 1, 3, tzinfo=UTC)
 
 
 async def register(
-    database: Database, *declared: JobDefinition, environment: str = "test", version: str | None = None
+    database: Database,
+    *declared: JobDefinition,
+    environment: str = "test",
+    version: str | None = None,
+    application: str | None = None,
 ) -> Registration:
     registry = JobRegistry()
     for definition in declared:
         registry.add(definition, lambda: None)
     firing = Firing.by(RealWorld(), environment)
-    return await database.tx(lambda connection: registration.register(connection, firing, registry, version))
+    return await database.tx(
+        lambda connection: registration.register(connection, firing, registry, version, application=application)
+    )
 
 
 async def get(database: Database, name: str = "nightly", environment: str = "test") -> StoredDefinition:
@@ -97,7 +104,7 @@ async def test_a_definition_without_a_display_name_is_shown_by_its_name(database
 async def test_registering_twice_writes_nothing(database: Database) -> None:
     first = await register(database, NIGHTLY, JobDefinition("cleanup"), version="1")
     before = await get(database)
-    again = await register(database, NIGHTLY, JobDefinition("cleanup"), version="2")
+    again = await register(database, NIGHTLY, JobDefinition("cleanup"), version="1")
     assert first.added == ["cleanup", "nightly"]
     assert (again.added, again.changed, again.unchanged) == ([], [], ["cleanup", "nightly"])
     assert await get(database) == before
@@ -202,7 +209,7 @@ async def test_a_pause_holds_until_its_end(database: Database, clock: StoreClock
 async def test_a_job_that_is_gone_from_code_is_retired_with_its_schedule(database: Database) -> None:
     await register(database, NIGHTLY, JobDefinition("cleanup"))
     await change(database, schedules, next_run_at=ANCHOR)
-    assert await database.tx(lambda connection: registration.retire_missing(connection, "test", ["cleanup"])) == [
+    assert await database.tx(lambda connection: retirement.retire_others(connection, "test", None, ["cleanup"])) == [
         "nightly"
     ]
     assert (await get(database)).retired_at is not None
@@ -218,18 +225,61 @@ async def test_a_job_that_is_gone_from_code_is_retired_with_its_schedule(databas
 async def test_a_job_that_comes_back_finds_its_override_and_its_watermark(database: Database) -> None:
     await register(database, NIGHTLY)
     await change(database, schedules, watermark=ANCHOR, override_enabled=False, override_at=await now_of(database))
-    await database.tx(lambda connection: registration.retire_missing(connection, "test", []))
+    await database.tx(lambda connection: retirement.retire_others(connection, "test", None, []))
     assert (await register(database, NIGHTLY)).changed == ["nightly"]
     schedule = await schedule_in(database)
     assert ((await get(database)).retired_at, schedule.retired_at) == (None, None)
     assert (schedule.watermark, schedule.enabled) == (ANCHOR, False)
 
 
+async def test_an_application_retires_what_it_declares_no_more_and_nothing_of_others(database: Database) -> None:
+    await register(database, JobDefinition("other"), application="other:app")
+    await register(database, JobDefinition("nameless"))
+    await register(database, NIGHTLY, JobDefinition("cleanup"), application="shop:app")
+    again = await register(database, JobDefinition("cleanup"), application="shop:app")
+    assert (again.retired, again.unchanged) == (["nightly"], ["cleanup"])
+    listed = await database.read(lambda connection: definitions.find(connection, "test"))
+    assert [found.name for found in listed] == ["cleanup", "nameless", "other"]
+    assert (await register(database, NIGHTLY, JobDefinition("cleanup"), application="shop:app")).changed == ["nightly"]
+
+
+async def test_an_older_build_of_an_application_undoes_nothing_of_a_newer_one(database: Database) -> None:
+    older = (replace(NIGHTLY, description="Old."), JobDefinition("dropped"))
+    newer = (replace(NIGHTLY, description="New."), JobDefinition("added"))
+    await register(database, *older, version="1.9.0", application="shop:app")
+    retired = await register(database, *newer, version="1.10.0", application="shop:app")
+    assert retired.retired == ["dropped"]
+    await change(database, schedules, override_expression="0 5 * * *", override_timezone="UTC")
+    for _ in range(3):
+        late = await register(database, *older, version="1.9.0", application="shop:app")
+        assert (late.superseded, late.changed, late.retired) == (["dropped", "nightly"], [], [])
+        assert (await register(database, *newer, version="1.10.0", application="shop:app")).changed == []
+    assert (await get(database)).description == "New."
+    assert (await get(database, "dropped")).retired_at is not None
+    assert (await schedule_in(database)).text.expression == "0 5 * * *"
+
+
+async def test_a_newer_build_that_says_the_same_keeps_an_older_one_out(database: Database) -> None:
+    for version in ("1", "3"):
+        await register(database, NIGHTLY, version=version)
+    assert (await get(database)).version == 1
+    late = await register(database, replace(NIGHTLY, description="Another."), version="2")
+    assert late.superseded == ["nightly"]
+
+
+async def test_builds_that_start_at_once_leave_the_newest_one(database: Database) -> None:
+    # Several at once, so that the builds find as many open connections.
+    await asyncio.gather(*(register(database, NIGHTLY, version="0") for _ in range(4)))
+    builds = ("30", "9", "11", "5")
+    await asyncio.gather(*(register(database, replace(NIGHTLY, description=build), version=build) for build in builds))
+    assert (await get(database)).description == "30"
+
+
 async def test_jobs_of_services_and_of_other_environments_are_not_retired(database: Database) -> None:
     await register(database, JobDefinition("remote"))
     await change(database, definitions_table, service_name="mail-service")
     await register(database, NIGHTLY, environment="staging")
-    assert await database.tx(lambda connection: registration.retire_missing(connection, "test", [])) == []
+    assert await database.tx(lambda connection: retirement.retire_others(connection, "test", None, [])) == []
     assert (await get(database, environment="staging")).retired_at is None
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.job import JobDefinition
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import finishes, registration
+from mainspring.store import finishes, registration, retirement
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
@@ -104,6 +104,6 @@ async def test_code_that_no_longer_follows_is_not_started(lab: Lab) -> None:
 
 async def test_a_retired_job_follows_nothing(lab: Lab) -> None:
     await declare(lab, JobDefinition("load", depends_on=("extract",)))
-    await lab.database.tx(lambda connection: registration.retire_missing(connection, lab.environment, []))
+    await lab.database.tx(lambda connection: retirement.retire_others(connection, lab.environment, None, []))
     await end(lab, "extract")
     assert await runs(lab, "load") == []

@@ -12,7 +12,7 @@ from mainspring.domain.job import JobDefinition, Overlap
 from mainspring.domain.schedule import Cron
 from mainspring.errors import JobNotFoundError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import registration, triggers
+from mainspring.store import registration, retirement, triggers
 
 if TYPE_CHECKING:
     from tests.store.clockwork import Clockwork
@@ -90,6 +90,6 @@ async def test_a_job_that_is_unknown_or_retired_is_told(lab: Lab) -> None:
     await declare(lab, NIGHTLY)
     with pytest.raises(JobNotFoundError):
         await trigger(lab, "nowhere")
-    await lab.database.tx(lambda connection: registration.retire_missing(connection, lab.environment, ["other"]))
+    await lab.database.tx(lambda connection: retirement.retire_others(connection, lab.environment, None, ["other"]))
     with pytest.raises(JobNotFoundError):
         await trigger(lab, "nightly")

@@ -16,7 +16,7 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.result import JobResult
 from mainspring.domain.schedule import Cron, Every
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import history, registration
+from mainspring.store import history, registration, retirement
 from mainspring.store.firing import Firing
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules
@@ -266,7 +266,7 @@ async def test_a_schedule_shows_what_is_in_force(lab: Lab, clock: StoreClock) ->
     await change_schedule(lab.database, paused_until=now - timedelta(seconds=1))
     assert (await row(lab.database, "job_schedules"))["enabled"]
 
-    await lab.database.tx(lambda connection: registration.retire_missing(connection, "test", []))
+    await lab.database.tx(lambda connection: retirement.retire_others(connection, "test", None, []))
     assert not (await row(lab.database, "job_schedules"))["enabled"]
 
 

@@ -318,9 +318,9 @@ def test_the_life_of_jobs_is_listed_shown_and_dumped(command: Command, tmp_path:
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [line["kind"] for line in lines if line["kind"] != "definition"] == [
-        "schedule", "execution", "attempt", "execution", "attempt",
+        "schedule", "schedule", "execution", "attempt", "execution", "attempt",
     ]  # fmt: skip
-    built_in = {"cleanup", "data_processing", "export_report", "notification", "sync"}
+    built_in = {"cleanup", "data_processing", "export_report", "notification", "platform-self-check", "sync"}
     assert {line["name"] for line in lines if line["kind"] == "definition"} == {"add", "refuse"} | built_in
     executed = next(line for line in lines if line["kind"] == "execution" and line["id"] == succeeding)
     assert executed.keys() >= {"fence", "node", "retryCount", "lostCount", "jobType", "status", "createdAt"}

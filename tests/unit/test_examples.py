@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     ("example", "said"),
     [
         ("first_job.py", "3 pages to Ada, at attempt 2"),
-        ("harness_alone.py", "pregenerate-configs failed: there are no tenants"),
+        ("harness/alone.py", "pregenerate-configs failed: there are no tenants"),
     ],
 )
 def test_an_example_ends_well_and_says_what_it_did(repository: Path, tmp_path: Path, example: str, said: str) -> None:

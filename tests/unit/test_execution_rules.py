@@ -19,6 +19,7 @@ from mainspring.errors import (
     JobCrashedError,
     JobTimeoutError,
     PermanentError,
+    ServiceUnreachableError,
     TransientError,
 )
 
@@ -102,6 +103,20 @@ def test_a_lost_attempt_is_isolated_and_the_third_one_is_poison() -> None:
 def test_an_interrupted_attempt_goes_back_at_once_and_counts_nothing() -> None:
     ending = end(Outcome.INTERRUPTED)
     assert (ending.status, ending.retry_in, ending.adds_retry, ending.adds_lost) == (Status.QUEUED, 0.0, False, False)
+
+
+def test_what_its_service_never_got_is_tried_again_without_a_retry_being_counted() -> None:
+    failure = failure_of(ServiceUnreachableError("down", retry_after=timedelta(seconds=7)))
+    ending = end(Outcome.INTERRUPTED, failure=failure, max_retries=0)
+    assert (ending.status, ending.retry_in, ending.adds_retry) == (Status.RETRYING, 7.0, False)
+
+
+def test_nobody_waits_longer_than_a_day_for_a_service_unless_its_deadline_says_so() -> None:
+    failure = failure_of(ServiceUnreachableError("down"))
+    assert end(Outcome.INTERRUPTED, failure=failure, age=timedelta(hours=23)).status is Status.RETRYING
+    assert end(Outcome.INTERRUPTED, failure=failure, age=timedelta(hours=24)).status is Status.FAILED
+    short = Retry(deadline=timedelta(minutes=5))
+    assert end(Outcome.INTERRUPTED, failure=failure, retry=short, age=timedelta(minutes=6)).status is Status.FAILED
 
 
 def test_no_retry_starts_after_its_deadline() -> None:

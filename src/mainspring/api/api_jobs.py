@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -20,6 +21,7 @@ from mainspring.api.api_jobs_bodies import (
 )
 from mainspring.api.api_jobs_lookup import JOBS_PATH, SHOWN_DAYS, JobName, Reader, require_job, shown_job
 from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_commands import CurrentCommands
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, pages_of
@@ -29,6 +31,7 @@ from mainspring.api.staff import staff_who_may
 from mainspring.control.jobs import BulkResult, JobAlreadyRunningError
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.domain.access import Actor, Permission
+from mainspring.errors import ExternalJobError, IdempotencyConflictError
 from mainspring.store import definition_pages, job_statistics
 from mainspring.store.definition_pages import WantedJobs
 
@@ -40,6 +43,16 @@ router = APIRouter(prefix=JOBS_PATH, tags=["Scheduler"], dependencies=[only_know
 Operator = Annotated[Actor, Depends(staff_who_may(Permission.WRITE_ADMIN_SETTINGS, "job.operate"))]
 Editor = Annotated[Actor, Depends(staff_who_may(Permission.EDIT_SCHEDULES, "schedule.edit"))]
 Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]+$")]
+
+OverrideAge = Annotated[
+    float | None,
+    Query(
+        alias="overrideOlderThanDays",
+        ge=0,
+        le=36_500,
+        description="Only those whose schedule an admin changed that long ago, where that is still in force.",
+    ),
+]
 
 
 @router.get("", response_class=Response, responses={200: {"model": JobPage}, **documented(422)})
@@ -54,9 +67,19 @@ async def list_platform_jobs(
     service: Text = None,
     search: Text = None,
     retired: Annotated[bool, Query(description="Also those that code no longer declares.")] = False,
+    override_older_than_days: OverrideAge = None,
 ) -> Response:
-    """List the jobs that have a schedule or a service, by name."""
-    wanted = WantedJobs(group=group, job_type=job_type, service=service, search=search, retired=retired)
+    """List the jobs that have a schedule or a service, by name; those that their service has dropped among them."""
+    wanted = WantedJobs(
+        group=group,
+        job_type=job_type,
+        service=service,
+        search=search,
+        retired=retired,
+        overridden_before=None
+        if override_older_than_days is None
+        else services.app.world.now() - timedelta(days=override_older_than_days),
+    )
     environment = services.app.settings.environment
 
     def read(connection: Connection) -> tuple[list[dict[str, Any]], int]:
@@ -95,19 +118,24 @@ async def get_platform_job(services: CurrentServices, _actor: Reader, name: JobN
     "/{name}/trigger",
     status_code=202,
     response_class=Response,
-    responses={202: {"model": Triggered}, **documented(400, 404, 413, 422, JobAlreadyRunningError)},
+    responses={
+        202: {"model": Triggered},
+        **documented(400, 404, 413, 422, ExternalJobError, JobAlreadyRunningError, IdempotencyConflictError),
+    },
     openapi_extra=body_schema(TriggerJob, required=False),
 )
 async def trigger_job(
+    *,
     services: CurrentServices,
     commands: CurrentCommands,
     actor: Operator,
     name: JobName,
     body: Annotated[TriggerJob, Depends(json_body(TriggerJob, required=False))],
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Run a job at once, enabled or not, unless a run of it is queued, retrying or running."""
     await require_job(services, name)
-    execution_id = await commands.jobs.trigger(actor, name, user_id=body.user_id)
+    execution_id = await commands.jobs.trigger(actor, name, user_id=body.user_id, idempotency_key=idempotency_key)
     told = {"executionId": str(execution_id), "message": "Job triggered successfully"}
     return json_response(told, status=202)
 

@@ -13,6 +13,8 @@ from mainspring.api.instants import GivenInstant
 from mainspring.domain.job_object import instant_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mainspring.store.definitions import StoredDefinition
     from mainspring.store.job_statistics import JobSummary, LastRun
     from mainspring.store.stored_schedule import Override, Pause
@@ -99,6 +101,15 @@ class CodeView(_Shown):
     version: str | None
 
 
+class OrphanedView(_Shown):
+    """A job that its service does not know any more."""
+
+    since: datetime
+    reason: Literal["undeclared", "callback_missing"] = Field(
+        description="The service lists its jobs without it; or it was called, and answered that it knows no such job."
+    )
+
+
 class LastRunView(_Shown):
     """The latest run that has ended."""
 
@@ -126,9 +137,21 @@ class JobView(_Shown):
     queue: str
     timezone: str | None
     retired: bool = Field(description="Code does not declare it any more; it keeps its records.")
+    orphaned: OrphanedView | None = Field(description="Its service does not know it any more.")
     override: OverrideView | None
     pause: PauseView | None
     code: CodeView
+    timeout: float = Field(description="The longest attempt, in seconds.")
+    retry: dict[str, Any] | None = Field(description="How often and how soon a failed run is tried again, in seconds.")
+    thresholds: dict[str, Any] = Field(description="The limits whose breach opens an alert, in seconds.")
+    rate_limit: str | None = Field(description="How often it may start.")
+    max_running: int | None = Field(description="How many of its runs may be under way at once.")
+    overlap: str
+    misfire: str
+    catch_up: float = Field(description="How far back missed instants are caught up with, in seconds.")
+    jitter: float = Field(description="By how much later than its instant a run may start, in seconds.")
+    depends_on: list[str] = Field(description="It runs after every success of these.")
+    has_condition: bool = Field(description="Its code is asked before each run of its schedule.")
     next_run_at: datetime | None
     problem: str | None = Field(description="Why it cannot fire at all.")
     last_run: LastRunView | None
@@ -200,6 +223,7 @@ def job_json(definition: StoredDefinition, summary: JobSummary) -> dict[str, Any
         "queue": definition.queue,
         "timezone": None if text is None else text.timezone,
         "retired": definition.retired_at is not None,
+        "orphaned": orphaned_json(definition),
         "override": None if schedule is None else _override_json(schedule.override),
         "pause": None if schedule is None else _pause_json(schedule.pause),
         "code": {
@@ -208,6 +232,7 @@ def job_json(definition: StoredDefinition, summary: JobSummary) -> dict[str, Any
             "enabled": None if schedule is None else schedule.code_enabled,
             "version": definition.code_version,
         },
+        **_policies_json(definition),
         "nextRunAt": None if schedule is None else instant_text(schedule.next_run_at),
         "problem": None if schedule is None else schedule.problem,
         "lastRun": _last_run_json(summary.last_run),
@@ -218,6 +243,35 @@ def job_json(definition: StoredDefinition, summary: JobSummary) -> dict[str, Any
         "updatedAt": instant_text(definition.updated_at),
         "version": definition.version if schedule is None else schedule.version,
     }
+
+
+def orphaned_json(definition: StoredDefinition) -> dict[str, Any] | None:
+    """Return since when and why the service of a job does not know it any more, as `OrphanedView` describes it."""
+    if definition.orphaned_at is None:
+        return None
+    return {"since": instant_text(definition.orphaned_at), "reason": definition.orphaned_reason}
+
+
+def _policies_json(definition: StoredDefinition) -> dict[str, Any]:
+    """Return how it is run: what admins changed stands in the place of what code says."""
+    said = {**definition.code, **definition.override}
+    return {
+        "timeout": said["timeout"],
+        "retry": None if said["retry"] is None else _in_camel_case(said["retry"]),
+        "thresholds": _in_camel_case(said["thresholds"]),
+        "rateLimit": said["rate_limit"],
+        "maxRunning": said["running_limit"],
+        "overlap": said["overlap"],
+        "misfire": said["misfire"],
+        "catchUp": said["catch_up"],
+        "jitter": said["jitter"],
+        "dependsOn": said["depends_on"],
+        "hasCondition": definition.schedule is not None and definition.schedule.has_condition,
+    }
+
+
+def _in_camel_case(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {to_camel(name): value for name, value in values.items()}
 
 
 def _override_json(override: Override | None) -> dict[str, Any] | None:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix=JOBS_PATH, tags=["Scheduler"], dependencies=[only_known_parameters])
 
-_CLOCK: Final = 24
+_CLOCK: Final = 12
+"""As in the scheduler document: "Every Monday at 10:00 AM"."""
 _A_YEAR: Final = timedelta(days=365)
 _MOST_COMPARED: Final = 500
 _MOST_INSTANTS: Final = 100

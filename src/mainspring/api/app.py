@@ -14,9 +14,13 @@ from fastapi.routing import APIRoute
 
 from mainspring import __version__
 from mainspring.api import (
+    admin_jobs,
+    api_executions,
     api_jobs,
     api_jobs_history,
     api_jobs_preview,
+    api_jobs_register,
+    api_services,
     api_v1_exports,
     docs,
     health,
@@ -30,6 +34,7 @@ from mainspring.api import (
     v1_jobs_templates,
 )
 from mainspring.api.deps import Services
+from mainspring.api.envelope import document_errors, is_enveloped
 from mainspring.api.frame import RequestFrame
 from mainspring.api.hosts import HostCheck, Hosts
 from mainspring.api.job_feed import JobFeed
@@ -49,6 +54,10 @@ ROUTERS: Final = (
     api_jobs.router,
     api_jobs_history.router,
     api_jobs_preview.router,
+    api_jobs_register.router,
+    api_services.router,
+    api_executions.router,
+    admin_jobs.router,
     jobs_run.router,
     health.router,
     docs.router,
@@ -129,10 +138,13 @@ def openapi_document() -> dict[str, Any]:
         api.include_router(router)
     document = get_openapi(title=api.title, version=api.version, routes=api.routes)
     document["components"]["schemas"] |= problems.schemas()
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
         for operation in operations.values():
             answers = operation["responses"]
             answers |= problems.of_every_address()
+            if is_enveloped(path):
+                document_errors(answers)
+                continue
             for status, answer in answers.items():
                 if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in answer.get("content", {}):
                     answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
@@ -16,16 +16,18 @@ from pydantic import BaseModel, ValidationError
 from mainspring.api.faults import faults_in
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
 from mainspring.api.rate_limit import RateLimits
+from mainspring.control.callbacks import Callbacks
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor, Origin, Permission
 from mainspring.egress.addresses import AllowList
 from mainspring.egress.client import Egress
 from mainspring.errors import PermissionDeniedError
+from mainspring.observability.logs import process_log_writer
 from mainspring.security.audit import Audit, Target
 from mainspring.security.authentication import AuthenticationError
 from mainspring.security.identity import Identity
 from mainspring.security.peers import TrustedProxies
-from mainspring.security.secret_key import Purpose, SecretKey
+from mainspring.security.secret_key import Purpose, SecretKey, secret_keys_in_force
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -59,6 +61,8 @@ class Services:
         proxies: Whose word about the address of a client is believed.
         rate_limits: How often somebody may ask.
         egress: The way out, to the keys of an identity provider.
+        callbacks: What services tell of the attempts that they carry out.
+        secret_keys: The secret key in force, and the one before it while that still holds.
     """
 
     app: Mainspring
@@ -69,6 +73,8 @@ class Services:
     proxies: TrustedProxies
     rate_limits: RateLimits
     egress: Egress
+    callbacks: Callbacks
+    secret_keys: Sequence[SecretKey]
 
     @classmethod
     def of(cls, app: Mainspring, key: SecretKey) -> Services:
@@ -100,6 +106,16 @@ class Services:
             proxies=TrustedProxies(settings.trusted_proxies),
             rate_limits=RateLimits(world),
             egress=egress,
+            callbacks=Callbacks(
+                opened.database,
+                opened.signals,
+                world=world,
+                lease=settings.callback_lease,
+                metrics=app.metrics,
+                log_writer=process_log_writer(),
+                sentry=app.sentry,
+            ),
+            secret_keys=[key, *secret_keys_in_force(settings, world)[1:]],
         )
 
     def close(self) -> None:
@@ -131,6 +147,15 @@ async def actor_of(request: Request, services: CurrentServices, credentials: Cre
         raise
     services.rate_limits.admit(actor)
     return actor
+
+
+def count_stranger(request: Request, services: Services) -> None:
+    """Count a request without a credential that holds.
+
+    Raises:
+        TooManyRequestsError: It is one too many from its address.
+    """
+    services.rate_limits.admit_stranger(_origin_of(request, services.proxies).address)
 
 
 async def _identified(identity: Identity, credentials: HTTPAuthorizationCredentials | None, origin: Origin) -> Actor:
@@ -214,15 +239,31 @@ def json_body(model: type[Body], *, required: bool = True) -> Callable[[Request,
     """
 
     async def read(request: Request, _actor: CurrentActor) -> Body:
-        sent = await _capped(request)
-        value: object = _parsed(sent) if sent or required else dict[str, object]()
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            known = [field.alias or name for name, field in model.model_fields.items()]
-            raise InvalidRequestError(faults_in(error.errors(include_url=False), known)) from error
+        return await read_body(request, model, required=required)
 
     return read
+
+
+async def read_body(request: Request, model: type[Body], *, required: bool = True) -> Body:
+    """Return the body of a request of somebody who is known.
+
+    Args:
+        request: Whose body is read as JSON, whatever its Content-Type.
+        model: What it must be.
+        required: Whether there must be one; an empty body stands for an empty object where it need not be.
+
+    Raises:
+        InvalidRequestError: It is readable, and wrong.
+        MalformedBodyError: It is not JSON.
+        BodyTooLargeError: It is larger than this server reads.
+    """
+    sent = await _capped(request)
+    value: object = _parsed(sent) if sent or required else dict[str, object]()
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        raise InvalidRequestError(faults_in(error.errors(include_url=False), known)) from error
 
 
 async def payload_body(request: Request, _actor: CurrentActor) -> object:

@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 
 from mainspring.api.problems import unexpected_response
+from mainspring.observability.tracing import current_trace_id, joined_trace
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +32,8 @@ _HEADERS: Final = {
 
 class RequestFrame:
     """Gives each request an id, which a proxy in front may have chosen, and each answer the headers of ours.
+
+    What a request starts joins the trace that its header `traceparent` names, unless a tracer around has begun one.
 
     Args:
         app: What it stands around.
@@ -61,8 +64,10 @@ class RequestFrame:
                     headers.setdefault(name, value)
             await send(message)
 
+        traceparent = request.headers.get("traceparent") if current_trace_id() is None else None
         try:
-            await self._app(scope, receive, send_framed)
+            with joined_trace(traceparent):
+                await self._app(scope, receive, send_framed)
         except ClientDisconnect:
             _logger.debug("request %s: the client went away", request.state.request_id)
         except Exception:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from mainspring.api.deps import CurrentServices, Services, payload_body
+from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_commands import CurrentCommands
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
@@ -19,7 +20,7 @@ from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Execution, Status
 from mainspring.domain.job_object import instant_text
-from mainspring.errors import ExecutionNotFoundError, WaitTimeoutError
+from mainspring.errors import ExecutionNotFoundError, IdempotencyConflictError, WaitTimeoutError
 
 router = APIRouter(prefix="/jobs", tags=["Harness"], dependencies=[only_known_parameters])
 
@@ -89,7 +90,7 @@ class ExecutionDto(_Shown):
     responses={
         200: {"model": JobDto},
         202: {"model": JobDto, "description": "It goes on: `Location` says where to ask for it."},
-        **documented(400, 404, 413, 422),
+        **documented(400, 404, 413, 422, IdempotencyConflictError),
     },
     openapi_extra={
         "requestBody": {"required": False, "content": {"application/json": {"schema": {"title": "The payload"}}}}
@@ -103,9 +104,10 @@ async def run_job(
     name: JobName,
     payload: Annotated[object, Depends(payload_body)],
     wait: Annotated[float, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait for its end.")] = 30,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Run a job with this payload and return how it ended; it goes on whether or not anybody waits for it."""
-    execution_id = await commands.jobs.run(actor, name, payload)
+    execution_id = await commands.jobs.run(actor, name, payload, idempotency_key=idempotency_key)
     try:
         execution = await services.commands.wait(actor.scope, execution_id, timeout=timedelta(seconds=wait))
     except WaitTimeoutError:

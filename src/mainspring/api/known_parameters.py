@@ -14,8 +14,13 @@ from mainspring.api.faults import Fault
 from mainspring.api.problems import InvalidRequestError
 
 
-async def _refuse_unknown_parameters(request: Request, _actor: CurrentActor) -> None:
-    """Refuse a parameter that `/openapi.json` does not know; strangers are told by `_actor` that they are strangers.
+async def _of_somebody_known(request: Request, _actor: CurrentActor) -> None:
+    """Refuse unknown parameters; strangers are told by `_actor` that they are strangers."""
+    refuse_unknown_parameters(request)
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse a parameter that `/openapi.json` does not know.
 
     Raises:
         InvalidRequestError: There is one, or several.
@@ -28,7 +33,7 @@ async def _refuse_unknown_parameters(request: Request, _actor: CurrentActor) -> 
         raise InvalidRequestError(faults)
 
 
-only_known_parameters = Depends(_refuse_unknown_parameters)
+only_known_parameters = Depends(_of_somebody_known)
 """What a router is given that takes no others: `APIRouter(prefix=…, dependencies=[only_known_parameters])`."""
 
 

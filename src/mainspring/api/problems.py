@@ -17,12 +17,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import compile_path
 
+from mainspring.api.envelope import FailureEnvelope, enveloped_error, is_enveloped
 from mainspring.api.faults import Fault, faults_in
 from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
 from mainspring.control.jobs import JobAlreadyRunningError
 from mainspring.control.schedules import NoScheduleError, PastInstantError, VersionConflictError
+from mainspring.control.service_jobs import JobElsewhereError, UnfitJobError
 from mainspring.control.templates import UnknownTemplateError
+from mainspring.domain.code_version import UnorderedVersionError
 from mainspring.domain.cron_syntax import CronError
 from mainspring.domain.money import MonetaryValueError
 from mainspring.domain.write_door import json_text
@@ -30,9 +33,11 @@ from mainspring.errors import (
     DatabaseUnreachableError,
     EgressRefusedError,
     ExecutionNotFoundError,
+    ExternalJobError,
     IdempotencyConflictError,
     InvalidPayloadError,
     JobNotFoundError,
+    LeaseLostError,
     MainspringError,
     NotCancellableError,
     NotRetryableError,
@@ -85,19 +90,29 @@ class NotReadyError(MainspringError):
     code = "NOT_READY"
 
 
+class ServiceNotFoundError(MainspringError):
+    """No service of that name has registered jobs."""
+
+    code = "SERVICE_NOT_FOUND"
+
+
 STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     MalformedBodyError: HTTPStatus.BAD_REQUEST,
     AuthenticationError: HTTPStatus.UNAUTHORIZED,
     PermissionDeniedError: HTTPStatus.FORBIDDEN,
     ExecutionNotFoundError: HTTPStatus.NOT_FOUND,
     JobNotFoundError: HTTPStatus.NOT_FOUND,
+    ServiceNotFoundError: HTTPStatus.NOT_FOUND,
     ExportNotFoundError: HTTPStatus.NOT_FOUND,
     IdempotencyConflictError: HTTPStatus.CONFLICT,
     NotCancellableError: HTTPStatus.CONFLICT,
     NotRetryableError: HTTPStatus.CONFLICT,
+    LeaseLostError: HTTPStatus.CONFLICT,
+    ExternalJobError: HTTPStatus.CONFLICT,
     JobAlreadyRunningError: HTTPStatus.CONFLICT,
     NoScheduleError: HTTPStatus.CONFLICT,
     VersionConflictError: HTTPStatus.CONFLICT,
+    JobElsewhereError: HTTPStatus.CONFLICT,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidPayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -108,6 +123,8 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     PastInstantError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownTemplateError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnseenParentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnfitJobError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnorderedVersionError: HTTPStatus.UNPROCESSABLE_ENTITY,
     EgressRefusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     TooManySignInsError: HTTPStatus.TOO_MANY_REQUESTS,
@@ -173,11 +190,13 @@ def problem_response(
     more: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the answer for an error.
+    """Return the answer for an error: a problem document, or what the platform-jobs document has at `/admin/jobs`.
 
     A 404 names no request: the answer for the id of another tenant is, byte for byte, the one for an unknown id. The
     header `X-Request-Id` is on every answer.
     """
+    if is_enveloped(request.url.path):
+        return enveloped_error(status, code, detail, headers)
     body: dict[str, Any] = {
         "type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code
     }  # fmt: skip
@@ -252,7 +271,9 @@ def of_every_address() -> dict[str, dict[str, Any]]:
 
 def schemas() -> dict[str, Any]:
     """Return what the OpenAPI document says problems look like, by the names that `documented` refers to."""
-    _, definitions = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    _, definitions = models_json_schema(
+        [(Problem, "serialization"), (FailureEnvelope, "serialization")], ref_template="#/components/schemas/{model}"
+    )
     return definitions["$defs"]
 
 

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mainspring.api.deps import CurrentServices, actor_who_may, body_schema, json_body
+from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import Fault, InvalidRequestError, documented
@@ -48,13 +49,6 @@ _ADVICE_WHILE_YOUNG: Final = 2
 Creator = Annotated[Actor, Depends(actor_who_may(Permission.CREATE_JOBS, "execution.create"))]
 Canceller = Annotated[Actor, Depends(actor_who_may(Permission.CANCEL_JOBS, "execution.cancel"))]
 Retrier = Annotated[Actor, Depends(actor_who_may(Permission.RETRY_JOBS, "execution.retry"))]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Sending a request again with the same key returns the job that the first one created.",
-    ),
-]
 
 
 def polling_advice(execution: Execution, now: datetime) -> int | None:

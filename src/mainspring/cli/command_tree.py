@@ -23,9 +23,12 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "jobs": ("job_names:program", ""),
     "executions": ("executions:program", ""),
     "cron": ("cron:program", ""),
+    "exec": ("exec_command:exec_command", "Run a program as a tracked job, for cron and for people."),
+    "import-crontab": ("import_crontab:import_crontab", "Show a crontab, or write it as a module of jobs."),
     "notifications": ("notifications:program", ""),
     "organizations": ("organizations:program", ""),
     "audit": ("audit:program", ""),
+    "check": ("check:check", "Hold the jobs against the Definition of Done."),
     "doctor": ("doctor:doctor", "Examine this deployment."),
     "dump": ("dump:dump", "Write the whole store as lines of JSON."),
 }

@@ -9,13 +9,13 @@ import typer
 
 from mainspring.errors import ConfigurationError
 
-_JOBS: Final = '''"""The jobs of this application: `mainspring serve` runs them."""
+JOBS: Final = '''"""The jobs of this application: `mainspring serve` runs them."""
 
 from datetime import timedelta
 
 from pydantic import BaseModel
 
-from mainspring import Cron, JobContext, Mainspring, Retry
+from mainspring import Cron, JobContext, Mainspring, Retry, Thresholds
 
 app = Mainspring()
 
@@ -26,7 +26,13 @@ class Greeting(BaseModel):
     name: str = "world"
 
 
-@app.job("greet", schedule=Cron("0 9 * * MON-FRI"), retry=Retry(max_retries=3, base=timedelta(seconds=10)))
+@app.job(
+    "greet",
+    schedule=Cron("0 9 * * MON-FRI"),
+    timeout=timedelta(minutes=1),
+    retry=Retry(max_retries=3, base=timedelta(seconds=10)),
+    thresholds=Thresholds(staleness=timedelta(days=4)),
+)
 async def greet(ctx: JobContext[Greeting], greeting: Greeting) -> str:
     """Greet somebody every weekday morning."""
     ctx.log("greeting", name=greeting.name)
@@ -39,23 +45,20 @@ database_url = "sqlite:///mainspring.db"
 _TEST: Final = '''"""What the jobs promise."""
 
 import asyncio
-from datetime import timedelta
 
-import pytest
 from jobs import Greeting, app, greet
+from mainspring import testing
 
 
-def test_greeting_somebody_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAINSPRING_DATABASE_URL", "sqlite://")  # a store in memory, for this test alone
-
+def test_greeting_somebody_by_name() -> None:
     async def run() -> str:
-        async with app.running():
+        async with testing.kit(app, inline=True):  # on a store in memory, for this test alone
             execution = await greet.enqueue(Greeting(name="Ada"))
-            return await execution.wait(timeout=timedelta(seconds=10))
+            return await execution.wait()
 
     assert asyncio.run(run()) == "hello, Ada"
 '''
-_FILES: Final = {"jobs.py": _JOBS, "mainspring.toml": _SETTINGS, "test_jobs.py": _TEST}
+_FILES: Final = {"jobs.py": JOBS, "mainspring.toml": _SETTINGS, "test_jobs.py": _TEST}
 
 
 def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write.")] = Path()) -> None:
@@ -70,4 +73,5 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to 
         (folder / name).write_text(text, encoding="utf-8")
         typer.echo(f"wrote {folder / name}")
     enter = "" if folder == Path() else f"cd {folder} && "
-    typer.echo(f"\nrun it:   {enter}mainspring serve\ntest it:  {enter}python -m pytest")
+    for does, command in (("run", "mainspring serve"), ("test", "python -m pytest"), ("check", "mainspring check")):
+        typer.echo(f"{does + ' it:':<10}{enter}{command}")

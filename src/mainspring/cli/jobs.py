@@ -94,9 +94,12 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
             ("type", plain(definition.job_type)),
             ("queue", definition.queue),
             ("fires", _fires(definition)),
+            ("started", "elsewhere, such as by cron" if definition.code.get("external") else None),
             ("next", local_time(_next(definition, now))),
             ("timeout", in_words(timedelta(seconds=definition.code["timeout"]))),
             ("on demand", "yes" if definition.on_demand else "no"),
+            ("service", definition.service_name and f"{definition.service_name} at {definition.service_url}"),
+            ("orphaned", _orphaned(definition)),
         ]
     )
     print_table(
@@ -243,6 +246,13 @@ def _job_record(definition: StoredDefinition, now: datetime) -> dict[str, Any]:
     if shown is not None:
         shown["nextRunAt"] = instant_text(_next(definition, now))
     return records.definition_record(definition) | {"schedule": shown}
+
+
+def _orphaned(definition: StoredDefinition) -> str | None:
+    if definition.orphaned_at is None:
+        return None
+    said = {"undeclared": "its service does not list it any more", "callback_missing": "its service does not know it"}
+    return f"since {local_time(definition.orphaned_at)}: {said[definition.orphaned_reason or '']}"
 
 
 def _fires(definition: StoredDefinition) -> str | None:

@@ -25,7 +25,7 @@ program = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=Tr
 def create(
     *,
     service: Annotated[str | None, typer.Option(help="The service that registers jobs by it.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="What the names of its jobs begin with.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="What the names of its jobs begin with; *: any.")] = None,
     org: Annotated[str | None, typer.Option(help="The organization that a program acts for by it.")] = None,
     role: Annotated[Role | None, typer.Option(help="What that program may do.")] = None,
     ttl: Annotated[str | None, typer.Option(help="How long it holds, such as 90d; none: until it is revoked.")] = None,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import json
+import logging
 import os
 import signal
 import sys
 from contextlib import ExitStack, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from mainspring.cli.application import AppOption, load_app
+from mainspring.cli.exit_codes import ExitCode
 from mainspring.cli.serving import DEFAULT_PORT, read_roles, serving
 from mainspring.runtime import garbage_collection
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from mainspring.runtime.node import Node
 
 _STANDARD_ERROR: Final = 2
+_LAST_SECONDS: Final = 2.0
+"""What is still running when all is closed has had its grace, and the time of a stop, before."""
+_logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -104,3 +109,25 @@ def run_event_loop(work: Coroutine[object, object, None]) -> None:
         new_event_loop = asyncio.new_event_loop
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(work)
+        deaf = runner.run(_stop_the_rest())
+        if deaf:
+            _logger.error("these jobs swallow their cancellation, and end with this process: %s", ", ".join(deaf))
+            _leave_at_once()
+
+
+async def _stop_the_rest() -> list[str]:
+    """Cancel what still runs, handlers that were left behind for one, and return the names of what does not end."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        _, rest = await asyncio.wait(rest, timeout=_LAST_SECONDS)
+    return sorted(task.get_name() for task in rest)
+
+
+def _leave_at_once() -> NoReturn:
+    """End the process although the event loop cannot be closed: it would wait for its tasks for ever."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ExitCode.OK)

@@ -109,7 +109,9 @@ async def serving(app: Mainspring, *, host: str, port: int, roles: Sequence[str]
                 return
             api.state.node = node
             await stack.enter_async_context(_http_server(app, api, listener))
-            yield Served(node, app.settings.node, tuple(roles), _url(host, listener))
+            app.api_url = _url(host, listener)
+            stack.callback(setattr, app, "api_url", None)
+            yield Served(node, app.settings.node, tuple(roles), app.api_url)
             api.state.draining = True
 
 

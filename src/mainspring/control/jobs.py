@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import MainspringError, NotCancellableError
+from mainspring.observability.tracing import current_traceparent, joined_trace
 from mainspring.security.audit import Target
-from mainspring.store import enqueues, executions, triggers
+from mainspring.store import enqueues, executions, idempotency, triggers
 from mainspring.store.executions import Filter
 from mainspring.store.signals import WORK
 
@@ -86,54 +87,70 @@ class JobCommands:
         self._schedules = schedules
         self._executions = executions
 
-    async def trigger(self, actor: Actor, name: str, *, user_id: str | None = None) -> UUID:
+    async def trigger(
+        self, actor: Actor, name: str, *, user_id: str | None = None, idempotency_key: str | None = None
+    ) -> UUID:
         """Ask for a run of a job at once, enabled or not, and return its id.
 
         Args:
             actor: Who asks.
             name: The job.
             user_id: For whom; by default the actor itself.
+            idempotency_key: Asking again with this key returns the first run, ended or not.
 
         Raises:
             PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`.
             JobNotFoundError: No job is called so.
             JobAlreadyRunningError: A run of it is queued, retrying or running.
+            IdempotencyConflictError: The actor has used the key for another request.
         """
         target = Target("job", name)
         await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _TRIGGER, target)
         execution_id = self._world.new_id()
         wanted_by = user_id or actor.subject
+        caller = current_traceparent()
 
-        def accept(connection: Connection) -> bool:
-            accepted = triggers.trigger(connection, self._environment, name, execution_id, user_id=wanted_by)
-            if accepted:
-                facts = {"executionId": str(execution_id), "userId": wanted_by}
-                self._audit.record(connection, actor, _TRIGGER, target, after=facts)
-            return accepted
+        def accept(connection: Connection) -> UUID:
+            request = [_TRIGGER, name, user_id]
+            before = idempotency.claim_request(connection, actor, idempotency_key, request, execution_id)
+            if before is not None:
+                return before
+            with joined_trace(caller):  # a store may do this on a thread of its own
+                accepted = triggers.trigger(connection, self._environment, name, execution_id, user_id=wanted_by)
+            if not accepted:
+                raise JobAlreadyRunningError("Job already running")
+            facts = {"executionId": str(execution_id), "userId": wanted_by}
+            self._audit.record(connection, actor, _TRIGGER, target, after=facts)
+            return execution_id
 
-        if not await self._database.tx(accept):
-            raise JobAlreadyRunningError("Job already running")
+        accepted_id = await self._database.tx(accept)
         self._signals.send(WORK)
-        return execution_id
+        return accepted_id
 
-    async def run(self, actor: Actor, name: str, payload: object) -> UUID:
+    async def run(self, actor: Actor, name: str, payload: object, *, idempotency_key: str | None = None) -> UUID:
         """Ask for a run of a job with a payload of its own, and return its id.
 
         Args:
             actor: Who asks, and whose run it is.
             name: The job; this process must know it.
             payload: What to work on; None: what the payload type says of itself.
+            idempotency_key: Asking again with this key returns the first run, ended or not.
 
         Raises:
             PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`.
             JobNotFoundError: No job is called so.
             InvalidPayloadError: The payload does not fit the job's payload type.
+            IdempotencyConflictError: The actor has used the key for another request.
         """
         target = Target("job", name)
         await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _RUN, target)
         new = self._executions.requests.make(name, [payload], Trigger.API, {"user_id": actor.subject})
 
         def accept(connection: Connection) -> UUID:
+            request = [_RUN, name, payload]
+            before = idempotency.claim_request(connection, actor, idempotency_key, request, new[0].id)
+            if before is not None:
+                return before
             [execution_id] = enqueues.insert(connection, new)
             self._audit.record(connection, actor, _RUN, target, after={"executionId": str(execution_id)})
             return execution_id

@@ -30,6 +30,8 @@ MOST_OF_A_SERVICE: Final = 2
 """The key in use, and the one that takes its place."""
 MAX_TTL: Final = timedelta(days=3660)
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+ANY_NAME: Final = "*"
+"""The prefix of a key for every name: for the only service of an installation, whose names may share no beginning."""
 
 
 class KeyNotFoundError(MainspringError):
@@ -74,7 +76,7 @@ class KeyCommands:
         Args:
             actor: Who makes it.
             service: The service's name.
-            prefix: What the names of its jobs begin with, for instance `billing.`.
+            prefix: What the names of its jobs begin with, for instance `billing.`; `*`: they may be any.
             ttl: How long it holds; None: until it is revoked.
 
         Raises:
@@ -85,17 +87,18 @@ class KeyCommands:
         """
         expires_at = self._end_of(ttl)
         require_name("a service", service)
-        if not _PREFIX.fullmatch(prefix):
+        if prefix != ANY_NAME and not _PREFIX.fullmatch(prefix):
             raise UnfitNameError(
                 f"{prefix!r} cannot begin the names of jobs: use letters, digits, dots, hyphens and underscores, such "
-                "as `billing.`"
+                f"as `billing.`, or `{ANY_NAME}` for a service that may use any name"
             )
+        beginning = "" if prefix == ANY_NAME else prefix
         made = new_key(self._secret_key, self._world)
         target = Target("api_key", str(made.id))
 
         def create(connection: Connection) -> None:
             require_within(Grant(Role.SERVICE), actor)
-            _require_room(api_keys.live_service_keys(connection, actor.environment), service, prefix)
+            _require_room(api_keys.live_service_keys(connection, actor.environment), service, beginning)
             api_keys.insert(
                 connection,
                 made.id,
@@ -103,7 +106,7 @@ class KeyCommands:
                 key_hash=hash_of(made.key),
                 role=Role.SERVICE,
                 service_name=service,
-                name_prefix=prefix,
+                name_prefix=beginning,
                 expires_at=expires_at,
             )
             after = {"service": service, "prefix": prefix} | _told(expires_at)
@@ -193,6 +196,6 @@ def _require_room(live: list[ApiKey], service: str, prefix: str) -> None:
         taken = key.name_prefix or ""
         if key.service_name != service and (taken.startswith(prefix) or prefix.startswith(taken)):
             raise KeyConflictError(
-                f"names that begin with {prefix!r} would overlap those of the service {key.service_name!r}, which "
-                f"begin with {taken!r}: choose another prefix"
+                f"names that begin with {prefix or ANY_NAME!r} would overlap those of the service "
+                f"{key.service_name!r}, which begin with {taken or ANY_NAME!r}: choose another prefix"
             )

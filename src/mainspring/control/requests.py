@@ -10,7 +10,7 @@ from mainspring.domain.job import OnLost, max_retries_for
 from mainspring.domain.write_door import payload_text, verbatim_text
 from mainspring.egress.webhook_url import require_webhook_url
 from mainspring.errors import DefinitionError
-from mainspring.observability.tracing import current_traceparent
+from mainspring.observability.tracing import traceparent_of_request
 from mainspring.store.enqueues import NewExecution
 from mainspring.store.executions import read_json
 
@@ -72,6 +72,7 @@ class Requests:
         """
         job = self._registry.get(job_name)
         template = self._request(job, trigger, options)
+        template.trace_context = traceparent_of_request(job_name, trigger.value, count=len(payloads))
         return [self._with_payload(template, job, payload) for payload in payloads]
 
     def idempotency_key(self, job_name: str, options: EnqueueOptions) -> str | None:
@@ -118,7 +119,6 @@ class Requests:
             limit_key=_limit_key(job, options.get("concurrency_key")),
             limit_max=definition.running_limit or (1 if definition.rate is None else None),
             rate=definition.rate,
-            trace_context=current_traceparent(),
             search_terms=_terms(job, options.get("tags", ())),
             fail_when_lost=definition.on_lost is OnLost.FAIL,
             depends_on=tuple(

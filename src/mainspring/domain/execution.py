@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from mainspring.domain.failure import ErrorClass
 from mainspring.errors import IllegalTransitionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from uuid import UUID
 
     from mainspring.domain.failure import Failure
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 MAX_LOST = 3
 """An execution whose process died this often is failed as poisonous (contract §1)."""
+PATIENCE: Final = timedelta(hours=24)
+"""How long an execution waits for what keeps it from beginning, where its `Retry` has no deadline: as long as a misfire
+is caught up by default (ADR 25).
+"""
+STOP_SECONDS: Final = 10.0
+"""How long work that was told to stop may take, before its execution moves on without it (contract §7)."""
 
 
 class Status(StrEnum):
@@ -229,7 +237,7 @@ def decide(  # noqa: PLR0911 - one return per row of the table in contract §1
 
     Args:
         outcome: How the attempt ended.
-        failure: What went wrong, if something did.
+        failure: What went wrong, if something did; where an attempt was interrupted, what kept it from beginning.
         retry_count: Retries granted so far.
         lost_count: Attempts lost or crashed so far.
         max_retries: Retries that may be granted.
@@ -248,7 +256,11 @@ def decide(  # noqa: PLR0911 - one return per row of the table in contract §1
         case Outcome.CANCELLED:
             return Ending(Status.CANCELLED)
         case Outcome.INTERRUPTED:
-            return Ending(Status.QUEUED, retry_in=0.0)
+            if failure is None or failure.error_class is not ErrorClass.DEPENDENCY:
+                return Ending(Status.QUEUED, retry_in=0.0)
+            wait = failure.retry_after or retry.delay(0, chance=chance)
+            is_patient = age + timedelta(seconds=wait) <= (retry.deadline or PATIENCE)
+            return Ending(Status.RETRYING, retry_in=wait) if is_patient else Ending(Status.FAILED)
         case Outcome.LOST | Outcome.CRASHED:
             if lost_count + 1 >= MAX_LOST:
                 return Ending(Status.FAILED, adds_lost=True, failure_code="POISON")

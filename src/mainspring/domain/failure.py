@@ -14,6 +14,7 @@ from mainspring.errors import (
     JobTimeoutError,
     MainspringError,
     PermanentError,
+    ServiceUnreachableError,
     TransientError,
 )
 
@@ -88,14 +89,14 @@ def classify(error: BaseException) -> ErrorClass:
     match error:
         case PermanentError():
             return ErrorClass.PERMANENT
-        case TransientError() | ConnectionError():
+        case ServiceUnreachableError():
+            return ErrorClass.DEPENDENCY
+        case TransientError() | ConnectionError() | TimeoutError():
             return ErrorClass.TRANSIENT
         case JobTimeoutError():
             return ErrorClass.TIMEOUT
         case JobCrashedError():
             return ErrorClass.CRASH
-        case TimeoutError():
-            return ErrorClass.TRANSIENT
         case _:
             return ErrorClass.UNKNOWN
 

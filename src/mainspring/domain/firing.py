@@ -58,6 +58,8 @@ class TickReason(StrEnum):
     MISFIRE_POLICY = "misfire_policy"
     CATCH_UP_WINDOW = "catch_up_window"
     CATCH_UP_LIMIT = "catch_up_limit"
+    NOT_STARTED = "not_started"
+    """Whoever was to start it, such as cron, did not."""
     SCHEDULE_CHANGED = "schedule_changed"
 
 
@@ -90,6 +92,7 @@ class FiringPolicy:
         overlap: What is done while the previous run has not ended.
         starts_at: Instants before it are skipped; None: no bound.
         ends_at: Instants from it on are skipped; None: no bound.
+        external: Whether somebody else starts the runs: nothing fires, and what has not been started in time is missed.
     """
 
     misfire: Misfire = Misfire.FIRE_ONCE
@@ -98,6 +101,7 @@ class FiringPolicy:
     overlap: Overlap = Overlap.SKIP
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    external: bool = False
 
     def is_open_at(self, instant: datetime) -> bool:
         """Whether the bounds let an instant fire."""
@@ -162,6 +166,8 @@ def decide_due(
     decided_until = instants[-1] if has_more else until
     if held is not None:
         ticks = [Tick(instant, TickOutcome.SKIPPED, held) for instant in instants]
+    elif policy.external:
+        ticks = [Tick(instant, TickOutcome.MISSED, TickReason.NOT_STARTED) for instant in instants]
     else:
         late = _LateInstants(schedule, policy, watermark=watermark, now=now, is_changing=is_changing)
         ticks = [_on_time_or(late, policy, instant, now) for instant in instants]

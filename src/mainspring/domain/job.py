@@ -55,12 +55,16 @@ class OnLost(StrEnum):
 
 
 class ExecutorKind(StrEnum):
-    """How an attempt is carried out; `auto` is async for coroutine functions and a thread for others."""
+    """How an attempt is carried out; `auto` is async for coroutine functions and a thread for others.
+
+    `remote` is for jobs that services register over HTTP; no job of the application itself is carried out so.
+    """
 
     AUTO = "auto"
     ASYNC = "async"
     THREAD = "thread"
     PROCESS = "process"
+    REMOTE = "remote"
     DASK = "dask"
 
 
@@ -215,6 +219,8 @@ class JobDefinition:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     memory_limit: int | None = None
     cpu_limit: timedelta | None = None
+    external: bool = False
+    """Whether somebody else starts it, such as cron: its instants are expected then, each for `catch_up`."""
 
     def __post_init__(self) -> None:
         """Refuse what could never run."""
@@ -269,7 +275,7 @@ class JobDefinition:
         A schedule whose runs may overlap (`overlap="allow"`) sets no limit by itself. A concurrency key means one,
         unless it is there for a rate.
         """
-        if self.max_running is not None:
+        if self.max_running is not None or self.external:
             return self.max_running
         has_own_limit = self.concurrency_key is not None and self.rate_limit is None
         if self.overlap is Overlap.ALLOW and not has_own_limit:

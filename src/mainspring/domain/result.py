@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from mainspring.errors import MainspringError
+
 
 class ResultError(TypedDict):
     """The error a handler reports without raising it."""
@@ -81,3 +83,16 @@ class JobResult:
             details=said.get("details"),
             error=said.get("error"),
         )
+
+
+class ReportedFailureError(MainspringError):
+    """A handler returned `JobResult(success=False)`: the same as raising, with a code of its own."""
+
+    code = "JOB_EXECUTION_ERROR"
+
+    def __init__(self, result: JobResult) -> None:
+        """Take the code and message from the result."""
+        error = result.error or {"code": result.message_code or "JOB_EXECUTION_ERROR", "message": result.summary or ""}
+        super().__init__(error["message"] or "the handler returned a result that is no success")
+        self.result = result
+        self.code = error["code"]

@@ -31,6 +31,7 @@ _WORDS: Final[Mapping[tuple[TickOutcome, TickReason | None], str]] = {
     (TickOutcome.MISSED, TickReason.CATCH_UP_WINDOW): "nobody could fire it in time, and it is too old to catch up",
     (TickOutcome.MISSED, TickReason.CATCH_UP_LIMIT): "nobody could fire it in time, and newer ones reached the limit",
     (TickOutcome.MISSED, TickReason.SCHEDULE_CHANGED): "nobody had fired it when the schedule was changed",
+    (TickOutcome.MISSED, TickReason.NOT_STARTED): "cron, or who else was to start it, did not; or could not tell of it",
 }
 
 

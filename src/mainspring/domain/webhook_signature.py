@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import ConfigurationError, WebhookSignatureError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
@@ -61,6 +61,53 @@ def sign(secrets: Sequence[str], message_id: str, at: datetime, body: bytes) -> 
     return {ID_HEADER: message_id, TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: " ".join(signatures)}
 
 
+@dataclass(frozen=True, slots=True)
+class SignedHeaders:
+    """What the headers of a signed message say; until `verify` has seen the body, nobody knows whether it is true.
+
+    Attributes:
+        message_id: Equal for each try at the same message.
+        timestamp: When it was signed, in seconds since 1970, as it was written.
+        signatures: In base64, those of the version that is read here.
+    """
+
+    message_id: str
+    timestamp: str
+    signatures: Sequence[str]
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it was signed, to the second."""
+        return datetime.fromtimestamp(int(self.timestamp), UTC)
+
+
+def read_headers(headers: Mapping[str, str], now: datetime) -> SignedHeaders:
+    """Read the headers of a message, which is enough to refuse most of what is not ours before its body is read.
+
+    Args:
+        headers: Of the request, by name in lower case.
+        now: The present instant.
+
+    Raises:
+        WebhookSignatureError: It is not signed, or was not within five minutes of now.
+    """
+    message_id, timestamp, signatures = (
+        headers.get(name, "") for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
+    )
+    if not (message_id and signatures and timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):  # noqa: PLR2004 - seconds
+        raise WebhookSignatureError(
+            f"the request is not signed: the headers {ID_HEADER}, {TIMESTAMP_HEADER} and {SIGNATURE_HEADER} are needed"
+        )
+    if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
+        raise WebhookSignatureError(
+            f"the request was signed more than {TOLERANCE} ago, or in the future: sign it anew, and check both clocks"
+        )
+    given = [
+        text.partition(",")[2] for text in signatures.split()[:_MOST_SIGNATURES] if text.startswith(f"{_VERSION},")
+    ]
+    return SignedHeaders(message_id, timestamp, given)
+
+
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: datetime) -> str:
     """Check that a message was signed with one of the secrets, within five minutes of now.
 
@@ -77,31 +124,18 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now:
         WebhookSignatureError: It was not signed so, or not lately.
         ConfigurationError: A secret cannot be read.
     """
-    message_id, timestamp, signatures = (
-        headers.get(name, "") for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
-    )
-    if not (message_id and signatures and timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):  # noqa: PLR2004 - seconds
-        raise WebhookSignatureError(
-            f"the request is not signed: the headers {ID_HEADER}, {TIMESTAMP_HEADER} and {SIGNATURE_HEADER} are needed"
-        )
-    if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
-        raise WebhookSignatureError(
-            f"the request was signed more than {TOLERANCE} ago, or in the future: sign it anew, and check both clocks"
-        )
-    given = [
-        text.partition(",")[2] for text in signatures.split()[:_MOST_SIGNATURES] if text.startswith(f"{_VERSION},")
-    ]
+    said = read_headers(headers, now)
     # Every pair is compared, each in constant time: how long it takes tells nothing about what is right.
     holds = False
     for secret in secrets:
-        right = _signature(secret, message_id, timestamp, body).encode()
-        for signature in given:
+        right = _signature(secret, said.message_id, said.timestamp, body).encode()
+        for signature in said.signatures:
             holds |= hmac.compare_digest(right, signature.encode())
     if not holds:
         raise WebhookSignatureError(
             "no signature of the request holds: check the secret, and verify the body as it came, byte by byte"
         )
-    return message_id
+    return said.message_id
 
 
 def _signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:

@@ -21,7 +21,7 @@ import httpx2
 
 from mainspring.egress.addresses import AllowList, is_private_name, is_public
 from mainspring.egress.target import bracketed, read_target
-from mainspring.errors import EgressFailedError, EgressRefusedError
+from mainspring.errors import EgressFailedError, EgressRefusedError, EgressUnreachableError
 from mainspring.world import run_in_thread
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 DEADLINE: Final = timedelta(seconds=5)
 MAX_BODY_BYTES: Final = 1_000_000
 _RESOLVER_THREADS: Final = 4
+_BROKEN_OFF: Final = "broke the connection off before it had answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Egress:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         deadline: timedelta = DEADLINE,
+        connect_within: timedelta | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         set_by_operator: bool = False,
     ) -> Answer:
@@ -118,28 +120,32 @@ class Egress:
             body: Exactly the bytes to send.
             headers: Beyond `Host`, `Content-Length` and `Accept-Encoding`, which are set here.
             deadline: For everything together: name, connection, request, and the last byte of the answer.
+            connect_within: For the name, and once more for the connection; by default all of `deadline`.
             max_body_bytes: How much of the answer is read.
             set_by_operator: Whether the URL comes from the settings, and so may name any address.
 
         Raises:
             EgressRefusedError: The URL cannot be read, or names what may not be reached; trying again is of no use.
+            EgressUnreachableError: Nothing was sent: the name has no address, or nobody took the connection.
             EgressFailedError: The other side did not answer, or not in time.
         """
         target = read_target(url)
+        within = deadline if connect_within is None else min(deadline, connect_within)
         try:
             async with asyncio.timeout(deadline.total_seconds()):
-                addresses = await self._addresses(target, set_by_operator=set_by_operator)
-                return await self._send(method, target, addresses, body, dict(headers or {}), deadline, max_body_bytes)
+                addresses = await self._addresses(target, within, set_by_operator=set_by_operator)
+                return await self._send(method, target, addresses, body, dict(headers or {}), within, max_body_bytes)
         except TimeoutError:
             # `from None`, here and below: what the libraries say may hold the URL, whose path may be a secret.
             raise EgressFailedError(f"{target.origin} did not answer within {deadline.total_seconds():g} s") from None
 
     def close(self) -> None:
-        """Let go of the threads."""
-        if "_threads" in self.__dict__:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let go of the threads; a later request starts new ones."""
+        threads: ThreadPoolExecutor | None = self.__dict__.pop("_threads", None)
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _addresses(self, target: Target, *, set_by_operator: bool) -> Sequence[str]:
+    async def _addresses(self, target: Target, within: timedelta, *, set_by_operator: bool) -> Sequence[str]:
         """Return the addresses of a target, none of which is forbidden."""
         trusted = set_by_operator or self._allow.has_host(target.host)
         try:
@@ -147,7 +153,7 @@ class Egress:
         except ValueError:
             if not trusted and is_private_name(target.host):
                 raise _refused(target) from None
-            found = await self._look_up(target)
+            found = await self._look_up(target, within)
         if not trusted:
             # One forbidden address among many is enough: it would only be a matter of trying often.
             for address in found:
@@ -162,13 +168,16 @@ class Egress:
         if not target.has_usual_port:
             raise EgressRefusedError(f"port {target.port} of {target.host} may not be reached: use 80, 443, or 1024 up")
 
-    async def _look_up(self, target: Target) -> Sequence[str]:
+    async def _look_up(self, target: Target, within: timedelta) -> Sequence[str]:
         try:
-            found = await self._resolve(target.host, target.port)
-        except (OSError, UnicodeError):
+            async with asyncio.timeout(within.total_seconds()):
+                found = await self._resolve(target.host, target.port)
+        except (OSError, UnicodeError, TimeoutError):
             found = ()
         if not found:
-            raise EgressFailedError(f"the name {target.host} has no address: check it, and the DNS of this machine")
+            raise EgressUnreachableError(
+                f"the name {target.host} has no address: check it, and the DNS of this machine"
+            )
         return found
 
     async def _resolve_by_system(self, host: str, port: int) -> Sequence[str]:
@@ -182,14 +191,14 @@ class Egress:
         addresses: Sequence[str],
         body: bytes,
         headers: dict[str, str],
-        deadline: timedelta,
+        connect_within: timedelta,
         max_body_bytes: int,
     ) -> Answer:
         """Send a request to the first of the checked addresses that takes the connection."""
         headers = {"User-Agent": "mainspring", "Accept": "*/*"} | headers
         headers |= {"Host": target.authority, "Accept-Encoding": "identity", "Connection": "close"}
         # An equal share of the time for each address, so that one that swallows packets leaves some for the next.
-        share = deadline.total_seconds() / len(addresses)
+        share = connect_within.total_seconds() / len(addresses)
         for place, address in enumerate(addresses, start=1):
             request = httpx2.Request(
                 method,
@@ -242,17 +251,19 @@ def _refused(target: Target) -> EgressRefusedError:
 def _failed(target: Target, error: Exception) -> EgressFailedError:
     match error:
         case httpx2.ConnectTimeout():
-            reason = "took no connection in time"
+            return EgressUnreachableError(f"{target.origin} took no connection in time")
         case httpx2.ConnectError() if _is_about_the_certificate(error):
-            reason = "has no certificate that holds for this name"
+            return EgressUnreachableError(f"{target.origin} has no certificate that holds for this name")
         case httpx2.ConnectError():
-            reason = "took no connection: it is down, or a firewall is between"
+            return EgressUnreachableError(f"{target.origin} took no connection: it is down, or a firewall is between")
+        case httpx2.RemoteProtocolError() if "without sending" in str(error):  # h11's words for an end too soon
+            reason = _BROKEN_OFF
         case httpx2.ProtocolError():
             reason = "answered with something that is not HTTP"
         case httpx2.InvalidURL():
             raise EgressRefusedError(f"the URL at {target.origin} cannot be read: percent-encode its path") from None
         case _:
-            reason = "broke the connection off before it had answered"
+            reason = _BROKEN_OFF
     return EgressFailedError(f"{target.origin} {reason}")
 
 

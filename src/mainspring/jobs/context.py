@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from mainspring.domain.execution import Progress, Trigger
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, to_jsonable
 from mainspring.errors import JobCancelledError
+from mainspring.jobs.acquired_lock import current_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
+
+    from mainspring.jobs.acquired_lock import AcquiredLock
 
 Payload = TypeVar("Payload")
 
@@ -149,8 +152,13 @@ class JobContext(Generic[Payload]):
         await self.sink.save_checkpoint(self, value)
 
     @property
+    def lock(self) -> AcquiredLock | None:
+        """The innermost lock that the caller holds, with its fence; None: it holds none."""
+        return current_lock()
+
+    @property
     def cancelled(self) -> bool:
-        """Whether the work is to stop: cancelled by someone, timed out, or its lease was lost."""
+        """Whether the work is to stop: cancelled by someone, timed out, or its lease or its lock was lost."""
         return self._cancelled
 
     def raise_if_cancelled(self) -> None:

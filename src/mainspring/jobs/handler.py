@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import typing
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mainspring.domain.job import ExecutorKind
 from mainspring.domain.result import JobResult
 from mainspring.errors import DefinitionError, InvalidPayloadError, ResultMismatchError
+from mainspring.jobs.call import authors_function
 from mainspring.jobs.context import JobContext
 from mainspring.jobs.provided import Provided
 
@@ -138,7 +138,7 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
 
 
 def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
-    target = _annotated(function)
+    target = authors_function(function)
     names: dict[str, Any] = dict(inspect.getclosurevars(target).nonlocals) if hasattr(target, "__code__") else {}
     try:
         return typing.get_type_hints(target, localns={"JobContext": JobContext, "JobResult": JobResult, **names})
@@ -150,15 +150,6 @@ def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
             "Import it outside `if TYPE_CHECKING`, and define payload types at module level"
         )
         raise DefinitionError(msg) from error
-
-
-def _annotated(function: Callable[..., object]) -> Callable[..., object]:
-    """Return the function that carries the annotations: of a partial, a method, a wrapper or a callable object."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    if not inspect.isroutine(function):
-        function = type(function).__call__
-    return inspect.unwrap(getattr(function, "__func__", function))
 
 
 def _takes_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:

@@ -51,13 +51,14 @@ class JobFailed(MainspringError):  # noqa: N818 - the name of the public contrac
 
     Attributes:
         job: The job that failed.
+        failure: What is kept of the original exception, and of a run that ends with this one.
     """
 
     code = "JOB_EXECUTION_ERROR"
 
     def __init__(self, job: Job[object]) -> None:
         """Name the job and its error."""
-        failure = job.failure
+        self.failure = failure = job.failure
         told = f"{failure.type}: {failure.message}" if failure else "no error was kept"
         super().__init__(f"job {job.name!r} failed with {told}; the original exception is this one's cause")
         self.job = job

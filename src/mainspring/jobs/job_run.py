@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, TypeVar, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
-from mainspring.errors import IllegalTransitionError, SkipExecution
+from mainspring.errors import IllegalTransitionError, NestedRunError, SkipExecution, WorkGoesOn
+from mainspring.jobs.call import Call, current_call
 from mainspring.jobs.harness import Job, JobStatus
 from mainspring.observability.logs import process_log_writer
 from mainspring.observability.run_identity import RunIdentity, current_run
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Generator
     from datetime import datetime
 
     from mainspring.observability.log_writer import LogWriter
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 Result = TypeVar("Result")
+
+_MOST_NESTED: Final = 10
+"""Far more than anybody means, and far less than the interpreter can bear."""
 
 
 class JobRun(Job[Result]):
@@ -36,13 +41,14 @@ class JobRun(Job[Result]):
         announced: Whether its start line is already written, with those of its whole batch.
     """
 
-    __slots__ = ("announced", "identity", "outer", "span", "started")
+    __slots__ = ("announced", "goes_on", "identity", "outer", "span", "started")
 
     def __init__(self, identity: RunIdentity, *, announced: bool = False) -> None:
         """Begin as pending."""
         super().__init__(identity.job)
         self.identity = identity
         self.announced = announced
+        self.goes_on = False
         self.outer: RunIdentity | None = None
         self.span: RunSpan | None = None
         self.started = 0.0
@@ -56,6 +62,11 @@ class JobRun(Job[Result]):
     def trace_id(self) -> str | None:
         """The trace that the run belongs to."""
         return self.span.trace_id if self.span is not None else None
+
+    @property
+    def traceparent(self) -> str | None:
+        """Its span, as others are told of it; without one, the span that asked for it."""
+        return self.span.traceparent if self.span is not None else self.identity.traceparent
 
     def start(self, at: datetime) -> None:
         """Become running."""
@@ -71,6 +82,11 @@ class JobRun(Job[Result]):
         """Become a success that chose not to run."""
         self._complete(JobStatus.SUCCESS, at, seconds)
         self._skip_reason = reason
+
+    def accept(self, at: datetime, seconds: float) -> None:
+        """Become a success as far as this process is concerned: another program goes on with it."""
+        self._complete(JobStatus.SUCCESS, at, seconds)
+        self.goes_on = True
 
     def fail(self, error: BaseException, failure: Failure, at: datetime, seconds: float) -> None:
         """Become failed; an exception that goes on to the caller is not one that nobody looks at."""
@@ -117,19 +133,19 @@ class Harness:
         self.log_writer = log_writer or process_log_writer()
         self._tracing = tracing or Tracing()
 
-    def run(
-        self, name: str, fn: Callable[[], Awaitable[Result]] | Callable[[], Result]
-    ) -> Coroutine[object, object, Job[Result]]:
+    async def run(self, name: str, fn: Callable[[], Awaitable[Result]] | Callable[[], Result]) -> Job[Result]:
         """Carry out a run that belongs to no execution."""
-        return self.carry_out(JobRun(RunIdentity(name)), fn)
+        with _body_of_a_run(fn):
+            return await self.carry_out(JobRun(RunIdentity.of_a_run(name)), fn)
 
     def run_sync(self, name: str, fn: Callable[[], Result]) -> Job[Result]:
         """Carry out a run that belongs to no execution, of a synchronous `fn`, without an event loop."""
-        steps = self.carry_out(JobRun(RunIdentity(name)), fn, may_await=False)
-        try:
-            steps.send(None)  # it awaits nothing, so its first step is its last
-        except StopIteration as done:
-            return cast("Job[Result]", done.value)
+        steps = self.carry_out(JobRun(RunIdentity.of_a_run(name)), fn, may_await=False)
+        with _body_of_a_run(fn):
+            try:
+                steps.send(None)  # it awaits nothing, so its first step is its last
+            except StopIteration as done:
+                return cast("Job[Result]", done.value)
         msg = "the harness awaited something in a synchronous run"
         raise AssertionError(msg)
 
@@ -153,13 +169,20 @@ class Harness:
         """
         self._begin(run)
         try:
+            if run.identity.depth > _MOST_NESTED:
+                _refuse_to_nest(run.name)
             outcome = fn()
             if outcome is not None and inspect.isawaitable(outcome):
                 if not may_await:
                     _refuse_to_await(run.name, outcome)
                 outcome = await outcome
+            if isinstance(outcome, Job):
+                cast("Job[object]", outcome).unwrap()  # a run that returns a failed one has failed
         except SkipExecution as skip:
             self._end_skipped(run, skip)
+            return run
+        except WorkGoesOn as told:
+            self._end_accepted(run, told)
             return run
         except Exception as error:  # noqa: BLE001 - the harness is there to catch whatever a job raises
             self._end_failed(run, _without_the_frame_of_the_harness(error))
@@ -176,14 +199,16 @@ class Harness:
             # `run` and `run_sync` give it no name for the same reason.
             del run
 
-    def give_up(self, run: JobRun[Result], error: BaseException) -> None:
+    def give_up(self, run: JobRun[Result], error: BaseException, *, after: float = 0.0) -> None:
         """Record an announced run as failed that never came to its function, or that does not end.
 
         Args:
             run: A pending run; where the function still goes on, another one than it was given.
             error: Why.
+            after: Seconds that the function has run.
         """
         self._begin(run)
+        run.started -= after
         self._end_failed(run, error)
 
     def _begin(self, run: JobRun[Result]) -> None:
@@ -217,6 +242,13 @@ class Harness:
             run.span.end("skipped")
         self.log_writer.job_skipped(run.identity, at, seconds, reason, run.trace_id)
 
+    def _end_accepted(self, run: JobRun[Result], told: WorkGoesOn) -> None:
+        at, seconds = self._end(run)
+        run.accept(at, seconds)
+        if run.span is not None:
+            run.span.end("accepted")
+        self.log_writer.job_accepted(run.identity, at, seconds, str(told), run.trace_id)
+
     def _end_failed(self, run: JobRun[Result], error: BaseException) -> None:
         at, seconds = self._end(run)
         failure = failure_of(error)
@@ -228,11 +260,29 @@ class Harness:
         self.log_writer.job_failed(run.identity, at, seconds, failure, run.trace_id)
 
 
+@contextmanager
+def _body_of_a_run(function: Callable[..., object]) -> Generator[None]:
+    """Let decorators of a function know that it is called as the body of a run, which it may end."""
+    outer = current_call.get()
+    current_call.set(Call(function))
+    try:
+        yield
+    finally:
+        current_call.set(outer)
+
+
 def _without_the_frame_of_the_harness(error: BaseException) -> BaseException:
     """Return the exception with a traceback that begins at the job's own function, where its reader wants to begin."""
     if error.__traceback__ is not None:
         error.__traceback__ = error.__traceback__.tb_next
     return error
+
+
+def _refuse_to_nest(name: str) -> NoReturn:
+    msg = (
+        f"job {name!r} was to be run inside of {_MOST_NESTED} other runs: does it run itself? Call its function instead"
+    )
+    raise NestedRunError(msg)
 
 
 def _refuse_to_await(name: str, outcome: Awaitable[object]) -> None:

@@ -9,13 +9,13 @@ from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, cast
 
-from mainspring.domain.job import JobConfig, JobDefinition
+from mainspring.domain.job import ExecutorKind, JobConfig, JobDefinition
 from mainspring.domain.schedule import Cron, Every, OnStartup
 from mainspring.errors import DefinitionError, JobNotFoundError
 from mainspring.jobs.handler import Handler, bind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from mainspring.jobs.harness import Job
 
@@ -29,20 +29,27 @@ class RegisteredJob:
         handler: How to call it.
         place: Where it was declared, `file:line`, for messages.
         is_object: Whether it was registered as an object with `config` (the platform-jobs document).
+        written: What its author wrote, which the handler may wrap; None: nobody in this program.
     """
 
     definition: JobDefinition
     handler: Handler
     place: str
     is_object: bool = False
+    written: Callable[..., object] | None = None
 
 
 class JobRegistry:
-    """Every job of one application."""
+    """Every job of one application.
+
+    Attributes:
+        built_in: The names of those that came with mainspring.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
         self._jobs: dict[str, RegisteredJob] = {}
+        self.built_in: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return how many jobs there are."""
@@ -57,35 +64,53 @@ class JobRegistry:
         return name in self._jobs
 
     def add(
-        self, definition: JobDefinition, function: Callable[..., object], *, is_object: bool = False
+        self,
+        definition: JobDefinition,
+        function: Callable[..., object],
+        *,
+        written: Callable[..., object] | None = None,
+        is_object: bool = False,
     ) -> RegisteredJob:
         """Register a function under a definition.
 
         Raises:
             DefinitionError: A job of that name exists, or the function's signature cannot be called.
         """
-        place = _place(function)
+        if definition.executor is ExecutorKind.REMOTE:
+            msg = (
+                f"job {definition.name!r} asks for executor 'remote', which is for jobs that services register over "
+                "HTTP: leave it out, or declare the job on a `RemoteService`"
+            )
+            raise DefinitionError(msg)
+        place = _place(written or function)
         if existing := self._jobs.get(definition.name):
             msg = (
                 f"two jobs are called {definition.name!r}: one at {existing.place}, one at {place}. "
                 "A name identifies a job for ever; rename one of them"
             )
             raise DefinitionError(msg)
-        job = RegisteredJob(definition, bind(function, job_name=definition.name), place, is_object)
+        handler = bind(function, job_name=definition.name)
+        job = RegisteredJob(definition, handler, place, is_object, written or function)
         self._jobs[definition.name] = job
         return job
 
-    def add_object(self, job: object) -> RegisteredJob:
+    def add_object(self, job: object, *, enabled: bool = True) -> RegisteredJob:
         """Register an object with `config` or a `name`, and with `execute`, or `run` of a `JobRunnable`.
+
+        Args:
+            job: The object.
+            enabled: Whether it fires, where the object itself does not say.
 
         Raises:
             DefinitionError: It has neither method, no name, or a name that is taken.
         """
+        written = getattr(job, "execute", None) or getattr(job, "run", None)
         execute = getattr(job, "execute", None) or _unwrapped(getattr(job, "run", None))
         if not callable(execute):
             msg = f"{type(job).__name__} cannot be registered: it has neither an `execute` nor a `run` method"
             raise DefinitionError(msg)
-        return self.add(_definition_of(job), execute, is_object=isinstance(getattr(job, "config", None), JobConfig))
+        is_object = isinstance(getattr(job, "config", None), JobConfig)
+        return self.add(_definition_of(job, enabled=enabled), execute, written=written, is_object=is_object)
 
     def get(self, name: str) -> RegisteredJob:
         """Return the job of that name.
@@ -131,7 +156,7 @@ def _place(function: Callable[..., object]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
 
-def _definition_of(job: object) -> JobDefinition:
+def _definition_of(job: object, *, enabled: bool) -> JobDefinition:
     config = getattr(job, "config", None)
     described = first_paragraph(type(job).__doc__)
     if isinstance(config, JobConfig):
@@ -157,7 +182,7 @@ def _definition_of(job: object) -> JobDefinition:
         description=cast("str", _attribute(job, "description") or described),
         job_type=cast("str", _attribute(job, "job_type") or "job"),
         schedule=Cron(expression) if isinstance(expression, str) else None,
-        enabled=bool(getattr(job, "enabled", True)),
+        enabled=bool(getattr(job, "enabled", enabled)),
     )
 
 

@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import StoreError
-from mainspring.store import finishes
+from mainspring.store import finishes, handed_over
+from mainspring.store.handed_over import HandOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,12 +49,12 @@ class Acknowledgements:
         self._environment = environment
         self._world = world
         self._on_written = on_written
-        self._ends: list[Finish | Release] = []
-        self._writing: list[Finish | Release] = []
+        self._ends: list[Finish | Release | HandOver] = []
+        self._writing: list[Finish | Release | HandOver] = []
         self._writer: asyncio.Task[None] | None = None
 
-    def add(self, end: Finish | Release) -> None:
-        """Write an end as soon as the write under way is done."""
+    def add(self, end: Finish | Release | HandOver) -> None:
+        """Write an end, or that the work goes on elsewhere, as soon as the write under way is done."""
         self._ends.append(end)
         if self._writer is None or self._writer.done():
             self._writer = self._world.spawn(self._write_all(), name="mainspring-acknowledgements")
@@ -80,11 +81,11 @@ class Acknowledgements:
             written = await self._write_patiently(batch)
             self._writing = []
             self._world.crash_point("after_finish_sent")
-            self._on_written(
-                [end for end in batch if end.id in written], [end for end in batch if end.id not in written]
-            )
+            # What was handed over and is held no more has ended meanwhile, as its callbacks said: none is fenced off.
+            ends = [end for end in batch if not isinstance(end, HandOver)]
+            self._on_written([end for end in ends if end.id in written], [end for end in ends if end.id not in written])
 
-    async def _write_patiently(self, batch: list[Finish | Release]) -> set[UUID]:
+    async def _write_patiently(self, batch: list[Finish | Release | HandOver]) -> set[UUID]:
         """Try until it is written: while the lease holds nobody else can write it, and afterwards it is fenced off.
 
         A batch whose first try was cut after its commit finds its rows gone; they count as fenced, never as done twice.
@@ -105,16 +106,19 @@ class Acknowledgements:
     def _write(
         self,
         connection: Connection,
-        batch: list[Finish | Release],
+        batch: list[Finish | Release | HandOver],
         write_said: Callable[[Connection], None] | None,
     ) -> set[UUID]:
         if write_said is not None:
             write_said(connection)
         final = [end for end in batch if isinstance(end, finishes.Finish)]
         going_on = [end for end in batch if isinstance(end, finishes.Release)]
+        accepted = [end for end in batch if isinstance(end, HandOver)]
         written: set[UUID] = set()
         if final:
             written |= finishes.finish(connection, self._environment, final, self._world.new_id)
         if going_on:
             written |= finishes.release(connection, self._environment, going_on)
+        if accepted:
+            written |= handed_over.hand_over(connection, accepted)
         return written

@@ -15,7 +15,7 @@ from mainspring.domain.execution import Ending, Outcome, Status, Trigger, decide
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.domain.job import OnLost, Retry
 from mainspring.domain.redaction import texts_under, withheld
-from mainspring.domain.result import JobResult
+from mainspring.domain.result import JobResult, ReportedFailureError
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobTimeoutError, MainspringError, SkipExecution
 from mainspring.jobs.context import JobContext
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import ContextSink
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.runtime.conditions import Conditions
+    from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.local_executor import Executor
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.claims import ClaimedExecution
@@ -59,19 +60,6 @@ _OUTCOMES: Final = {
 }
 
 
-class ReportedFailureError(MainspringError):
-    """A handler returned `JobResult(success=False)`: the same as raising, with a code of its own."""
-
-    code = "JOB_EXECUTION_ERROR"
-
-    def __init__(self, result: JobResult) -> None:
-        """Take the code and message from the result."""
-        error = result.error or {"code": result.message_code or "JOB_EXECUTION_ERROR", "message": result.summary or ""}
-        super().__init__(error["message"] or "the handler returned a result that is no success")
-        self.result = result
-        self.code = error["code"]
-
-
 @dataclass(slots=True, eq=False)
 class Attempt:
     """A claimed execution on its way through this node.
@@ -87,6 +75,8 @@ class Attempt:
         began: Whether its task has taken its first step.
         ended: Whether its end has been handed over; a handler that goes on afterwards changes nothing.
         refusal: Why its handler is not to be called.
+        goes_on: Whether another program has accepted it, which will tell of its end.
+        tracking: Who tells Sentry of it, if anybody does.
     """
 
     claimed: ClaimedExecution
@@ -100,6 +90,8 @@ class Attempt:
     began: bool = False
     ended: bool = False
     refusal: MainspringError | None = None
+    goes_on: bool = False
+    tracking: ErrorTracking | None = None
 
     @property
     def timeout(self) -> timedelta:
@@ -129,7 +121,9 @@ class Attempt:
         return secrets
 
 
-def prepare(claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink, node: str) -> Attempt:
+def prepare(
+    claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink, node: str, service: str | None = None
+) -> Attempt:
     """Return the attempt for a claimed row; its payload is the stored JSON until the executor reads it."""
     context: JobContext[Any] = JobContext(
         execution_id=claimed.id,
@@ -147,7 +141,7 @@ def prepare(claimed: ClaimedExecution, job: RegisteredJob, *, sink: ContextSink,
         user_id=claimed.user_id,
     )
     identity = RunIdentity(
-        claimed.job_name, str(claimed.id), claimed.attempt, claimed.trigger.value, node, claimed.trace_context
+        claimed.job_name, str(claimed.id), claimed.attempt, claimed.trigger.value, node, claimed.trace_context, service
     )
     return Attempt(claimed, job, context, identity)
 
@@ -160,8 +154,8 @@ async def carry_out(
     cipher: PayloadCipher,
     *,
     chance: float,
-) -> Finish | Release:
-    """Run the handler in the harness and return what is to be written of its end.
+) -> Finish | Release | None:
+    """Run the handler in the harness and return what is to be written of its end; None: another program goes on.
 
     Args:
         attempt: What to run; its start line has been written.
@@ -187,14 +181,11 @@ async def _carry_out(
     conditions: Conditions,
     *,
     chance: float,
-) -> Finish | Release:
+) -> Finish | Release | None:
     run: JobRun[object] = JobRun(attempt.identity, announced=True)
 
     async def handler() -> object:
-        if attempt.refusal is not None:
-            raise attempt.refusal
-        if attempt.job.definition.condition is not None and attempt.claimed.trigger not in _ASKED_AT_TICK:
-            await _require_condition(attempt, conditions)
+        await _begin(attempt, conditions)
         executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)
         try:
             returned = await executor.execute(attempt.job, attempt.context)
@@ -214,16 +205,40 @@ async def _carry_out(
         # The harness has recorded it; the node asked for it, so that it ends here and not in the node's task.
     except BaseException as error:  # noqa: BLE001 - a handler's SystemExit is its failure, not the node's end
         _logger.warning("job %r raised %s, which fails the attempt", run.name, type(error).__name__)
-    return ending_of(attempt, run, chance=chance)
+    _tell_if_it_did_not_stop(attempt, run)
+    if run.goes_on:
+        attempt.goes_on = True
+        return None
+    end = ending_of(attempt, run, chance=chance)
+    if attempt.tracking is not None:
+        attempt.tracking.ended(attempt, run, end)
+    return end
+
+
+def _tell_if_it_did_not_stop(attempt: Attempt, run: JobRun[object]) -> None:
+    if attempt.stop_reason is None or run.status is not JobStatus.SUCCESS:
+        return
+    told = (
+        f"told to stop ({attempt.stop_reason}), it ended as a success all the same, and that is what is kept: let its "
+        "cancellation go on, see MS202 in docs/check.md"
+    )
+    _logger.warning("job %r, execution %s: %s", attempt.claimed.job_name, attempt.claimed.id, told)
+    attempt.context.log(told, level="warning")
 
 
 _ASKED_AT_TICK: Final = frozenset({Trigger.CRON, Trigger.INTERVAL, Trigger.STARTUP})
 
 
-async def _require_condition(attempt: Attempt, conditions: Conditions) -> None:
-    refusal = await conditions.ask(attempt.claimed.job_name)
-    if refusal is not None:
-        raise SkipExecution(refusal.value)
+async def _begin(attempt: Attempt, conditions: Conditions) -> None:
+    """Do what comes before the handler, which may keep it from being called."""
+    if attempt.refusal is not None:
+        raise attempt.refusal
+    if attempt.job.definition.condition is not None and attempt.claimed.trigger not in _ASKED_AT_TICK:
+        refusal = await conditions.ask(attempt.claimed.job_name)
+        if refusal is not None:
+            raise SkipExecution(refusal.value)
+    if attempt.tracking is not None:
+        await attempt.tracking.started(attempt)
 
 
 def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish | Release:
@@ -248,6 +263,8 @@ def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish
         ending = Ending(Status.FAILED, adds_lost=True)
     if not ending.status.is_final:
         return _release(attempt, outcome, ending, failure)
+    if outcome is Outcome.INTERRUPTED:  # it has waited long enough for what keeps it from beginning
+        outcome = Outcome.FAILED
     return _finish(attempt, run, outcome, ending, failure)
 
 
@@ -278,12 +295,16 @@ def _outcome(attempt: Attempt, run: JobRun[object]) -> Outcome:
         return _OUTCOMES[attempt.stop_reason]
     if run.failure is not None and run.failure.error_class is ErrorClass.CRASH:
         return Outcome.CRASHED
+    if run.failure is not None and run.failure.error_class is ErrorClass.DEPENDENCY:
+        return Outcome.INTERRUPTED
     return Outcome.FAILED
 
 
 def _failure(attempt: Attempt, run: JobRun[object], outcome: Outcome) -> Failure | None:
     if outcome is Outcome.TIMED_OUT:
         return failure_of(JobTimeoutError(_timed_out(attempt)))
+    if attempt.stop_reason is StopReason.INTERRUPT:
+        return None
     return run.failure
 
 
@@ -302,8 +323,8 @@ def _release(attempt: Attempt, outcome: Outcome, ending: Ending, failure: Failur
         adds_retry=ending.adds_retry,
         adds_lost=ending.adds_lost,
         isolate=ending.isolate,
-        error=_error_text(failure) if outcome is not Outcome.INTERRUPTED else None,
-        error_message=_message(failure) if outcome is not Outcome.INTERRUPTED else None,
+        error=_error_text(failure),
+        error_message=_message(failure),
         limit_key=claimed.limit_key,
     )
 

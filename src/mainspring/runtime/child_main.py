@@ -13,12 +13,17 @@ import resource
 import signal
 import sys
 import traceback
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.failure import failure_of
 from mainspring.errors import DefinitionError, JobNotFoundError, SkipExecution
 from mainspring.jobs.registry import JobRegistry
+from mainspring.locks.in_force import in_force
+from mainspring.observability.run_identity import RunIdentity, current_run
+from mainspring.observability.trace_export import flush_traces, set_up_trace_export
+from mainspring.observability.tracing import joined_trace
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.child_link import NodeLink
 from mainspring.runtime.child_protocol import Word
@@ -26,6 +31,8 @@ from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from mainspring.domain.job import JobDefinition
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.registry import RegisteredJob
@@ -50,12 +57,46 @@ def main() -> None:
     sys.path[:] = start["importPath"]
     context = protocol.read_context(start, link)
     try:
-        job = find_job(start["app"], context.job_name)
+        application = find_application(start["app"], context.job_name)
+        job = find_job(application, start["app"], context.job_name)
+        set_up_trace_export(node=context.node)  # not before: an application that sets up its own goes first
         limit_resources(job.definition)
-        asyncio.run(carry_out(job, context, link, world))
+        with run_of_the_node(context, start["traceparent"]):
+            asyncio.run(carry_out_with_locks(application, job, context, link, world))
     except BaseException as error:  # noqa: BLE001 - the node says what became of it
         link.send(answer_to(error, context))
     link.close()
+    flush_traces(world)
+
+
+@contextmanager
+def run_of_the_node(context: JobContext[Any], traceparent: str | None) -> Generator[None]:
+    """Let the log records and spans of the block belong to the attempt that the node has started."""
+    current_run.set(
+        RunIdentity(
+            context.job_name,
+            str(context.execution_id),
+            context.attempt,
+            context.trigger.value,
+            context.node,
+            traceparent,
+        )
+    )
+    with joined_trace(traceparent):
+        yield
+
+
+async def carry_out_with_locks(
+    application: Any,  # noqa: ANN401 - as it was found
+    job: RegisteredJob,
+    context: JobContext[Any],
+    link: NodeLink,
+    world: World,
+) -> None:
+    """Carry the attempt out in an application whose `@distributed_lock` opens the store when it is first used."""
+    keeper = getattr(application, "lock_keeper", None)
+    async with in_force(keeper()) if keeper is not None else nullcontext():
+        await carry_out(job, context, link, world)
 
 
 async def carry_out(job: RegisteredJob, context: JobContext[Any], link: NodeLink, world: World) -> None:
@@ -91,8 +132,8 @@ def answer_to(error: BaseException, context: JobContext[Any]) -> bytes:
     return protocol.encode_failure(failure_of(error), context.reported)
 
 
-def find_job(app: str, name: str) -> RegisteredJob:
-    """Import the application and return one of its jobs.
+def find_application(app: str, name: str) -> Any:  # noqa: ANN401 - whatever has a registry
+    """Import the application of a job.
 
     Args:
         app: `package.module:attribute`, where the attribute has a `registry`.
@@ -100,19 +141,28 @@ def find_job(app: str, name: str) -> RegisteredJob:
 
     Raises:
         DefinitionError: The application cannot be imported, or is none.
-        JobNotFoundError: The import registers no such job.
     """
     module_name, _, attribute = app.partition(":")
     try:
-        registry = operator.attrgetter(attribute)(importlib.import_module(module_name)).registry
+        application = operator.attrgetter(attribute)(importlib.import_module(module_name))
+        registry = application.registry
     except Exception as error:
         raise DefinitionError(
             f"the child process of job {name!r} cannot import the application {app!r}: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(registry, JobRegistry):
         raise DefinitionError(f"the child process of job {name!r} found at {app!r} what is not an application")
+    return application
+
+
+def find_job(application: Any, app: str, name: str) -> RegisteredJob:  # noqa: ANN401 - as it was found
+    """Return a job of the application that was imported as `app`.
+
+    Raises:
+        JobNotFoundError: The import registers no such job.
+    """
     try:
-        return registry.get(name)
+        return application.registry.get(name)
     except JobNotFoundError as error:
         raise JobNotFoundError(
             f"{error}. The child process has imported {app!r} alone: import the module of the job from there"

@@ -15,7 +15,7 @@ from mainspring.jobs.context import LogLine
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.child_output import LineReader, PrintedText
 from mainspring.runtime.child_protocol import RemoteFailureError, Word
-from mainspring.runtime.local_executor import ends_within
+from mainspring.world import ends_within
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -20,6 +20,7 @@ from mainspring.domain.result import JobResult
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, MAX_VALUE_BYTES, clean_text, result_text, verbatim_json
 from mainspring.errors import MainspringError
 from mainspring.jobs.context import JobContext, LogLine
+from mainspring.observability.tracing import current_traceparent
 
 if TYPE_CHECKING:
     from mainspring.jobs.context import ContextSink
@@ -81,9 +82,12 @@ def decode(line: bytes) -> tuple[Word, dict[str, Any]]:
 
 
 def encode_start(app: str, import_path: list[str], context: JobContext[Any]) -> bytes:
-    """Return the first message to a child: the application, where to import from, and the facts of the attempt."""
+    """Return the first message to a child: the application, where to import from, and the facts of the attempt.
+
+    The span that is current is handed over, so that what the handler calls in the child belongs to the same trace.
+    """
     facts = {name: getattr(context, name) for name in _FACTS} | {"config": dict(context.config)}
-    return encode(Word.START, app=app, importPath=import_path, context=facts)
+    return encode(Word.START, app=app, importPath=import_path, context=facts, traceparent=current_traceparent())
 
 
 def read_context(message: dict[str, Any], sink: ContextSink) -> JobContext[Any]:

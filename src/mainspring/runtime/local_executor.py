@@ -9,12 +9,15 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import DefinitionError
+from mainspring.jobs.call import Call, current_call
+from mainspring.jobs.harness import Job
 from mainspring.jobs.provided import resolve
 from mainspring.runtime.job_threads import JobThreads
+from mainspring.world import ends_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,28 +81,23 @@ def executor_for(job: RegisteredJob, executors: Mapping[ExecutorKind, Executor],
     raise DefinitionError(msg)
 
 
-async def ends_within(world: World, work: asyncio.Future[Any], seconds: float) -> bool:
-    """Wait until `work` is done, at most for `seconds`, and say whether it is; `work` itself is never cancelled."""
-    timer = world.spawn(world.sleep(seconds), name="grace")
-    try:
-        await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        timer.cancel()
-    return work.done()
-
-
 class _InProcessExecutor(ABC):
     async def execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
         """Read the payload, make the dependencies, and call the handler."""
         handler = job.handler
         context.payload = handler.read_payload(context.payload, job.definition.name)
         arguments = handler.arguments(context, context.payload)
-        if not handler.dependencies:
-            return await self._call(job, arguments)
-        async with AsyncExitStack() as stack:
-            for name, dependency in handler.dependencies.items():
-                arguments[name] = await resolve(stack, dependency)
-            return await self._call(job, arguments)
+        outer = current_call.get()
+        current_call.set(Call(handler.function, context))
+        try:
+            if not handler.dependencies:
+                return _result_of(await self._call(job, arguments), context)
+            async with AsyncExitStack() as stack:
+                for name, dependency in handler.dependencies.items():
+                    arguments[name] = await resolve(stack, dependency)
+                return _result_of(await self._call(job, arguments), context)
+        finally:
+            current_call.set(outer)  # not reset(token): a coroutine may be closed in another context
 
     @abstractmethod
     async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object: ...
@@ -170,6 +168,23 @@ class ThreadExecutor(_InProcessExecutor):
                     job_name,
                     self._grace,
                 )
+
+
+def _result_of(returned: object, context: JobContext[Any]) -> object:
+    """Return what a handler returned; of a `Job`, its result.
+
+    Raises:
+        JobFailed: It is a failed one.
+    """
+    if not isinstance(returned, Job):
+        return returned
+    job = cast("Job[object]", returned)
+    context.log(
+        f"the handler returned the Job {job.name!r}, a run inside this run: its result is taken as the handler's. "
+        "Return the result itself",
+        level="warning",
+    )
+    return job.unwrap()
 
 
 async def _settled(answer: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.execution import Outcome
+from mainspring.domain.execution import Outcome, Status
 from mainspring.runtime.loop import Turn
 from mainspring.store import cluster, limit_keys, partitions, retention
 from mainspring.store.signals import WORK
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from mainspring.observability.metrics import Metrics
+    from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.store.database import Database
     from mainspring.store.signals import Signals
 
@@ -30,16 +31,25 @@ class Maintenance:
         environment: Whose ended executions are pruned.
         retention_age: How old an ended execution may get.
         metrics: What is counted.
+        tracking: Who tells Sentry of what nobody will start again, if anybody does.
     """
 
     def __init__(
-        self, database: Database, signals: Signals, *, environment: str, retention_age: timedelta, metrics: Metrics
+        self,
+        database: Database,
+        signals: Signals,
+        *,
+        environment: str,
+        retention_age: timedelta,
+        metrics: Metrics,
+        tracking: ErrorTracking | None = None,
     ) -> None:
         self._database = database
         self._signals = signals
         self._environment = environment
         self._retention_age = retention_age
         self._metrics = metrics
+        self._tracking = tracking
 
     async def rescue(self) -> Turn:
         """Bury nodes whose lease is over and take back what they ran."""
@@ -53,6 +63,8 @@ class Maintenance:
         for execution in rescued:
             if execution.status.is_final:
                 self._metrics.execution_ended(execution.job_name, Outcome.LOST, None)
+                if self._tracking is not None and execution.status is Status.FAILED:
+                    self._tracking.lost(execution.job_name, execution.id, execution.node_name)
             _logger.warning(
                 "job %r, execution %s: node %s was lost with it; it is %s now",
                 execution.job_name, execution.id, execution.node_name, execution.status,

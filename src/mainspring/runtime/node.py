@@ -15,21 +15,26 @@ from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.child_process import ChildProcessExecutor
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.delivery import Delivery
+from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.export_expiry import EXPIRY_SECONDS, ExportExpiry
 from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
 from mainspring.runtime.loop import Loop
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
+from mainspring.runtime.overdue_work import OVERDUE_SECONDS, OverdueWork
+from mainspring.runtime.remote_jobs import REFRESH_SECONDS
+from mainspring.runtime.remote_work import RemoteWork
 from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.scheduler import Scheduler
 from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
+from mainspring.runtime.service_health import LOOK_SECONDS, ServiceHealth
 from mainspring.runtime.worker import Worker
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import program_version
 from mainspring.store import cluster
 from mainspring.store.finishes import Finish
-from mainspring.store.signals import ATTEMPTS, TOLD, WORK
+from mainspring.store.signals import ATTEMPTS, SERVICES, TOLD, WORK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
     from mainspring.jobs.job_run import Harness
     from mainspring.jobs.registry import JobRegistry
+    from mainspring.observability.sentry import Sentry
     from mainspring.reports.storage import ExportStorage
     from mainspring.runtime.loop import Turn
     from mainspring.settings import Settings
@@ -67,6 +73,8 @@ class Node:
         metrics: What it counts.
         cipher: What secrets of payloads are kept in.
         exports: Where export files lie, of which old ones are removed.
+        sentry: Where failures are told, if anywhere.
+        api_url: Returns where the API of this process answers, to which services report; None: it has none.
     """
 
     def __init__(
@@ -83,6 +91,8 @@ class Node:
         metrics: Metrics | None = None,
         cipher: PayloadCipher | None = None,
         exports: ExportStorage | None = None,
+        sentry: Sentry | None = None,
+        api_url: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._exports = exports
@@ -94,6 +104,8 @@ class Node:
         self._world = world
         self._roles = tuple(roles)
         self._metrics = metrics or Metrics()
+        self._sentry = sentry
+        self._tracking = ErrorTracking(sentry, database, settings.environment) if sentry is not None else None
         self._id: UUID = world.new_id()
         self._phase = world.random()
         self._heartbeat: Heartbeat | None = None
@@ -104,6 +116,7 @@ class Node:
         self._scheduler: Scheduler | None = None
         self._conditions = Conditions(registry, world)
         self._delivery: Delivery | None = None
+        self._service_health: ServiceHealth | None = None
         self._sealing = Sealing(database, settings, world)
         self._stopping = False
         self._threads = ThreadExecutor(world, size=settings.threads)
@@ -111,6 +124,8 @@ class Node:
             ExecutorKind.ASYNC: AsyncExecutor(),
             ExecutorKind.THREAD: self._threads,
         }
+        self._remote = RemoteWork(database, signals, settings, world=world, metrics=self._metrics, api_url=api_url)
+        self._executors[ExecutorKind.REMOTE] = self._remote.executor
         if app_path is not None:
             self._executors[ExecutorKind.PROCESS] = ChildProcessExecutor(world, app_path)
 
@@ -147,17 +162,20 @@ class Node:
         if "scheduler" in self._roles:
             await self._start_scheduler()
         if "monitor" in self._roles:
-            self._start_delivery()
+            self._start_monitor()
         maintenance = Maintenance(
             self._database,
             self._signals,
             environment=self._settings.environment,
             retention_age=self._settings.retention,
             metrics=self._metrics,
+            tracking=self._tracking,
         )
         self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
         self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
         self._add_loop("seal", self._sealing.run_once, interval=SEAL_SECONDS)
+        overdue = OverdueWork(self._database, self._signals, self._metrics, self._world, self._sentry)
+        self._add_loop("overdue", overdue.run_once, interval=OVERDUE_SECONDS)
         if self._exports is not None:
             expiry = ExportExpiry(self._exports, lifetime=self._settings.export_lifetime, world=self._world)
             self._add_loop("export-expiry", expiry.run_once, interval=EXPIRY_SECONDS)
@@ -176,13 +194,15 @@ class Node:
         await scheduler.start_up()
         self._add_loop("scheduler", scheduler.run_once, interval=self._settings.poll.total_seconds())
 
-    def _start_delivery(self) -> None:
+    def _start_monitor(self) -> None:
         delivery = self._delivery = Delivery(
             self._database, self._signals, self._settings, node_id=lambda: self._id, world=self._world
         )
         poll = self._settings.poll.total_seconds()
         self._add_loop("delivery", delivery.run_once, interval=poll, wakeup=delivery.wakeup)
         self._add_loop("delivery-housekeeping", delivery.clean, interval=HOUSEKEEPING_SECONDS)
+        health = self._service_health = ServiceHealth(self._database, self._settings, self._world)
+        self._add_loop("service-health", health.run_once, interval=LOOK_SECONDS)
 
     async def stop(self, grace: float) -> None:
         """Stop in order: no new claims, running work gets `grace` seconds, the rest goes back, the heartbeat last.
@@ -198,6 +218,8 @@ class Node:
         await self._end_tasks()
         await self._end_delivery()
         await self._end_sealing()
+        if self._service_health is not None:
+            self._service_health.close()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         try:
@@ -206,6 +228,7 @@ class Node:
             _logger.warning("the store did not hear that this node has stopped (%s); its lease will end", error)
         for lane in self._lanes:
             await lane.close()
+        self._remote.close()
         self._conditions.close()
         self._threads.close()
 
@@ -260,6 +283,7 @@ class Node:
             on_written=self._written,
         )
         wakeup = self._signals.wakeup(WORK)
+        await self._remote.jobs.refresh()
         cores = os.cpu_count() or 1
         worker = Worker(
             database=self._database,
@@ -283,7 +307,11 @@ class Node:
             organization_limit=settings.org_concurrency,
             world=self._world,
             cipher=self._cipher,
+            remote=self._remote.claims,
+            tracking=self._tracking,
         )
+        registered = self._signals.wakeup(SERVICES)
+        self._add_loop("services", self._remote.jobs.refresh, interval=REFRESH_SECONDS, wakeup=registered)
         self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
         for name, run_once, interval in (
             ("journal", journal.run_once, JOURNAL_SECONDS),
@@ -318,6 +346,9 @@ class Node:
             self._signals.ended(end.id)
             if isinstance(end, Finish):
                 self._metrics.execution_ended(end.job_name, end.outcome, end.duration_ms / 1000)
+        if self._tracking is not None:
+            self._tracking.written(written)
+            self._tracking.refused(fenced)
         self._signals.arrived(TOLD)  # other processes look for themselves: a busy node would tell them too often
         for end in fenced:
             self._metrics.fenced_writes += 1
@@ -325,6 +356,8 @@ class Node:
 
     def _lose_lease(self) -> None:
         self._metrics.leases_lost += 1
+        if self._tracking is not None:
+            self._tracking.forget()
         if self._worker is not None:
             self._worker.lose_lease()
         if not self._stopping:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
+from mainspring.domain.execution import STOP_SECONDS
 from mainspring.jobs.job_run import JobRun
 from mainspring.runtime.attempt import StopReason, carry_out, ending_of
 from mainspring.runtime.loop import Turn
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.job_run import Harness
     from mainspring.runtime.attempt import Attempt
     from mainspring.runtime.conditions import Conditions
+    from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.local_executor import Executor
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.database import Database
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-STOP_SECONDS: Final = 10.0
-"""How long work that was told to stop may take, before its execution moves on without it (contract §7)."""
 WATCH_SECONDS: Final = 0.5
 _SHORT_TIMEOUT: Final = 20 * WATCH_SECONDS
 
@@ -45,6 +46,7 @@ class RunningAttempts:
         world: Time, chance and tasks.
         cipher: What secrets of payloads are kept in.
         on_end: Called with an attempt that is under way no more, and what is to be written of it, if anything.
+        tracking: Who tells Sentry of them, if anybody does.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RunningAttempts:
         world: World,
         cipher: PayloadCipher,
         on_end: Callable[[Attempt, Finish | Release | None], None],
+        tracking: ErrorTracking | None = None,
     ) -> None:
         self._database = database
         self._executors = executors
@@ -67,6 +70,7 @@ class RunningAttempts:
         self._world = world
         self._cipher = cipher
         self._on_end = on_end
+        self._tracking = tracking
         self._running: dict[UUID, Attempt] = {}
 
     def __len__(self) -> int:
@@ -145,10 +149,12 @@ class RunningAttempts:
 
     async def _carry_out(self, attempt: Attempt) -> None:
         attempt.began = True
+        attempt.tracking = self._tracking
         try:
-            end = await carry_out(
-                attempt, self._executors, self._harness, self._conditions, self._cipher, chance=self._world.random()
-            )
+            with self._tracking.watching(attempt) if self._tracking is not None else nullcontext():
+                end = await carry_out(
+                    attempt, self._executors, self._harness, self._conditions, self._cipher, chance=self._world.random()
+                )
         except Exception as error:  # a defect of ours must not take a slot for ever
             _logger.exception("job %r, execution %s: the attempt broke", attempt.claimed.job_name, attempt.claimed.id)
             self._give_up(attempt, error)
@@ -161,13 +167,22 @@ class RunningAttempts:
                 "job %r, execution %s: told to stop (%s), still running after %.0f s; it goes on without this attempt",
                 attempt.claimed.job_name, attempt.claimed.id, attempt.stop_reason, STOP_SECONDS,
             )  # fmt: skip
+            attempt.context.log(
+                f"told to stop ({attempt.stop_reason}), it ran on for {STOP_SECONDS:.0f} s, and its execution moves on "
+                "without it: let its cancellation go on, see MS202 in docs/check.md",
+                level="error",
+            )
             self._give_up(attempt, asyncio.CancelledError("told to stop, and did not"))
 
     def _give_up(self, attempt: Attempt, error: BaseException) -> None:
         """Hand over an attempt whose handler says nothing, or nothing more."""
         run: JobRun[object] = JobRun(attempt.identity, announced=True)
-        self._harness.give_up(run, error)
-        self._hand_over(attempt, ending_of(attempt, run, chance=self._world.random()))
+        ran = self._world.monotonic() - attempt.times_out_at + attempt.timeout.total_seconds() if attempt.began else 0.0
+        self._harness.give_up(run, error, after=ran)
+        end = ending_of(attempt, run, chance=self._world.random())
+        if self._tracking is not None:
+            self._tracking.ended(attempt, run, end)
+        self._hand_over(attempt, end)
 
     def _hand_over(self, attempt: Attempt, end: Finish | Release | None) -> None:
         if attempt.ended:

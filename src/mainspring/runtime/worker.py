@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.execution import Outcome
+from mainspring.domain.execution import STOP_SECONDS, Outcome
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import StoreError
 from mainspring.runtime import garbage_collection
 from mainspring.runtime.attempt import StopReason, prepare
 from mainspring.runtime.loop import Turn
-from mainspring.runtime.running_attempts import STOP_SECONDS, RunningAttempts
+from mainspring.runtime.running_attempts import RunningAttempts
 from mainspring.store import claims, cluster, dependencies
 from mainspring.store.finishes import Release
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from mainspring.runtime.acknowledgements import Acknowledgements
     from mainspring.runtime.attempt import Attempt
     from mainspring.runtime.conditions import Conditions
+    from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.journal import Journal
     from mainspring.runtime.local_executor import Executor
+    from mainspring.runtime.remote_claims import RemoteClaims
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.claims import ClaimedExecution
     from mainspring.store.database import Connection, Database, Lane
@@ -72,6 +74,8 @@ class Worker:
         organization_limit: Running executions per organization where none is set for it.
         world: Time, chance and tasks.
         cipher: What secrets of payloads are kept in.
+        remote: Claims the executions of services; None: others do.
+        tracking: Who tells Sentry of attempts, if anybody does.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class Worker:
         organization_limit: int,
         world: World,
         cipher: PayloadCipher,
+        remote: RemoteClaims | None = None,
+        tracking: ErrorTracking | None = None,
     ) -> None:
         self._lane = lane
         self._registry = registry
@@ -106,6 +112,7 @@ class Worker:
         self._node_name = node_name
         self._organization_limit = organization_limit
         self._world = world
+        self._remote = remote
         self._running = RunningAttempts(
             database=database,
             executors=executors,
@@ -115,6 +122,7 @@ class Worker:
             world=world,
             cipher=cipher,
             on_end=self._ended,
+            tracking=tracking,
         )
         self._busy = dict.fromkeys(ExecutorKind, 0)
         self._names: dict[ExecutorKind, list[str]] = {}
@@ -144,7 +152,7 @@ class Worker:
         if node_id is None:
             return Turn()
         free = {kind: min(_MOST_AT_ONCE, self._capacity.get(kind, 0) - self._busy[kind]) for kind in self._names}
-        if not any(room > 0 for room in free.values()):
+        if not any(room > 0 for room in free.values()) and not (self._remote and self._remote.has_room):
             return Turn()
         began = self._world.monotonic()
         if began < self._rests_until:
@@ -184,12 +192,20 @@ class Worker:
                 request = claims.ClaimRequest(
                     environment=self._environment,
                     node_id=node_id,
-                    names=self._names[kind],
+                    names=self._own(self._names[kind]),
                     cursors=self._cursors[kind],
                     organization_limit=self._organization_limit,
                 )
                 found += claims.claim(connection, request, room)
+        if self._remote is not None:
+            found += self._remote.claim(connection, node_id)
         return found, due_in
+
+    def _own(self, names: Sequence[str]) -> Sequence[str]:
+        """Leave out what has moved to a service since this program was deployed."""
+        if self._remote is None or not self._remote.jobs.names:
+            return names
+        return [name for name in names if name not in self._remote.jobs.names]
 
     def _rest(self, began: float, claimed: int) -> None:
         """Put the next claim off if the one that began then took long for the little that it brought."""
@@ -210,17 +226,27 @@ class Worker:
         self._acknowledgements.add(end)
 
     def _start(self, claimed: Sequence[ClaimedExecution]) -> None:
-        attempts = [
-            prepare(row, self._registry.get(row.job_name), sink=self._journal, node=self._node_name) for row in claimed
-        ]
+        attempts = [self._prepare(row) for row in claimed]
         for attempt in attempts:
             self._busy[_kind(attempt.job)] += 1
         if attempts:
             self._running.start(attempts)
             self._on_start()
 
+    def _prepare(self, row: ClaimedExecution) -> Attempt:
+        found = self._remote.job_of(row.job_name, self._registry) if self._remote is not None else None
+        job, service = found or (self._registry.get(row.job_name), None)
+        if self._remote is not None and service is not None:
+            self._remote.began(service)
+        return prepare(row, job, sink=self._journal, node=self._node_name, service=service)
+
     def _ended(self, attempt: Attempt, end: Finish | Release | None) -> None:
         self._busy[_kind(attempt.job)] -= 1
+        if self._remote is not None and attempt.identity.service is not None:
+            self._remote.ended(attempt.identity.service)
+        if attempt.goes_on and self._remote is not None:
+            seconds_left = max(0.0, attempt.times_out_at - self._world.monotonic())
+            self._acknowledgements.add(self._remote.handed_over(attempt.claimed, seconds_left))
         self._wakeup.set()
         self._journal.forget(attempt.claimed.id)
         if end is not None:

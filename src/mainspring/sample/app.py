@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from mainspring import Cron, JobConfig, JobResult, Mainspring, Retry, TransientError
+from mainspring import Cron, JobConfig, JobResult, Mainspring, Retry, Thresholds, TransientError
 from mainspring.sample.flights import flights_report
 from mainspring.sample.quotes import quotes_report
 
@@ -34,6 +34,9 @@ app.reports.add(quotes_report())
     group="finance",
     job_type="sync",
     display_name="Refresh exchange rates",
+    timeout=timedelta(seconds=30),
+    retry=Retry(max_retries=0),  # the next minute is soon enough
+    thresholds=Thresholds(staleness=timedelta(minutes=5)),
 )
 async def refresh_exchange_rates(ctx: JobContext[None]) -> JobResult:
     """Fetch the exchange rates that quotes are converted with."""
@@ -51,6 +54,9 @@ async def refresh_exchange_rates(ctx: JobContext[None]) -> JobResult:
     group="communication",
     job_type="notification",
     display_name="Weekly digest",
+    timeout=timedelta(minutes=5),
+    retry=Retry(max_retries=3),
+    thresholds=Thresholds(staleness=timedelta(days=8)),
 )
 async def weekly_digest(ctx: JobContext[None]) -> str:
     """Write to every team what happened to its quotes last week."""
@@ -64,7 +70,9 @@ async def weekly_digest(ctx: JobContext[None]) -> str:
     group="logistics",
     job_type="sync",
     display_name="Ask the carrier for tracking events",
+    timeout=timedelta(minutes=1),
     retry=Retry(max_retries=3, base=timedelta(seconds=2)),
+    thresholds=Thresholds(staleness=timedelta(minutes=30)),
 )
 async def call_carrier(ctx: JobContext[None]) -> str:
     """Ask a carrier whose service answers every other time only: fails on purpose, and succeeds when tried again."""
@@ -81,6 +89,9 @@ class StorageReport:
         description="Say how much room the working directory takes.",
         schedule_interval_ms=3_600_000,
         group="platform",
+        timeout=timedelta(minutes=1),
+        retry=Retry(max_retries=0),
+        thresholds=Thresholds(staleness=timedelta(hours=3)),
     )
 
     def execute(self) -> JobResult:

@@ -38,6 +38,8 @@ class Purpose(StrEnum):
     """What secrets in payloads are encrypted with."""
     SIGNING = "signing"
     """What callbacks to a service are signed with, one key for each of its API keys."""
+    CALLBACK = "callback"
+    """What a service proves by that an attempt is its own, one key for each execution."""
 
 
 @dataclass(frozen=True, slots=True)

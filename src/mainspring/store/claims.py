@@ -93,12 +93,12 @@ def _urgency(execution: ClaimedExecution) -> datetime:
 
 
 _HELD = sa.select(_live.id, _live.fence, _live.limit_key).where(
-    _live.node_id == sa.bindparam("node"), _live.stage == sa.literal_column("3")
+    _live.node_id == sa.bindparam("node"), _live.stage == sa.literal_column("3"), _live.lease_until.is_(None)
 )
 
 
 def held(connection: sa.Connection, node_id: UUID) -> Sequence[sa.Row[Any, Any, Any]]:
-    """Return id, fence and limit key of all that a node has claimed and not ended."""
+    """Return id, fence and limit key of all that a node has claimed, and neither ended nor handed over."""
     return connection.execute(_HELD, {"node": node_id}).all()
 
 

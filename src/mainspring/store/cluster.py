@@ -126,7 +126,7 @@ _IS_LOST = sa.and_(
     # By node, else all that runs anywhere would be looked through, each second by each node.
     chosen(_live.node_id, _GONE),
     _live.stage == sa.literal_column("3"),
-    sa.or_(_live.lease_until.is_(None), _live.lease_until < store_now()),
+    _live.lease_until.is_(None),  # what was handed over goes on without its node
 )
 _IS_ANYTHING_LOST = sa.select(
     sa.or_(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from mainspring.store.definitions import WITH_SCHEDULES, StoredDefinition, stored_definition
+from mainspring.store.dialect import store_now
 from mainspring.store.tables import definitions, schedules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from mainspring.store.stored_schedule import StoredSchedule
 
@@ -25,7 +27,8 @@ class WantedJobs:
         job_type: Those with this label.
         service: Those of this service.
         search: Those whose name or display name holds this text, in either case.
-        retired: Whether those that code no longer declares are among them.
+        retired: Whether those that code no longer declares are among them; orphaned ones always are.
+        overridden_before: Those whose schedule an admin last changed before this instant, and which it still holds for.
     """
 
     group: str | None = None
@@ -33,6 +36,7 @@ class WantedJobs:
     service: str | None = None
     search: str | None = None
     retired: bool = False
+    overridden_before: datetime | None = None
 
 
 def page(
@@ -64,13 +68,25 @@ _COUNT = (
 )
 
 
+def _holds(value: sa.Column[Any], until: sa.Column[datetime]) -> sa.ColumnElement[bool]:
+    return sa.and_(value.is_not(None), sa.or_(until.is_(None), until >= store_now()))
+
+
+_IS_OVERRIDDEN = sa.or_(
+    _holds(schedules.c.override_expression, schedules.c.override_expires_at),
+    _holds(schedules.c.override_enabled, schedules.c.override_enabled_until),
+)
+
+
 def _conditions(environment: str, wanted: WantedJobs) -> Sequence[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = [
         definitions.c.environment == environment,
         sa.or_(schedules.c.name.is_not(None), definitions.c.service_name.is_not(None)),
     ]
     if not wanted.retired:
-        conditions.append(definitions.c.retired_at.is_(None))
+        conditions.append(sa.or_(definitions.c.retired_at.is_(None), definitions.c.orphaned_at.is_not(None)))
+    if wanted.overridden_before is not None:
+        conditions += [_IS_OVERRIDDEN, schedules.c.override_at < wanted.overridden_before]
     for column, value in (
         (definitions.c.job_group, wanted.group),
         (definitions.c.job_type, wanted.job_type),

@@ -27,9 +27,11 @@ class StoredDefinition:
     Attributes:
         code: What code declares beyond the other attributes, by the names of `JobDefinition`; durations in seconds.
         override: What admins changed beside it, in the same names.
-        code_version: The version of the application that declared the present `code` first.
+        code_version: The version of the application that declared the present `code` first; that of a service, last.
         version: Grows with each change.
         retired_at: Since when code no longer declares it.
+        declared_at: When its service last declared it.
+        orphaned_at: Since when its service does not know it any more, for the `orphaned_reason`.
     """
 
     environment: str
@@ -49,6 +51,9 @@ class StoredDefinition:
     code_version: str | None
     version: int
     retired_at: datetime | None
+    declared_at: datetime | None
+    orphaned_at: datetime | None
+    orphaned_reason: str | None
     created_at: datetime
     updated_at: datetime
     schedule: StoredSchedule | None
@@ -118,6 +123,9 @@ def stored_definition(row: Any) -> StoredDefinition:  # noqa: ANN401 - a row of 
         code_version=row.code_version,
         version=row.version,
         retired_at=row.retired_at,
+        declared_at=row.declared_at,
+        orphaned_at=row.orphaned_at,
+        orphaned_reason=row.orphaned_reason,
         created_at=row.created_at,
         updated_at=row.updated_at,
         schedule=stored_schedule(row) if row.s_name is not None else None,

@@ -94,7 +94,9 @@ class DueSchedule:
 
     @property
     def delay(self) -> timedelta:
-        """Return how much later than its instants it starts runs."""
+        """Return how much later than its instants it starts runs, or gives up that somebody else will."""
+        if self.template.firing.external:
+            return self.template.firing.catch_up
         return jitter_for(self.name, self.template.jitter)
 
     def lateness(self, tick: Tick) -> float:
@@ -220,7 +222,8 @@ def plan_next(row: Any, due: DueSchedule, *, has_more: bool) -> None:  # noqa: A
         if end and end > row.now
     ]
     due.due_at = row.now if has_more else min(looks, default=None)
-    due.next_run_at = None if isinstance(schedule, OnStartup) else _next_run(current, due, decided_until)
+    upcoming = max(decided_until, row.now) if due.template.firing.external else decided_until
+    due.next_run_at = None if isinstance(schedule, OnStartup) else _next_run(current, due, upcoming)
 
 
 def _next_run(current: StoredSchedule, due: DueSchedule, after: datetime) -> datetime | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from mainspring.domain.execution import Attempt, Outcome, Stage, Status
+from mainspring.domain.execution import STOP_SECONDS, Attempt, Outcome, Stage, Status
 from mainspring.errors import NotRetryableError
 from mainspring.store import limit_keys
-from mainspring.store.dialect import store_now
+from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.execution_rows import from_history, from_live, read_json
 from mainspring.store.lists import one_of
 from mainspring.store.tables import attempts, executions, executions_live
@@ -159,6 +159,7 @@ def earlier_attempts(connection: sa.Connection, execution: Execution) -> list[At
     return found
 
 
+_STOPPED_BY = store_now_plus(sa.literal(STOP_SECONDS, sa.Double()))
 _REQUEST_CANCEL = (
     sa.update(executions_live)
     .where(
@@ -166,12 +167,16 @@ _REQUEST_CANCEL = (
         _live.stage == int(Stage.RUNNING),
         _live.cancel_requested_at.is_(None),
     )
-    .values(cancel_requested_at=store_now(), updated_at=store_now())
+    .values(
+        cancel_requested_at=store_now(),
+        lease_until=sa.case((_live.lease_until > _STOPPED_BY, _STOPPED_BY), else_=_live.lease_until),
+        updated_at=store_now(),
+    )
 )
 
 
 def request_cancel(connection: sa.Connection, execution_id: UUID) -> None:
-    """Ask the node that runs an execution to stop it."""
+    """Ask the node that runs an execution to stop it, or the service, which hears of it at its next callback."""
     connection.execute(_REQUEST_CANCEL, {"b_id": execution_id})
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import IdempotencyConflictError
 from mainspring.store import enqueues
 from mainspring.store.dialect import store_now
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from mainspring.domain.access import Actor
     from mainspring.store.enqueues import NewExecution
 
 _keys = idempotency_keys.c
@@ -43,6 +45,28 @@ def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecut
     fingerprint = hashlib.sha256(f"{item.job_name}|{item.payload}".encode()).hexdigest()
     before = claim(connection, item.environment, actor, key, fingerprint=fingerprint, execution_id=item.id)
     return enqueues.insert(connection, [item])[0] if before is None else before
+
+
+def claim_request(
+    connection: sa.Connection, actor: Actor, key: str | None, request: Sequence[object], execution_id: UUID
+) -> UUID | None:
+    """Take a key for what somebody asks of the platform, or return the execution that it was taken for before.
+
+    Args:
+        connection: In the transaction that accepts the request.
+        actor: Who asks, and whose key it is.
+        key: The key; None: the request has none, and is always a new one.
+        request: What it says, in JSON; the same request again is one that says the same.
+        execution_id: What it asks for.
+
+    Raises:
+        IdempotencyConflictError: The actor has used the key for another request.
+    """
+    if key is None:
+        return None
+    fingerprint = hashlib.sha256(verbatim_json(list(request)).encode()).hexdigest()
+    owner = verbatim_json([actor.organization_id, actor.subject])
+    return claim(connection, actor.environment, owner, key, fingerprint=fingerprint, execution_id=execution_id)
 
 
 def claim(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mainspring.store import schema
+from mainspring.store import schema, schema_image
 from mainspring.store.data_version import DataVersionSignals
 from mainspring.store.database import open_database
 from mainspring.store.signals import NotifySignals, Signals
@@ -43,7 +43,9 @@ class OpenStore:
         database = open_database(settings, world)
         await database.open()
         try:
-            if database.dialect_name == "sqlite":
+            if world.simulated and isinstance(database, SqliteDatabase) and database.in_memory:
+                await schema_image.make(database)
+            elif database.dialect_name == "sqlite":
                 await schema.upgrade(database)
             else:
                 (await schema.check(database)).require_current()

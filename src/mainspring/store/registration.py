@@ -10,15 +10,18 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from mainspring.domain.code_version import is_older
 from mainspring.domain.redaction import redact
 from mainspring.domain.write_door import to_jsonable
-from mainspring.store import job_dependencies, schedules
+from mainspring.store import job_dependencies, retirement, schedules
 from mainspring.store.dialect import store_now
+from mainspring.store.lists import one_of
 from mainspring.store.tables import definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from mainspring.domain.job import JobDefinition
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.store.firing import Firing
 
@@ -43,11 +46,18 @@ _IN_COLUMNS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a registration changed."""
+    """What a registration changed.
+
+    Attributes:
+        superseded: Jobs of which newer code has said otherwise: they are left as they are.
+        retired: Jobs that the same application declared before, and declares no more.
+    """
 
     added: Sequence[str]
     changed: Sequence[str]
     unchanged: Sequence[str]
+    superseded: Sequence[str] = ()
+    retired: Sequence[str] = ()
 
 
 def register(
@@ -56,6 +66,8 @@ def register(
     jobs: Iterable[RegisteredJob],
     version: str | None = None,
     encrypt: Encrypt | None = None,
+    *,
+    application: str | None = None,
 ) -> Registration:
     """Keep what code declares; what is unchanged is not written, and what admins changed stays.
 
@@ -65,62 +77,101 @@ def register(
         connection: Where to run, in a transaction.
         who: The environment that the jobs belong to, and who fires what is due just before a schedule changes.
         jobs: What code declares.
-        version: The version of the application, kept with each definition that it changes.
+        version: The version of the application: an older one changes nothing of what a newer one has said (`is_older`).
         encrypt: Returns the payload of scheduled runs as it is to be kept, from it and the name of its job.
+        application: Who declares these jobs and no others: its other jobs are retired. None: none are.
+
+    Raises:
+        UnorderedVersionError: The version does not say which code is newer.
     """
     environment = who.environment
-    known = {row.name: row for row in connection.execute(_KNOWN, {"environment": environment})}
-    added: list[str] = []
-    changed: list[str] = []
-    unchanged: list[str] = []
-    for job in sorted(jobs, key=lambda job: job.definition.name):
-        name = job.definition.name
-        row = _row(job, encrypt)
+    declared = {job.definition.name: job for job in sorted(jobs, key=lambda job: job.definition.name)}
+    rows = connection.execute(_KNOWN, {"environment": environment, "names": list(declared)})
+    known = {row.name: row for row in rows}
+    done: dict[str, list[str]] = {"added": [], "changed": [], "unchanged": [], "superseded": []}
+    for name, job in declared.items():
         before = known.get(name)
-        if before is not None and before.code_hash == row["code_hash"] and before.retired_at is None:
-            unchanged.append(name)
+        row = declared_row(job.definition, is_object=job.is_object, encrypt=encrypt)
+        if before is None:
+            done["added"].append(name)
+        elif (
+            before.service_name is None and before.application == application and is_older(version, before.code_version)
+        ):
+            done["superseded"].append(name)
             continue
-        (changed if before is not None else added).append(name)
-        _upsert(connection, {"environment": environment, "name": name}, row | {"code_version": version})
-        job_dependencies.declare(connection, environment, name, job.definition.depends_on)
-        schedule = schedules.declared_row(job.definition)
-        if schedule is None:
-            schedules.retire(connection, environment, [name])
+        elif before.code_hash == row["code_hash"] and before.retired_at is None:
+            done["unchanged"].append(name)
+            continue
         else:
-            schedules.declare(connection, who, name, schedule)
-    return Registration(added, changed, unchanged)
+            done["changed"].append(name)
+        declare(connection, who, job.definition, row | _of_application(application, version))
+    _note_again(connection, environment, done["unchanged"], application, version)
+    retired: Sequence[str] = ()
+    if application is not None:
+        retired = retirement.retire_others(connection, environment, application, list(declared), version)
+    return Registration(**done, retired=retired)
 
 
-def retire_missing(connection: sa.Connection, environment: str, names: Collection[str]) -> list[str]:
-    """Retire the definitions that code no longer declares, and return their names.
+def _of_application(application: str | None, version: str | None) -> dict[str, Any]:
+    """Return whose a definition is that the application itself declares: it takes back one that a service had."""
+    no_service = dict.fromkeys(("service_name", "service_url", "orphaned_at", "orphaned_reason"))
+    return {**no_service, "application": application, "code_version": version}
 
-    Their history stays, and they come back when code declares them again. Definitions of remote services are left
-    alone. Call it only where one application declares all jobs of the environment.
+
+def _note_again(
+    connection: sa.Connection, environment: str, names: list[str], application: str | None, version: str | None
+) -> None:
+    """Keep that a newer version says the same, so that an older one cannot come between; else nothing is written."""
+    if names:
+        values = {"b_environment": environment, "names": names, "b_application": application, "b_version": version}
+        connection.execute(_NOTE_AGAIN, values)
+
+
+def declare(connection: sa.Connection, who: Firing, definition: JobDefinition, row: Mapping[str, Any]) -> None:
+    """Keep one definition with its schedule and what it depends on; what admins changed stays.
 
     Args:
         connection: Where to run, in a transaction.
-        environment: The environment.
-        names: What code declares.
+        who: As for `register`.
+        definition: What is declared.
+        row: Its `declared_row`, and whose it is.
     """
-    retired = connection.execute(_RETIRE, {"b_environment": environment, "b_names": list(names)}).scalars().all()
-    if retired:
-        schedules.retire(connection, environment, list(retired))
-    return sorted(retired)
+    environment, name = who.environment, definition.name
+    _upsert(connection, {"environment": environment, "name": name}, row)
+    job_dependencies.declare(connection, environment, name, definition.depends_on)
+    schedule = schedules.declared_row(definition)
+    if schedule is None:
+        schedules.retire(connection, environment, [name])
+    else:
+        schedules.declare(connection, who, name, schedule)
 
 
-_KNOWN = sa.select(definitions.c.name, definitions.c.code_hash, definitions.c.retired_at).where(
-    definitions.c.environment == sa.bindparam("environment")
+_KNOWN = (
+    sa.select(
+        definitions.c.name,
+        definitions.c.code_hash,
+        definitions.c.code_version,
+        definitions.c.service_name,
+        definitions.c.application,
+        definitions.c.retired_at,
+    )
+    .where(definitions.c.environment == sa.bindparam("environment"), one_of(definitions.c.name, "names"))
+    .order_by(definitions.c.name)
+    .with_for_update()
 )
-_RETIRE = (
+_VERSION = sa.bindparam("b_version", type_=sa.Text())
+_APPLICATION = sa.bindparam("b_application", type_=sa.Text())
+_NOTE_AGAIN = (
     sa.update(definitions)
     .where(
         definitions.c.environment == sa.bindparam("b_environment"),
-        definitions.c.name.not_in(sa.bindparam("b_names", expanding=True)),
-        definitions.c.service_name.is_(None),
-        definitions.c.retired_at.is_(None),
+        one_of(definitions.c.name, "names"),
+        sa.or_(
+            definitions.c.code_version.is_distinct_from(_VERSION),
+            definitions.c.application.is_distinct_from(_APPLICATION),
+        ),
     )
-    .values(retired_at=store_now(), updated_at=store_now(), version=definitions.c.version + 1)
-    .returning(definitions.c.name)
+    .values(code_version=_VERSION, application=_APPLICATION)
 )
 
 
@@ -133,12 +184,29 @@ def _upsert(connection: sa.Connection, key: Mapping[str, str], row: Mapping[str,
         "version": definitions.c.version + 1,
         "updated_at": store_now(),
     }
-    differs = sa.or_(definitions.c.retired_at.is_not(None), definitions.c.code_hash != new.excluded.code_hash)
+    differs = sa.or_(
+        definitions.c.retired_at.is_not(None),
+        definitions.c.orphaned_at.is_not(None),
+        definitions.c.code_hash != new.excluded.code_hash,
+    )
     connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=changes, where=differs))
 
 
-def _row(job: RegisteredJob, encrypt: Encrypt | None) -> dict[str, Any]:
-    definition = job.definition
+def declared_row(
+    definition: JobDefinition,
+    *,
+    is_object: bool = False,
+    encrypt: Encrypt | None = None,
+    service: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what is kept of a definition, with a hash by which it is known to be unchanged.
+
+    Args:
+        definition: What is declared.
+        is_object: Whether it was registered as an object.
+        encrypt: As for `register`.
+        service: `service_name` and `service_url` of the service that declares it; None: the application itself.
+    """
     code = {
         field.name: to_jsonable(getattr(definition, field.name))
         for field in fields(definition)
@@ -152,10 +220,11 @@ def _row(job: RegisteredJob, encrypt: Encrypt | None) -> dict[str, Any]:
         "job_group": definition.group,
         "job_type": definition.job_type,
         "queue": definition.queue,
-        "is_object": job.is_object,
+        "is_object": is_object,
         "on_demand": definition.on_demand,
         "code": _json(code),
         "config": _json(redact(to_jsonable(dict(definition.config)))) if definition.config else None,
+        **(service or {}),
     }
     schedule = schedules.declared_row(definition)
     return row | {"code_hash": hashlib.sha256(_json([row, schedule]).encode()).hexdigest()}

@@ -12,6 +12,7 @@ import orjson
 from mainspring.domain.firing import FiringPolicy
 from mainspring.domain.job import NO_RETRY, Misfire, OnLost, Overlap
 from mainspring.domain.rate import Rate
+from mainspring.observability.tracing import traceparent_of_request
 from mainspring.store.enqueues import NewExecution
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class RunTemplate:
             limit_key=self.limit_key,
             limit_max=self.limit_max,
             rate=self.rate,
+            trace_context=traceparent_of_request(self.job_name, trigger.value, execution=str(execution_id)),
             fail_when_lost=self.fail_when_lost,
         )
 
@@ -108,6 +110,7 @@ def run_template(job_name: str, queue: str, code: str, override: str | None) -> 
             overlap=Overlap(said["overlap"]),
             starts_at=_instant(said["starts_at"]),
             ends_at=_instant(said["ends_at"]),
+            external=said.get("external", False),
         ),
         jitter=timedelta(seconds=said["jitter"]),
         pause_after=said["pause_after"],

@@ -27,6 +27,8 @@ WORK: Final = "work"
 """The topic of executions that became ready."""
 TOLD: Final = "told"
 """The topic of running executions that have said something, or have ended."""
+SERVICES: Final = "services"
+"""The topic of jobs that services have registered."""
 ATTEMPTS: Final = "attempts"
 """The topic of attempts that begin; it stays in the process that carries them out."""
 

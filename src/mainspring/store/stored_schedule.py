@@ -76,6 +76,7 @@ class StoredSchedule:
         watermark: The last instant that has a tick.
         problem: Why it cannot fire at all.
         retired_at: Since when code no longer declares it.
+        has_condition: Whether its code is asked before each run.
         version: Grows with each change.
     """
 
@@ -87,6 +88,7 @@ class StoredSchedule:
     watermark: datetime | None
     problem: str | None
     retired_at: datetime | None
+    has_condition: bool
     version: int
 
     @property
@@ -165,6 +167,7 @@ def stored_schedule(row: Any, at: datetime | None = None) -> StoredSchedule:  # 
         watermark=row.s_watermark,
         problem=row.s_problem,
         retired_at=row.s_retired_at,
+        has_condition=row.s_has_condition,
         version=row.s_version,
     )
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from mainspring.domain.execution import Trigger
-from mainspring.errors import JobNotFoundError
-from mainspring.store import enqueues
+from mainspring.domain.execution import Status, Trigger
+from mainspring.errors import ExternalJobError, JobNotFoundError
+from mainspring.store import enqueues, history
 from mainspring.store.run_template import run_template
-from mainspring.store.tables import definitions, executions_live, schedules
+from mainspring.store.tables import definitions, executions, executions_live, schedules
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -37,6 +37,34 @@ _IS_LIVE = sa.select(
 )
 
 
+def skip(
+    connection: sa.Connection, environment: str, name: str, execution_id: UUID, *, code: str, reason: str, user_id: str
+) -> None:
+    """Keep a run that was asked for and is not to happen: it has ended skipped before it began.
+
+    Args:
+        connection: Where to run, in a transaction.
+        environment: The environment.
+        name: The job, which exists.
+        execution_id: The id of the run.
+        code: Why, for programs.
+        reason: Why, for people.
+        user_id: Who wanted it.
+    """
+    definition = connection.execute(_LOCK_DEFINITION, {"environment": environment, "name": name}).one()
+    template = run_template(name, definition.queue, definition.code, definition.override)
+    run = template.execution(execution_id, environment, Trigger.ADMIN)
+    # Without its limit key: what does not run takes nobody's place.
+    enqueues.insert(connection, [replace(run, user_id=user_id, limit_key=None, limit_max=None, rate=None)])
+    history.end_live(connection, [execution_id], status=Status.SKIPPED, stages=history.NOT_STARTED, skip_reason=reason)
+    connection.execute(_SAY_CODE, {"b_id": execution_id, "b_code": code})
+
+
+_SAY_CODE = (
+    sa.update(executions).where(executions.c.id == sa.bindparam("b_id")).values(message_code=sa.bindparam("b_code"))
+)
+
+
 def trigger(connection: sa.Connection, environment: str, name: str, execution_id: UUID, *, user_id: str | None) -> bool:
     """Accept a run of a job as its definition has it, and return whether it was: not while one has not ended.
 
@@ -52,15 +80,21 @@ def trigger(connection: sa.Connection, environment: str, name: str, execution_id
 
     Raises:
         JobNotFoundError: No such job is declared, or not any more.
+        ExternalJobError: Somebody else starts its runs.
     """
     job = {"environment": environment, "name": name}
     definition = connection.execute(_LOCK_DEFINITION, job).first()
     if definition is None:
         raise JobNotFoundError(f"no job is called {name!r} in the environment {environment!r}: `mainspring jobs list`")
+    template = run_template(name, definition.queue, definition.code, definition.override)
+    if template.firing.external:
+        raise ExternalJobError(
+            f"{name!r} is started by somebody else, such as cron, and no node can run it: start its program where that "
+            "is done, or make it a job with `app.command`"
+        )
     connection.execute(_LOCK_SCHEDULE, job)
     if connection.execute(_IS_LIVE, job).scalar_one():
         return False
-    template = run_template(name, definition.queue, definition.code, definition.override)
     run = template.execution(execution_id, environment, Trigger.ADMIN)
     enqueues.insert(connection, [replace(run, user_id=user_id)])
     return True

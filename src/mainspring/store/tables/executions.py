@@ -95,9 +95,14 @@ executions_live = sa.Table(
     sa.Column("blockers", sa.Integer, nullable=False, server_default="0"),
     _flag("has_dependents"),
     _flag("run_after_failure"),
+    sa.Column("deadline_at", Instant),
     **_HOT_TABLE,
 )
-"""Not final yet. A row is in exactly one of the ready, parked and waiting indexes."""
+"""Not final yet. A row is in exactly one of the ready, parked and waiting indexes.
+
+A row whose work was handed over has a lease of its own until `lease_until`, and times out at `deadline_at`; the lease
+of any other row is its node's.
+"""
 
 _live = executions_live.c
 
@@ -159,6 +164,7 @@ _live_index(
 )
 
 _live_index("executions_live_node", _live.node_id, where=_live.stage == sa.literal_column("3"))
+_live_index("executions_live_handed_over", _live.lease_until, where=_live.lease_until.is_not(None))
 _live_index("executions_live_of_job", _live.environment, _live.job_name, where=_live.limit_key.is_not(None))
 _live_index(
     "executions_live_awaited",

@@ -27,11 +27,21 @@ definitions = sa.Table(
     sa.Column("config", sa.Text),
     sa.Column("override", sa.Text),
     sa.Column("retired_at", Instant),
+    sa.Column("application", sa.Text),
+    sa.Column("declared_at", Instant),
+    sa.Column("orphaned_at", Instant),
+    sa.Column("orphaned_reason", sa.Text),
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
 )
-"""`code` is what the last registration declared, `override` what admins changed beside it (thresholds, retry …)."""
+"""`code` is what the last registration declared, `override` what admins changed beside it (thresholds, retry …).
+
+`application` names the application that declares it, `package.module:attribute`: what that one declares no more is
+retired, and what others declare is left alone. A job of a service has a `service_name` instead. It is orphaned when
+that service lists its jobs without it (`undeclared`, then it is retired as well), or answers that it knows no such job
+when it is called (`callback_missing`).
+"""
 
 schedules = sa.Table(
     "schedules",
@@ -166,8 +176,26 @@ services = sa.Table(
     sa.Column("consecutive_failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("checked_at", Instant),
     sa.Column("last_error", sa.Text),
+    sa.Column("key_id", Identifier),
+    sa.Column("code_version", sa.Text),
+    sa.Column("registered_at", Instant),
+    sa.Column("status_since", Instant),
+    sa.Column("check_due_at", Instant),
+    sa.Column("check_error", sa.Text),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+)
+"""Services whose jobs are run over HTTP.
+
+`status` (unknown, reachable or unreachable, since `status_since`), `checked_at` and `check_error` are what health
+checks found; a node takes a check by moving `check_due_at`. The breaker, `consecutive_failures` and `last_error` tell
+of calls of jobs. `key_id` is the API key that the service registered with: its signing secret signs those calls.
+"""
+sa.Index(
+    "services_check_due",
+    services.c.check_due_at,
+    postgresql_where=services.c.check_due_at.is_not(None),
+    sqlite_where=services.c.check_due_at.is_not(None),
 )
 
 sync_cursors = sa.Table(
