@@ -59,8 +59,8 @@ async def test_a_change_is_in_force_on_every_node_within_a_second(make_app: Call
         await register(asked, "0 0 1 1 *")
         for name in ("one", "two"):
             await stack.enter_async_context(make_app(poll="1s", node=name).running(roles=["scheduler"]))
-        changed_at = asked.world.now()
         await register(asked, "* * * * * *")
+        changed_at = asked.world.now()
         [first, *_] = await ticks_of(asked, TickOutcome.FIRED, least=1)
         assert first.tick.scheduled_for - changed_at <= A_SECOND
         assert first.recorded_at is not None

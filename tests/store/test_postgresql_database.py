@@ -298,6 +298,7 @@ async def test_a_server_that_refuses_is_quoted(
         assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.usefixtures("postgresql")  # which empties it
 async def test_behind_pgbouncer_no_session_is_needed(
     migrated_postgresql_url: str, another: Callable[[str], PostgresqlDatabase], lab_on: Callable[[Database], Lab]
 ) -> None:

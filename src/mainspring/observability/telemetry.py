@@ -28,6 +28,8 @@ def begin_telemetry(settings: Settings) -> Sentry | None:
 
 async def hand_over_telemetry(world: World) -> None:
     """Let the last spans and events go out, for a few seconds at most; where there are none, this costs nothing."""
+    if world.simulated:  # it has no threads, and tells nobody
+        return
     if "sentry_sdk" not in sys.modules and not hasattr(trace.get_tracer_provider(), "force_flush"):
         return
     pool = world.thread_pool(1, name="mainspring-telemetry")

@@ -175,7 +175,7 @@ class Node:
         self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
         self._add_loop("seal", self._sealing.run_once, interval=SEAL_SECONDS)
         overdue = OverdueWork(self._database, self._signals, self._metrics, self._world, self._sentry)
-        self._add_loop("overdue", overdue.run_once, interval=OVERDUE_SECONDS)
+        self._add_loop("overdue", overdue.run_once, interval=OVERDUE_SECONDS, is_idle=self._knows_no_service)
         if self._exports is not None:
             expiry = ExportExpiry(self._exports, lifetime=self._settings.export_lifetime, world=self._world)
             self._add_loop("export-expiry", expiry.run_once, interval=EXPIRY_SECONDS)
@@ -311,7 +311,13 @@ class Node:
             tracking=self._tracking,
         )
         registered = self._signals.wakeup(SERVICES)
-        self._add_loop("services", self._remote.jobs.refresh, interval=REFRESH_SECONDS, wakeup=registered)
+        self._add_loop(
+            "services",
+            self._remote.jobs.refresh,
+            interval=REFRESH_SECONDS,
+            wakeup=registered,
+            is_idle=self._knows_no_service,
+        )
         self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
         for name, run_once, interval in (
             ("journal", journal.run_once, JOURNAL_SECONDS),
@@ -320,6 +326,9 @@ class Node:
             attempts = self._signals.wakeup(ATTEMPTS)
             self._add_loop(name, run_once, interval=interval, wakeup=attempts, is_idle=lambda: not worker.running)
         return worker
+
+    def _knows_no_service(self) -> bool:
+        return not self._remote.jobs.names
 
     async def _lane(self, purpose: str) -> Lane:
         lane = await self._database.lane(purpose)
