@@ -317,6 +317,16 @@ async def test_many_jobs_are_changed_each_for_itself(admin: httpx2.AsyncClient) 
     assert (await admin.get("/api/jobs/nightly")).json()["enabled"] is False
 
 
+async def test_many_jobs_are_triggered_once_under_one_idempotency_key(admin: httpx2.AsyncClient) -> None:
+    body, headers = {"action": "trigger", "names": ["nightly", "nowhere"]}, {"Idempotency-Key": "k1"}
+    first = (await admin.post("/api/jobs/bulk", json=body, headers=headers)).json()["results"]
+    again = (await admin.post("/api/jobs/bulk", json=body, headers=headers)).json()["results"]
+    assert again == first
+    assert len(first[0]["executionIds"]) == 1
+    [refused, _] = (await admin.post("/api/jobs/bulk", json=body)).json()["results"]
+    assert refused["error"]["code"] == "JOB_ALREADY_RUNNING"
+
+
 async def test_all_runs_of_many_jobs_are_cancelled(admin: httpx2.AsyncClient) -> None:
     execution_id = (await admin.post("/api/jobs/nightly/trigger")).json()["executionId"]
     [result] = (await admin.post("/api/jobs/bulk", json={"action": "cancel", "names": ["nightly"]})).json()["results"]

@@ -101,10 +101,15 @@ async def list_platform_jobs(
     openapi_extra=body_schema(BulkJobs),
 )
 async def change_many_jobs(
-    commands: CurrentCommands, actor: Editor, body: Annotated[BulkJobs, Depends(json_body(BulkJobs))]
+    commands: CurrentCommands,
+    actor: Editor,
+    body: Annotated[BulkJobs, Depends(json_body(BulkJobs))],
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Enable, disable or trigger many jobs, or cancel all their runs; each for itself."""
-    results = await commands.jobs.bulk(actor, body.action, body.names, reason=body.reason)
+    results = await commands.jobs.bulk(
+        actor, body.action, body.names, reason=body.reason, idempotency_key=idempotency_key
+    )
     return json_response({"results": [_bulk_result_json(result) for result in results]})
 
 

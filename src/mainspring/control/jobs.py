@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -160,7 +161,13 @@ class JobCommands:
         return execution_id
 
     async def bulk(
-        self, actor: Actor, action: BulkAction, names: Sequence[str], *, reason: str | None = None
+        self,
+        actor: Actor,
+        action: BulkAction,
+        names: Sequence[str],
+        *,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
     ) -> list[BulkResult]:
         """Do one thing to many jobs; what cannot be done to one does not keep it from the others.
 
@@ -169,15 +176,21 @@ class JobCommands:
             action: `enable`, `disable`, `trigger`, or `cancel` for all runs of a job that have not ended.
             names: The jobs.
             reason: Why.
+            idempotency_key: Triggering a job again with this key returns the first run, ended or not.
 
         Raises:
             PermissionDeniedError: The actor lacks `schedules.edit_schedules`.
         """
         target = Target("job", ", ".join(names))
         await self._audit.require(actor, Permission.EDIT_SCHEDULES, f"job.bulk_{action}", target)
-        return [await self._one_of_many(actor, action, name, reason) for name in dict.fromkeys(names)]
+        return [
+            await self._one_of_many(actor, action, name, reason, _key_for(idempotency_key, name))
+            for name in dict.fromkeys(names)
+        ]
 
-    async def _one_of_many(self, actor: Actor, action: BulkAction, name: str, reason: str | None) -> BulkResult:
+    async def _one_of_many(
+        self, actor: Actor, action: BulkAction, name: str, reason: str | None, idempotency_key: str | None
+    ) -> BulkResult:
         try:
             match action:
                 case "enable":
@@ -187,7 +200,7 @@ class JobCommands:
                     await self._schedules.disable(actor, name, reason=reason)
                     return BulkResult(name)
                 case "trigger":
-                    return BulkResult(name, [await self.trigger(actor, name)])
+                    return BulkResult(name, [await self.trigger(actor, name, idempotency_key=idempotency_key)])
                 case "cancel":
                     return BulkResult(name, await self._cancel_runs(actor, name))
         except MainspringError as error:
@@ -211,3 +224,10 @@ class JobCommands:
                 continue  # it has ended meanwhile
             cancelled.append(execution_id)
         return cancelled
+
+
+def _key_for(idempotency_key: str | None, name: str) -> str | None:
+    """Return the key of one job of many: each is a request of its own, under a key that no other request has."""
+    return (
+        None if idempotency_key is None else f"bulk {hashlib.sha256(f'{idempotency_key} {name}'.encode()).hexdigest()}"
+    )
