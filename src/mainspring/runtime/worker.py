@@ -221,6 +221,12 @@ class Worker:
             if not self._running.has(row.id, row.fence) and not self._acknowledgements.has(row.id, row.fence):
                 self._hand_back_untouched(row.id, row.fence, row.limit_key)
 
+    async def _hand_back_all_unknown(self, node_id: UUID) -> None:
+        try:
+            await self._hand_back_unknown(node_id)
+        except StoreError as error:
+            _logger.warning("what the last claim took could not be asked for (%s): it counts as lost", error)
+
     def _hand_back_untouched(self, execution_id: UUID, fence: int, limit_key: str | None) -> None:
         end = Release(execution_id, fence, Outcome.INTERRUPTED, wait_seconds=0.0, retrying=False, limit_key=limit_key)
         self._acknowledgements.add(end)
@@ -272,9 +278,10 @@ class Worker:
         Args:
             grace: Seconds; 0 hands back at once.
         """
-        self._node_id = None
-        async with self._claiming:
-            pass  # what is being claimed at this moment is handed back first
+        node_id, self._node_id = self._node_id, None
+        async with self._claiming:  # what is being claimed at this moment is handed back first
+            if node_id is not None:
+                await self._hand_back_all_unknown(node_id)
         await self._running.settled(grace)
         self._running.stop_all(StopReason.INTERRUPT)
         await self._running.settled(STOP_SECONDS + 1)
