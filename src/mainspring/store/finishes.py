@@ -135,16 +135,17 @@ def finish(
     return moved.ids
 
 
-_GUARD = sa.and_(
+HELD_BY_ATTEMPT = sa.and_(
     _live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"), _live.stage == sa.literal_column("3")
 )
+"""The row of `b_id`, while the attempt of `b_fence` holds it."""
 _HELD = (
     sa.select(_live.id, _live.fence, _live.cancel_requested_at)
     .where(one_of(_live.id, "ids"), _live.stage == sa.literal_column("3"))
     .order_by(_live.id)
     .with_for_update()
 )
-_KEEP_ATTEMPT = sa.insert(attempts).from_select(
+KEEP_ATTEMPT = sa.insert(attempts).from_select(
     ["execution_id", "fence", "number", "node_id", "started_at", "completed_at", "outcome", "error"],
     sa.select(
         _live.id,
@@ -155,12 +156,13 @@ _KEEP_ATTEMPT = sa.insert(attempts).from_select(
         store_now(),
         sa.bindparam("b_outcome", type_=sa.Text()),
         sa.bindparam("b_error", type_=sa.Text()),
-    ).where(_GUARD),
+    ).where(HELD_BY_ATTEMPT),
 )
+"""Keeps an attempt that has ended, before its execution goes on under another one."""
 _wait: sa.ColumnElement[float] = sa.bindparam("b_wait", type_=sa.Double[float]())
 _RELEASE = (
     sa.update(executions_live)
-    .where(_GUARD)
+    .where(HELD_BY_ATTEMPT)
     .values(
         stage=sa.case(
             (_wait > 0, int(Stage.WAITING)),
@@ -194,7 +196,7 @@ def release(connection: sa.Connection, environment: str, releases: Sequence[Rele
     held = [item for item in releases if fences.get(item.id) == item.fence]
     if held:
         rows = [_values(item) for item in held]
-        connection.execute(_KEEP_ATTEMPT, rows)
+        connection.execute(KEEP_ATTEMPT, rows)
         connection.execute(_RELEASE, rows)
     given_back = {item.id for item in held}
     unwanted = [row.id for row in locked if row.id in given_back and row.cancel_requested_at is not None]

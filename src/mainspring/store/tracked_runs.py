@@ -11,7 +11,8 @@ from mainspring.domain.execution import Outcome, Stage, Trigger
 from mainspring.domain.write_door import json_text
 from mainspring.store import external_starts
 from mainspring.store.dialect import store_now, store_now_plus
-from mainspring.store.tables import SCHEMA, attempts, executions_live, fences, nodes
+from mainspring.store.finishes import HELD_BY_ATTEMPT, KEEP_ATTEMPT
+from mainspring.store.tables import SCHEMA, executions_live, fences, nodes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,25 +97,9 @@ def begin(
     return fence
 
 
-_HELD = sa.and_(
-    _live.id == sa.bindparam("b_id"), _live.fence == sa.bindparam("b_fence"), _live.stage == sa.literal_column("3")
-)
-_KEEP_ATTEMPT = sa.insert(attempts).from_select(
-    ["execution_id", "fence", "number", "node_id", "started_at", "completed_at", "outcome", "error"],
-    sa.select(
-        _live.id,
-        _live.fence,
-        _live.attempt,
-        _live.node_id,
-        _live.started_at,
-        store_now(),
-        sa.bindparam("b_outcome", type_=sa.Text()),
-        sa.bindparam("b_error", type_=sa.Text()),
-    ).where(_HELD),
-)
 _TRY_AGAIN = (
     sa.update(executions_live)
-    .where(_HELD)
+    .where(HELD_BY_ATTEMPT)
     .values(
         fence=sa.bindparam("b_next", type_=sa.BigInteger()),
         attempt=_live.attempt + 1,
@@ -148,7 +133,7 @@ def try_again(
     """
     following = _next_fence(connection)
     held = {"b_id": execution_id, "b_fence": fence}
-    connection.execute(_KEEP_ATTEMPT, held | {"b_outcome": outcome.value, "b_error": error})
+    connection.execute(KEEP_ATTEMPT, held | {"b_outcome": outcome.value, "b_error": error})
     taken = connection.execute(_TRY_AGAIN, held | {"b_next": following, "b_message": message})
     return following if taken.rowcount == 1 else None
 
