@@ -311,13 +311,7 @@ class Node:
             tracking=self._tracking,
         )
         registered = self._signals.wakeup(SERVICES)
-        self._add_loop(
-            "services",
-            self._remote.jobs.refresh,
-            interval=REFRESH_SECONDS,
-            wakeup=registered,
-            is_idle=self._knows_no_service,
-        )
+        self._add_loop("services", self._remote.jobs.refresh, interval=REFRESH_SECONDS, wakeup=registered)
         self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
         for name, run_once, interval in (
             ("journal", journal.run_once, JOURNAL_SECONDS),

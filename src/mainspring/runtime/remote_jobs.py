@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mainspring.store.definitions import StoredDefinition
     from mainspring.store.remote_jobs import Mark
 
-REFRESH_SECONDS: Final = 0.5
+REFRESH_SECONDS: Final = 1.0
 
 
 class RemoteJobs:

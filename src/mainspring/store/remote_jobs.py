@@ -1,4 +1,4 @@
-"""The jobs of services, as nodes read them twice a second: a mark that says whether to read them all."""
+"""The jobs of services, as nodes read them once a second: a mark that says whether to read them all."""
 
 from __future__ import annotations
 
