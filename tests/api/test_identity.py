@@ -124,7 +124,7 @@ class TestApiKeys:
         connection.close()
         content = everything_in(tmp_path)
         assert str(key.id).encode() in content
-        for secret in (key.key.rpartition("_")[2], key.signing_secret[6:], session_id, PASSWORD):
+        for secret in (key.key.split("_", 2)[2], key.signing_secret[6:], session_id, PASSWORD):
             assert secret.encode() not in content
 
 

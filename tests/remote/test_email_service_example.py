@@ -142,9 +142,8 @@ class Installation:
 
     def close(self) -> None:
         self.client.close()
-        for process in (self.service, self.node):
+        for process in (self.service, self.node):  # a service without its scheduler would try for its grace to tell it
             process.send_signal(signal.SIGTERM)
-        for process in (self.service, self.node):
             process.wait(PATIENCE_SECONDS)
 
 

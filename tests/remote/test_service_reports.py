@@ -384,6 +384,29 @@ async def test_work_whose_first_caller_is_gone_is_told_by_callbacks(deployment: 
     assert len(deployment.scheduler.said("complete")) == 1
 
 
+async def test_a_cancelled_call_whose_connection_ends_stops_the_work(deployment: Deployment, work: Work) -> None:
+    made = deployment.call("work")
+    hung_up = asyncio.Event()
+    parts = [{"type": "http.request", "body": made.body}]
+
+    async def receive() -> dict[str, Any]:
+        if not parts:
+            await hung_up.wait()
+        return parts.pop() if parts else {"type": "http.disconnect"}
+
+    async def send(_: object) -> None: ...
+
+    headers = [(name.encode(), value.encode()) for name, value in made.headers.items()]
+    scope = {"type": "http", "method": "POST", "path": made.path, "headers": headers}
+    deployment.start(deployment.service.asgi()(scope, receive, send))
+    await deployment.settle()
+    hung_up.set()
+    deployment.scheduler.answer_next("heartbeat", (409, {"code": "LEASE_LOST"}))
+    await deployment.pass_time(4)
+
+    assert work.stopped == [7], "long before the call would have been answered 202"
+
+
 async def test_a_later_attempt_takes_the_place_of_an_earlier_one(deployment: Deployment, work: Work) -> None:
     await work.accepted()
     second = deployment.start(deployment.send(deployment.call("work", fence=9)))

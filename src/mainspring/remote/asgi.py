@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from mainspring.remote.endpoint import ServiceEndpoint
+    from mainspring.world import World
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -33,6 +34,7 @@ class ServiceAsgi:
         endpoint: What answers.
         lifespan: Lasts as long as the server serves.
         answer_within: How long a call may wait for the end of the work before it is answered 202.
+        world: Tasks.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class ServiceAsgi:
         lifespan: Callable[[], AbstractAsyncContextManager[object]],
         *,
         answer_within: timedelta,
+        world: World,
     ) -> None:
         self._endpoint = endpoint
         self._lifespan = lifespan
         self._answer_seconds = answer_within.total_seconds()
+        self._world = world
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -69,7 +73,11 @@ class ServiceAsgi:
             return refusal(CallTooSlowError(f"the body took longer than {_BODY_SECONDS:g} s"))
         if body is None:
             return too_large()
-        return await self._endpoint.answer_to_call(head, body, within=self._answer_seconds)
+        hung_up = self._world.spawn(_disconnect(receive), name="end of a call's connection")
+        try:
+            return await self._endpoint.answer_to_call(head, body, within=self._answer_seconds, hung_up=hung_up)
+        finally:
+            hung_up.cancel()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -93,6 +101,12 @@ async def _read(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body", False):  # its end, or the client's
             return bytes(body)
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _reply(send: Send, reply: Reply, *, with_body: bool) -> None:

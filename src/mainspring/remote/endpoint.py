@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.webhook_signature import read_headers, verify
 from mainspring.domain.write_door import json_text
@@ -18,6 +18,7 @@ from mainspring.remote.served_attempts import EndedAttempt, ShuttingDownError
 from mainspring.world import ends_within
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping, Sequence
 
     from mainspring.jobs.registry import JobRegistry
@@ -151,20 +152,24 @@ class ServiceEndpoint:
             return self._refuse(error)
         return None
 
-    async def answer_to_call(self, head: Head, body: bytes, *, within: float) -> Reply:
+    async def answer_to_call(
+        self, head: Head, body: bytes, *, within: float, hung_up: asyncio.Future[None] | None = None
+    ) -> Reply:
         """Verify a call, start what it asks for, and answer how it ended, or that it goes on.
 
         Args:
             head: Its head, which was not refused.
             body: Its body, exactly as it came.
             within: Seconds that the answer may wait for the end of the work.
+            hung_up: Done when nobody waits for the answer any more. The work is then told of by callbacks, whose
+                answers say whether anybody still wants it; None: the server does not say.
         """
         try:
-            return await self._answer(head, body, within)
+            return await self._answer(head, body, within, hung_up)
         except tuple(_STATUSES) as error:
             return self._refuse(error)
 
-    async def _answer(self, head: Head, body: bytes, within: float) -> Reply:
+    async def _answer(self, head: Head, body: bytes, within: float, hung_up: asyncio.Future[None] | None) -> Reply:
         now = self._world.now()
         verify(self._secrets, head.headers, body, now)
         request = CallbackRequest.from_bytes(body)
@@ -177,7 +182,8 @@ class ServiceEndpoint:
         seconds = (request.deadline - read_headers(head.headers, now).signed_at).total_seconds()
         traceparent = head.headers.get(protocol.TRACEPARENT_HEADER)
         attempt = self._attempts.start(request, traceparent=traceparent, seconds=max(0.0, seconds))
-        if not await ends_within(self._world, attempt.ended, within):
+        await ends_within(self._world, _first_of(attempt.ended, hung_up), within)
+        if not attempt.ended.done():
             self._attempts.report(attempt)
             return Reply(HTTPStatus.ACCEPTED, b"{}")
         result = attempt.ended.result()
@@ -212,6 +218,21 @@ class ServiceEndpoint:
         if isinstance(error, WebhookSignatureError):
             _logger.warning("service %r refused a call: %s", self._service, error)
         return refusal(error)
+
+
+def _first_of(ended: asyncio.Future[Any], hung_up: asyncio.Future[None] | None) -> asyncio.Future[Any]:
+    """Return what is done when either is."""
+    if hung_up is None:
+        return ended
+    first: asyncio.Future[None] = ended.get_loop().create_future()
+
+    def tell(_: asyncio.Future[Any]) -> None:
+        if not first.done():
+            first.set_result(None)
+
+    for either in (ended, hung_up):
+        either.add_done_callback(tell)
+    return first
 
 
 def refusal(error: MainspringError) -> Reply:

@@ -205,7 +205,7 @@ class RemoteService(ServiceJobs):
             answer_within: How long a call may wait for the end of the work; work that takes longer is answered 202 and
                 goes on, and the scheduler is told by callbacks.
         """
-        return ServiceAsgi(self._endpoint, self.lifespan, answer_within=answer_within)
+        return ServiceAsgi(self._endpoint, self.lifespan, answer_within=answer_within, world=self._world)
 
     def wsgi(
         self, inner: WSGIApplication | None = None, *, answer_within: timedelta = timedelta(seconds=1)
