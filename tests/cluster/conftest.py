@@ -21,6 +21,7 @@ from mainspring.domain.execution import Status
 from mainspring.store import dump, executions
 from mainspring.world import RealWorld
 from tests.node_role import make_node_role
+from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     import signal
@@ -46,18 +47,16 @@ class ServedNode:
         self.name = name
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the node
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("MAINSPRING_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mainspring", "serve", "--port", "0", "--node", name, *arguments],
+        self.process = WarmProcess(
+            ["-m", "mainspring", "serve", "--port", "0", "--node", name, *arguments],
             env=inherited | settings,
             cwd=Path(__file__).parent,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
+            errors=self.errors.fileno(),
         )
         self.ready: dict[str, Any] = {}
 
     def wait_until_ready(self) -> None:
         """Read the first line that it says."""
-        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"{self.name} did not start: {self.said_in_error()}"
         self.ready = json.loads(line)
@@ -90,12 +89,10 @@ class ServedNode:
         """End it, however the test went."""
         if self.process.poll() is None:
             self.kill()
-        assert self.process.stdout is not None
         self.errors.close()
 
     def _read_on(self) -> None:
         """Read its log lines, so that it never waits for a reader."""
-        assert self.process.stdout is not None
         with self.process.stdout as lines:
             for _ in lines:
                 pass
@@ -120,14 +117,11 @@ class Cluster:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `mainspring` on the store."""
-        return subprocess.run(
-            [sys.executable, "-m", "mainspring", *arguments],
-            env=os.environ | self.settings,
-            cwd=Path(__file__).parent,
-            check=False,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        arguments = ("-m", "mainspring", *arguments)
+        process = WarmProcess(arguments, env=os.environ | self.settings, cwd=Path(__file__).parent)
+        with process.stdout as lines:
+            said = lines.read().decode()
+        return subprocess.CompletedProcess(arguments, process.wait(), said)
 
     def exports(self) -> dict[str, str]:
         """Return the files that exports have made, by name."""

@@ -11,7 +11,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from mainspring.store.tables import nodes as nodes_table
 from mainspring.testing.simulation.world import Chance
 from tests.cluster.fair_jobs import MOST_OF_A_KEY, RATE, Work, declare
 from tests.cluster.fairness_ledger import AGAIN_SECONDS, SINGLE, Asked, Facts, Fall, Verdict, judge
+from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -95,7 +95,7 @@ class LedgerNode:
     folder: Path
     environment: dict[str, str]
     lives: int = 0
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: WarmProcess = field(init=False)
 
     def __post_init__(self) -> None:
         """Start it."""
@@ -110,12 +110,12 @@ class LedgerNode:
         """Begin the next life."""
         self.lives += 1
         with (self.folder / f"{self.name}.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mainspring", "serve", "--roles", "worker", "--node", self.name],
+            self.process = WarmProcess(
+                ["-m", "mainspring", "serve", "--roles", "worker", "--node", self.name],
                 env=self.environment,
                 cwd=Path(__file__).parent,
-                stdout=log,
-                stderr=log,
+                output=log.fileno(),
+                errors=log.fileno(),
             )
 
     def kill(self) -> None:

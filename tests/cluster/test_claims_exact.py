@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from mainspring.store import enqueues, organizations, schema
 from mainspring.store.database import open_database
 from mainspring.store.tables import executions, executions_live
 from mainspring.world import RealWorld
+from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ class Claimers:
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
         self._folder = folder
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[WarmProcess] = []
         self._started = 0
         for _ in range(CLAIMERS):
             self._start()
@@ -49,7 +49,9 @@ class Claimers:
         self._started += 1
         said = self._folder / f"claimer{self._started}.jsonl"
         script = Path(__file__).with_name("claimer.py")
-        self._running.append(subprocess.Popen([sys.executable, script, self._url, said]))
+        self._running.append(
+            WarmProcess([str(script), self._url, str(said)], env=os.environ, cwd=self._folder, output=1)
+        )
 
     def kill_oldest(self) -> None:
         """End one as a power cut does, and start another."""
@@ -58,7 +60,7 @@ class Claimers:
         oldest.wait()
         self._start()
 
-    def freeze_newest(self) -> subprocess.Popen[bytes]:
+    def freeze_newest(self) -> WarmProcess:
         """Stop one in its tracks; it does not know when it goes on."""
         newest = self._running[-1]
         newest.send_signal(signal.SIGSTOP)
@@ -131,7 +133,7 @@ async def watch(database: Database, world: RealWorld, claimers: Claimers) -> Cou
     seen: Counter[str] = Counter()
     left = JOBS
     begun = fault_at = world.monotonic()
-    frozen: subprocess.Popen[bytes] | None = None
+    frozen: WarmProcess | None = None
     while world.monotonic() - begun < MOST_SECONDS:
         busiest, left = await database.read(sample)
         seen["samples"] += 1

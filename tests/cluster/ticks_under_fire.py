@@ -23,6 +23,7 @@ from mainspring.store.tables import nodes as nodes_table
 from mainspring.store.tables import ticks as ticks_table
 from mainspring.testing.simulation.world import Chance
 from mainspring.world import RealWorld
+from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,11 +102,10 @@ class TickingNode:
         self._log = (folder / f"{name}.log").open("ab")
         self.process = self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "mainspring", "serve", "--port", "0", "--node", self.name]
-        return subprocess.Popen(
-            command, env=self._environment, cwd=Path(__file__).parent, stdout=self._log, stderr=self._log
-        )
+    def _start(self) -> WarmProcess:
+        command = ["-m", "mainspring", "serve", "--port", "0", "--node", self.name]
+        log = self._log.fileno()
+        return WarmProcess(command, env=self._environment, cwd=Path(__file__).parent, output=log, errors=log)
 
     def kill_and_start_again(self) -> None:
         """End it as a power cut does, and start it anew."""
