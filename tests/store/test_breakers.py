@@ -79,6 +79,16 @@ async def test_nobody_probes_a_closed_breaker_nor_an_open_one_before_its_time(la
     assert await _probe(lab)
 
 
+async def test_a_service_that_registers_is_probed_at_once(lab: Lab) -> None:
+    await _fail(lab, FAILURES_TO_OPEN)
+    key_id = lab.world.new_id()
+    await lab.database.tx(
+        lambda connection: services.register(connection, "test", "mailer", url="http://127.0.0.1:1", key_id=key_id)
+    )
+    assert await _probe(lab)
+    assert not await _probe(lab), "by one call"
+
+
 async def test_of_all_nodes_that_find_the_time_come_one_probes(lab: Lab, clock: StoreClock) -> None:
     clock.advance(await _fail(lab, FAILURES_TO_OPEN) + 0.1)
     assert sum(await asyncio.gather(*(_probe(lab) for _ in range(5)))) == 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from mainspring.domain.breaker import BreakerState
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import definitions, services
 
@@ -101,7 +102,11 @@ def enter(connection: sa.Connection, environment: str, name: str, url: str) -> S
 
 
 def register(connection: sa.Connection, environment: str, name: str, *, url: str, key_id: UUID) -> None:
-    """Keep where a service is to be called, and by which key; one that has moved is checked at once."""
+    """Keep where a service is to be called, and by which key.
+
+    One that has moved is checked at once. One that was left alone, because calls did not get through, is probed with
+    the next claim: who registers is there again.
+    """
     values = {"b_environment": environment, "b_name": name, "b_url": url, "b_key_id": key_id}
     connection.execute(_REGISTER, values)
 
@@ -138,6 +143,9 @@ _REGISTER = _THE_SERVICE.values(
     registered_at=store_now(),
     updated_at=store_now(),
     check_due_at=sa.case((services.c.url != _URL, store_now()), else_=services.c.check_due_at),
+    breaker_until=sa.case(
+        (services.c.breaker_state == BreakerState.OPEN.value, store_now()), else_=services.c.breaker_until
+    ),
 )
 _NAMED = (
     sa.update(definitions)
