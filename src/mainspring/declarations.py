@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.domain.job import Retry, Schedule, Thresholds
     from mainspring.domain.result import JobResult
+    from mainspring.domain.route import Route
     from mainspring.jobs.command import CommandOptions
     from mainspring.jobs.processor import ItemSource
     from mainspring.reports.source import ReportRows
@@ -104,6 +105,8 @@ class Declarations:
         sensitive: Sequence[str] = (),
         searchable: Sequence[str] = (),
         allow_money: Sequence[str] = (),
+        critical: bool = False,
+        notify: Sequence[Route] = (),
         memory_limit: int | None = None,
         cpu_limit: timedelta | None = None,
     ) -> JobDecorator:
@@ -141,6 +144,8 @@ class Declarations:
             sensitive: Payload fields that are never shown.
             searchable: Payload fields that executions are found by.
             allow_money: Payload fields that may hold amounts of money.
+            critical: Whether who disables it in the dashboard has to type its name and say why.
+            notify: Routes by which its alerts are told beside those of the settings: `[Route("slack", "#billing")]`.
             memory_limit: Bytes, for `executor="process"`.
             cpu_limit: CPU time, for `executor="process"`.
 

@@ -86,6 +86,7 @@ Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 Place = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, Path) else value)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 ChannelSettings = Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_json)]
+RouteSettings = Annotated[list[dict[str, Any]], BeforeValidator(_read_json)]
 CheckSeverities = Annotated[dict[str, Literal["error", "warning", "off"]], BeforeValidator(_read_json)]
 
 
@@ -131,6 +132,10 @@ class Settings(BaseSettings):
     email_to: str | None = None
     webhook_url: SecretStr | None = None
     webhook_secret: SecretStr | None = None
+    routes: RouteSettings = Field(default_factory=list[dict[str, Any]])
+    templates: Place | None = None
+    alert_cooldown: Duration = timedelta(minutes=10)
+    notification_rate: str = "20/5m"
     channels: ChannelSettings = Field(default_factory=dict[str, dict[str, Any]], repr=False)
     sentry_dsn: SecretStr | None = None
     log_format: Literal["console", "json"] | None = None

@@ -11,6 +11,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from mainspring.alerts.channels.base import Taken
 from mainspring.domain.job import Retry
 from mainspring.domain.notification import NotificationStatus
 from mainspring.errors import ConfigurationError, PermanentError, StoreError, TransientError
@@ -129,7 +130,7 @@ class Dispatcher:
         """Send a notification once, and return what comes of it."""
         try:
             async with asyncio.timeout(SECONDS_FOR_ONE_TRY):
-                await self._channels[notification.channel].send(notification)
+                answer = await self._channels[notification.channel].send(notification)
         except PermanentError as error:
             return self._given_up(notification, str(error))
         except TransientError as error:
@@ -141,7 +142,8 @@ class Dispatcher:
         except Exception as error:
             _logger.exception("the channel %r failed in a way of its own", notification.channel)
             return self._put_off(notification, f"{type(error).__name__}: {error}")
-        return EndOfTry(notification.id, notification.attempts, NotificationStatus.DELIVERED)
+        receipt = answer.receipt if isinstance(answer, Taken) else None
+        return EndOfTry(notification.id, notification.attempts, NotificationStatus.DELIVERED, receipt=receipt)
 
     def _put_off(self, notification: Notification, error: str, retry_after: timedelta | None = None) -> EndOfTry:
         if notification.attempts > WAITS.max_retries:

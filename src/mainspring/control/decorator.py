@@ -75,6 +75,7 @@ class JobDecorator:
                 options[option] = _word(options["name"], option, options[option], words)
         for option in _TUPLES:
             options[option] = tuple(options.get(option, ()))
+        options["notify"] = tuple(route.as_json() for route in options.get("notify", ()))
         job = self._registry.add(JobDefinition(**options), function)
         return JobHandle(job, function, self._commands)
 

@@ -183,8 +183,13 @@ class ExecutionCommands:
             await self._signals.end_of(execution_id, left)
             pause = min(_LONGEST_LOOK, pause * 1.5)
 
-    async def cancel(self, actor: Actor, execution_id: UUID) -> Execution:
+    async def cancel(self, actor: Actor, execution_id: UUID, *, reason: str | None = None) -> Execution:
         """Cancel an execution: at once in the queue, and within ten seconds where it runs.
+
+        Args:
+            actor: Who wants it.
+            execution_id: Which one.
+            reason: Why, for the audit.
 
         Raises:
             PermissionDeniedError: The actor lacks `jobs.cancel_jobs`.
@@ -197,7 +202,9 @@ class ExecutionCommands:
             done = endings.cancel(connection, actor.scope, execution_id)
             if done is not None and done.is_accepted:
                 before, after = _facts(done.before), _facts(done.after)
-                self._audit.record(connection, actor, _CANCEL, _target(execution_id), before=before, after=after)
+                self._audit.record(
+                    connection, actor, _CANCEL, _target(execution_id), before=before, after=after, reason=reason
+                )
             return done
 
         done = await self._database.tx(change)
@@ -212,8 +219,13 @@ class ExecutionCommands:
         self._signals.send(WORK)
         return execution
 
-    async def retry(self, actor: Actor, execution_id: UUID) -> Execution:
+    async def retry(self, actor: Actor, execution_id: UUID, *, reason: str | None = None) -> Execution:
         """Queue a failed execution again, under its id.
+
+        Args:
+            actor: Who wants it.
+            execution_id: Which one.
+            reason: Why, for the audit.
 
         Raises:
             PermissionDeniedError: The actor lacks `jobs.retry_jobs`.
@@ -229,8 +241,9 @@ class ExecutionCommands:
             done = executions.retry(connection, execution)
             after = executions.get(connection, actor.scope, execution_id)
             if after is not None and done:
+                before, now = _facts(execution), _facts(after)
                 self._audit.record(
-                    connection, actor, _RETRY, _target(execution_id), before=_facts(execution), after=_facts(after)
+                    connection, actor, _RETRY, _target(execution_id), before=before, after=now, reason=reason
                 )
             return after, done
 

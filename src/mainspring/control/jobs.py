@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.control.executions import ExecutionCommands
+    from mainspring.control.options import EnqueueOptions
     from mainspring.control.schedules import ScheduleCommands
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
@@ -128,7 +129,15 @@ class JobCommands:
         self._signals.send(WORK)
         return accepted_id
 
-    async def run(self, actor: Actor, name: str, payload: object, *, idempotency_key: str | None = None) -> UUID:
+    async def run(
+        self,
+        actor: Actor,
+        name: str,
+        payload: object,
+        *,
+        idempotency_key: str | None = None,
+        options: EnqueueOptions | None = None,
+    ) -> UUID:
         """Ask for a run of a job with a payload of its own, and return its id.
 
         Args:
@@ -136,19 +145,22 @@ class JobCommands:
             name: The job; this process must know it.
             payload: What to work on; None: what the payload type says of itself.
             idempotency_key: Asking again with this key returns the first run, ended or not.
+            options: What else may be said of it, such as its queue, priority and delay.
 
         Raises:
             PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`.
             JobNotFoundError: No job is called so.
+            DefinitionError: An option is out of its range.
             InvalidPayloadError: The payload does not fit the job's payload type.
             IdempotencyConflictError: The actor has used the key for another request.
         """
         target = Target("job", name)
         await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _RUN, target)
-        new = self._executions.requests.make(name, [payload], Trigger.API, {"user_id": actor.subject})
+        said = options or {}
+        new = self._executions.requests.make(name, [payload], Trigger.API, {**said, "user_id": actor.subject})
 
         def accept(connection: Connection) -> UUID:
-            request = [_RUN, name, payload]
+            request = [_RUN, name, payload, *(f"{option}={value}" for option, value in said.items())]
             before = idempotency.claim_request(connection, actor, idempotency_key, request, new[0].id)
             if before is not None:
                 return before

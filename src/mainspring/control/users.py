@@ -146,6 +146,21 @@ class UserCommands:
 
         await self._changes.make(actor, "user.set_password", target, change)
 
+    async def sign_out(self, actor: Actor, name: str) -> None:
+        """End all sessions and tokens of somebody, who may sign in again.
+
+        Raises:
+            PermissionDeniedError: The actor may not, or the role of that user reaches further than theirs.
+            UserNotFoundError: There is nobody of that name, or not for this actor.
+        """
+        target = Target("user", name)
+
+        def change(connection: Connection) -> None:
+            _shut_out(connection, _visible(connection, actor, name))
+            self._changes.audit.record(connection, actor, "user.sign_out", target)
+
+        await self._changes.make(actor, "user.sign_out", target, change)
+
     async def disable(self, actor: Actor, name: str) -> None:
         """Let somebody act no longer: their sessions and tokens end, and new tokens of that name do not hold.
 

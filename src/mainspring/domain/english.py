@@ -99,3 +99,17 @@ def in_words(duration: timedelta) -> str:
             rest = seconds % size // units[index + 1][1] if size > 1 else 0
             return f"{seconds // size} {unit}" + (f" {rest} {units[index + 1][0]}" if rest else "")
     return "now"
+
+
+def precise(duration: timedelta) -> str:
+    """Return a duration, below a minute with what figures need to be told apart.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> precise(timedelta(milliseconds=350)), precise(timedelta(seconds=2.5)), precise(timedelta(minutes=90))
+        ('350 ms', '2.5 s', '1 h 30 min')
+    """
+    seconds = duration.total_seconds()
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    return f"{seconds:.3g} s" if seconds < 60 else in_words(duration)  # noqa: PLR2004 - a minute

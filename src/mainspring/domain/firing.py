@@ -50,6 +50,8 @@ class TickReason(StrEnum):
     BACKFILL = "backfill"
     OVERLAP = "overlap"
     PAUSED = "paused"
+    ALL_PAUSED = "all_paused"
+    """Somebody paused every schedule of the environment."""
     DISABLED = "disabled"
     CONDITION = "condition"
     CONDITION_ERROR = "condition_error"
@@ -147,7 +149,7 @@ def decide_due(
         watermark: The last instant that was decided; aware.
         now: The store's instant, less the schedule's jitter.
         until: The last instant to decide; by default `now`.
-        held: Why nothing fires at present: `paused` or `disabled`.
+        held: Why nothing fires at present: `paused`, `all_paused` or `disabled`.
         is_changing: Whether somebody is about to change the schedule: what is late then never fires, so that a resume
             or an edit starts nothing.
         most: How many instants to decide at once.

@@ -138,17 +138,34 @@ NO_RETRY: Final = Retry(max_retries=0)
 class Thresholds:
     """The limits whose breach opens an alert (cron-tracking document).
 
+    Those of the document hold for every job. The others are off until a job, or an admin, sets them.
+
     Args:
         staleness: Silence after a due run before the job counts as stale; None: schedule, grace and usual duration.
-        failure_rate: Share of failures over at least 10 runs, 0 to 1.
+        failure_rate: Share of failures over at least 10 runs of the last day, 0 to 1.
         execution_time: The longest run that is not worth an alert; None: no limit.
         consecutive_failures: Failures in a row that open an alert.
+        recovery: Successes in a row after which that alert is resolved.
+        shortest_time: The shortest success that is not suspicious; None: no limit.
+        runs_per_hour: How many runs may begin within an hour; None: no limit.
+        least_items: How many items a success has to process; 1 finds the job that does nothing; None: no limit.
+        share_of_usual_items: The share of the median of this weekday that a success has to process, 0 to 1; None: none.
+        anomaly: How many robust deviations from what is usual at this hour of the week are an alert, for instance 6;
+            None: what is unusual opens none.
+        trend_days: An alert where the duration grows so that it passes the timeout within so many days; None: none.
     """
 
     staleness: timedelta | None = None
     failure_rate: float = 0.2
     execution_time: timedelta | None = None
     consecutive_failures: int = 3
+    recovery: int = 1
+    shortest_time: timedelta | None = None
+    runs_per_hour: int | None = None
+    least_items: int | None = None
+    share_of_usual_items: float | None = None
+    anomaly: float | None = None
+    trend_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +233,10 @@ class JobDefinition:
     sensitive: tuple[str, ...] = ()
     searchable: tuple[str, ...] = ()
     allow_money: tuple[str, ...] = ()
+    critical: bool = False
+    """Whether people who stop it have to type its name and say why."""
+    notify: tuple[Mapping[str, Any], ...] = ()
+    """The routes of its own, beside those of everybody, as `Route.as_json` gives them."""
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     memory_limit: int | None = None
     cpu_limit: timedelta | None = None

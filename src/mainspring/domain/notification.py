@@ -47,6 +47,7 @@ class Message:
         deduplication_key: Equal for messages about the same thing.
         event: What happened, for programs, such as `alert.opened`.
         data: The same for programs, anything JSON.
+        links: Where else to look, by what is seen there.
 
     Example:
         >>> Message("weekly-digest failed", fields={"Attempts": "4"}).as_json()["severity"]
@@ -61,6 +62,7 @@ class Message:
     deduplication_key: str | None = None
     event: str = "message"
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    links: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that is stored, and that signed webhooks carry."""
@@ -73,6 +75,7 @@ class Message:
             "deduplicationKey": self.deduplication_key,
             "event": self.event,
             "data": dict(self.data),
+            "links": dict(self.links),
         }
 
     @classmethod
@@ -87,6 +90,7 @@ class Message:
             deduplication_key=stored["deduplicationKey"],
             event=stored["event"],
             data=stored["data"],
+            links=stored.get("links", {}),
         )
 
 
@@ -108,6 +112,10 @@ class Notification:
         execution_id: The execution that it tells about.
         last_error: Why the last try failed.
         delivered_at: When it was delivered.
+        alert_id: The alert that it tells about.
+        route: The rule by which it is sent.
+        reason: Why it was suppressed.
+        thread: What the receiver calls the first notification of the same alert, to be sent after it.
     """
 
     id: UUID
@@ -123,3 +131,7 @@ class Notification:
     execution_id: UUID | None = None
     last_error: str | None = None
     delivered_at: datetime | None = None
+    alert_id: UUID | None = None
+    route: str | None = None
+    reason: str | None = None
+    thread: str | None = None

@@ -21,6 +21,7 @@ _WORDS: Final[Mapping[tuple[TickOutcome, TickReason | None], str]] = {
     (TickOutcome.COALESCED, TickReason.STARTUP): "another node started at the same time",
     (TickOutcome.SKIPPED, TickReason.OVERLAP): "the run before it had not ended",
     (TickOutcome.SKIPPED, TickReason.PAUSED): "the schedule was paused",
+    (TickOutcome.SKIPPED, TickReason.ALL_PAUSED): "somebody had paused all schedules",
     (TickOutcome.SKIPPED, TickReason.DISABLED): "the schedule was disabled",
     (TickOutcome.SKIPPED, TickReason.CONDITION): "the job's condition said no",
     (TickOutcome.SKIPPED, TickReason.CONDITION_ERROR): "the job's condition failed; the log of the node says how",

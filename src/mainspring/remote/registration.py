@@ -235,6 +235,13 @@ def _thresholds_of(thresholds: Thresholds) -> dict[str, Any]:
             "failureRate": float(thresholds.failure_rate),
             "executionTime": _seconds(thresholds.execution_time),
             "consecutiveFailures": thresholds.consecutive_failures,
+            "recovery": thresholds.recovery,
+            "shortestTime": _seconds(thresholds.shortest_time),
+            "runsPerHour": thresholds.runs_per_hour,
+            "leastItems": thresholds.least_items,
+            "shareOfUsualItems": thresholds.share_of_usual_items,
+            "anomaly": thresholds.anomaly,
+            "trendDays": thresholds.trend_days,
         }
     )
 

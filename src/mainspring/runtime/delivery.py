@@ -12,7 +12,7 @@ from mainspring.egress.client import Egress
 from mainspring.runtime.loop import Turn
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.security.secret_key import Purpose, SecretKey, secret_keys_in_force
-from mainspring.store import notifications
+from mainspring.store import alerts, notifications
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,14 +77,15 @@ class Delivery:
         return Turn(did=await self._dispatcher.run_once())
 
     async def clean(self) -> Turn:
-        """Remove what ended before the retention."""
-        settings = self._settings
-        pruned = await self._database.tx(
-            lambda connection: notifications.prune(
-                connection, settings.environment, older_than=settings.retention, most=_MOST_PRUNED
-            )
+        """Remove notifications, and alerts, that ended before the retention."""
+        environment, age = self._settings.environment, self._settings.retention
+        told = await self._database.tx(
+            lambda connection: notifications.prune(connection, environment, older_than=age, most=_MOST_PRUNED)
         )
-        return Turn(did=pruned, again_in=0.0 if pruned == _MOST_PRUNED else None)
+        over = await self._database.tx(
+            lambda connection: alerts.prune(connection, environment, older_than=age, most=_MOST_PRUNED)
+        )
+        return Turn(did=told + over, again_in=0.0 if _MOST_PRUNED in {told, over} else None)
 
     async def stop(self, grace: float) -> None:
         """Let what is under way end within `grace` seconds, and give the rest back."""

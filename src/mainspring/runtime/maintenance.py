@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.runtime.loop import Turn
-from mainspring.store import cluster, limit_keys, partitions, retention
+from mainspring.store import cluster, job_retention, limit_keys, partitions, retention
 from mainspring.store.signals import WORK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from mainspring.observability.metrics import Metrics
     from mainspring.runtime.error_tracking import ErrorTracking
-    from mainspring.store.database import Database
+    from mainspring.store.database import Connection, Database
+    from mainspring.store.job_retention import Rule
+    from mainspring.store.retention import Pruned
     from mainspring.store.signals import Signals
 
 _logger = logging.getLogger(__name__)
@@ -75,14 +78,28 @@ class Maintenance:
 
     async def clean(self) -> Turn:
         """Make partitions ahead and prune what is older than the retention."""
-        await self._database.tx(partitions.ensure_ahead)
-        pruned = await self._database.tx(
-            lambda connection: retention.prune(
-                connection, older_than=self._retention_age, environment=self._environment
-            )
-        )
+        if self._database.dialect_name == "postgresql":  # SQLite has no partitions, and one writer at a time
+            await self._database.tx(partitions.ensure_ahead)
+        pruned, rules = await self._database.tx(self._prune)
+        early = await self._prune_single_jobs(rules)
         keys = await self._remove_idle_keys()
-        return Turn(did=pruned.total + keys, again_in=0.0 if pruned.more else None)
+        more = pruned.more or early >= job_retention.BATCH
+        return Turn(did=pruned.total + early + keys, again_in=0.0 if more else None)
+
+    def _prune(self, connection: Connection) -> tuple[Pruned, Sequence[Rule]]:
+        """Prune, and return what admins have said of single jobs: one look serves both."""
+        environment = self._environment
+        pruned = retention.prune(connection, older_than=self._retention_age, environment=environment)
+        return pruned, () if pruned.weeks else job_retention.rules(connection, environment)
+
+    async def _prune_single_jobs(self, rules: Sequence[Rule]) -> int:
+        """Let runs go that admins want to keep for less time than all others."""
+        environment, removed = self._environment, 0
+        for rule in rules:
+            removed += await self._database.tx(
+                lambda connection, rule=rule: job_retention.prune(connection, environment, rule)
+            )
+        return removed
 
     async def _remove_idle_keys(self) -> int:
         keys = await self._database.read(lambda connection: limit_keys.idle(connection, self._environment))

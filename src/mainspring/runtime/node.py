@@ -8,12 +8,14 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
+from mainspring.alerts.telling import Telling
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.child_process import ChildProcessExecutor
 from mainspring.runtime.conditions import Conditions
+from mainspring.runtime.dead_man import PING_SECONDS, DeadMan
 from mainspring.runtime.delivery import Delivery
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.export_expiry import EXPIRY_SECONDS, ExportExpiry
@@ -22,9 +24,12 @@ from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
 from mainspring.runtime.loop import Loop
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
+from mainspring.runtime.monitor import MONITOR_SECONDS, Monitor
 from mainspring.runtime.overdue_work import OVERDUE_SECONDS, OverdueWork
+from mainspring.runtime.policies_in_force import POLICY_SECONDS, PoliciesInForce
 from mainspring.runtime.remote_jobs import REFRESH_SECONDS
 from mainspring.runtime.remote_work import RemoteWork
+from mainspring.runtime.rolling_up import QUIET_SECONDS, RollingUp
 from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.scheduler import Scheduler
 from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
@@ -117,6 +122,7 @@ class Node:
         self._conditions = Conditions(registry, world)
         self._delivery: Delivery | None = None
         self._service_health: ServiceHealth | None = None
+        self._dead_man: DeadMan | None = None
         self._sealing = Sealing(database, settings, world)
         self._stopping = False
         self._threads = ThreadExecutor(world, size=settings.threads)
@@ -203,6 +209,22 @@ class Node:
         self._add_loop("delivery-housekeeping", delivery.clean, interval=HOUSEKEEPING_SECONDS)
         health = self._service_health = ServiceHealth(self._database, self._settings, self._world)
         self._add_loop("service-health", health.run_once, interval=LOOK_SECONDS)
+        rolling_up = RollingUp(
+            self._database,
+            environment=self._settings.environment,
+            retention=self._settings.retention,
+            world=self._world,
+        )
+        ended = self._signals.wakeup(TOLD)
+        self._add_loop("roll-ups", rolling_up.run_once, interval=QUIET_SECONDS, wakeup=ended)
+        telling = Telling.of(self._settings, self._world)
+        monitor = Monitor(
+            self._database, self._signals, telling, environment=self._settings.environment, world=self._world
+        )
+        self._add_loop("monitor", monitor.run_once, interval=MONITOR_SECONDS)
+        if self._settings.deadman_url is not None:
+            dead_man = self._dead_man = DeadMan(self._settings.deadman_url, self._world, lambda: monitor.watched_at)
+            self._add_loop("dead-man", dead_man.run_once, interval=PING_SECONDS)
 
     async def stop(self, grace: float) -> None:
         """Stop in order: no new claims, running work gets `grace` seconds, the rest goes back, the heartbeat last.
@@ -220,6 +242,8 @@ class Node:
         await self._end_sealing()
         if self._service_health is not None:
             self._service_health.close()
+        if self._dead_man is not None:
+            self._dead_man.close()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         try:
@@ -247,6 +271,8 @@ class Node:
             roles=self._roles,
             version=program_version(),
             slots=self._settings.concurrency,
+            queues=self._settings.queues,
+            code_version=self._settings.code_version,
         )
         lease = self._settings.lease
         if self._database.dialect_name == "sqlite":
@@ -284,6 +310,8 @@ class Node:
         )
         wakeup = self._signals.wakeup(WORK)
         await self._remote.jobs.refresh()
+        policies = PoliciesInForce(self._registry, self._database, settings.environment)
+        await policies.refresh()
         cores = os.cpu_count() or 1
         worker = Worker(
             database=self._database,
@@ -309,7 +337,10 @@ class Node:
             cipher=self._cipher,
             remote=self._remote.claims,
             tracking=self._tracking,
+            policies=policies,
         )
+        changed = self._signals.wakeup(SERVICES)
+        self._add_loop("policies", policies.refresh, interval=POLICY_SECONDS, wakeup=changed)
         registered = self._signals.wakeup(SERVICES)
         self._add_loop("services", self._remote.jobs.refresh, interval=REFRESH_SECONDS, wakeup=registered)
         self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
@@ -400,6 +431,8 @@ class Node:
             _logger.warning("the last entries of the audit wait for their seal from another node (%s)", error)
 
     async def _end_tasks(self) -> None:
+        if not self._tasks:  # the start failed before any loop began
+            return
         _, pending = await asyncio.wait(self._tasks, timeout=1.0)
         for task in self._tasks:  # in their order, which `pending` does not keep; an ended one is past cancelling
             task.cancel()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.journal import Journal
     from mainspring.runtime.local_executor import Executor
+    from mainspring.runtime.policies_in_force import PoliciesInForce
     from mainspring.runtime.remote_claims import RemoteClaims
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.claims import ClaimedExecution
@@ -76,6 +77,7 @@ class Worker:
         cipher: What secrets of payloads are kept in.
         remote: Claims the executions of services; None: others do.
         tracking: Who tells Sentry of attempts, if anybody does.
+        policies: How its jobs are run where admins have said so; None: as their code says.
     """
 
     def __init__(
@@ -100,8 +102,10 @@ class Worker:
         cipher: PayloadCipher,
         remote: RemoteClaims | None = None,
         tracking: ErrorTracking | None = None,
+        policies: PoliciesInForce | None = None,
     ) -> None:
         self._lane = lane
+        self._policies = policies or registry
         self._registry = registry
         self._capacity = capacity
         self._acknowledgements = acknowledgements
@@ -178,7 +182,7 @@ class Worker:
     def _claim(
         self, connection: Connection, node_id: UUID, free: Mapping[ExecutorKind, int]
     ) -> tuple[list[ClaimedExecution], float | None]:
-        if not cluster.is_alive(connection, node_id):  # the heartbeat will hear of it soon
+        if not cluster.may_claim(connection, node_id):  # of its death the heartbeat will hear soon
             return [], None
         now = self._world.monotonic()
         # What became due since the last look is found by one more, even if nobody wakes this loop again.
@@ -241,7 +245,7 @@ class Worker:
 
     def _prepare(self, row: ClaimedExecution) -> Attempt:
         found = self._remote.job_of(row.job_name, self._registry) if self._remote is not None else None
-        job, service = found or (self._registry.get(row.job_name), None)
+        job, service = found or (self._policies.get(row.job_name), None)
         if self._remote is not None and service is not None:
             self._remote.began(service)
         return prepare(row, job, sink=self._journal, node=self._node_name, service=service)

@@ -111,6 +111,17 @@ class Audit:
                 ),
             )
 
+    async def require_staff(self, actor: Actor, permission: Permission, action: str, target: Target) -> None:
+        """Return if the actor belongs to no organization and holds a permission: what it changes is everybody's.
+
+        Raises:
+            PermissionDeniedError: One of the two is not so; the denial has been written.
+        """
+        await self.require(actor, permission, action, target)
+        if actor.organization_id is not None:
+            refusal = f"{actor.subject!r} belongs to an organization: only platform staff may do this"
+            await self.deny(actor, action, target, PermissionDeniedError(refusal))
+
     async def deny(self, actor: Actor, action: str, target: Target, refusal: PermissionDeniedError) -> None:
         """Write that an actor was denied something, and raise the refusal."""
         reason = str(refusal)

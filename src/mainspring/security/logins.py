@@ -100,6 +100,18 @@ class Logins:
 
         return await self._database.tx(let_in)
 
+    def let_in(self, connection: Connection, user: User, origin: Origin, *, previous: str | None = None) -> str:
+        """Begin the session of somebody who has proved by other means who it is, and return its id.
+
+        Args:
+            connection: In the transaction of that proof.
+            user: Who is let in.
+            origin: Where the request comes from.
+            previous: The id of the session that the browser had before, which ends.
+        """
+        self._record(connection, user.name, user, origin)
+        return self._sessions.begin(connection, user, previous=previous)
+
     async def sign_out(self, actor: Actor, session_id: str) -> None:
         """End the session by which an actor has come."""
 

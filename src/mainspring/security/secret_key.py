@@ -40,6 +40,8 @@ class Purpose(StrEnum):
     """What callbacks to a service are signed with, one key for each of its API keys."""
     CALLBACK = "callback"
     """What a service proves by that an attempt is its own, one key for each execution."""
+    TICKET = "ticket"
+    """What opens one WebSocket, whose address has no room for a credential."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,22 @@ def revoke_token(connection: sa.Connection, token_id: str, *, keep: timedelta) -
     _revoke(connection, "jti", token_id, keep)
 
 
+def spend(connection: sa.Connection, token_id: str, *, keep: timedelta) -> bool:
+    """Revoke what holds for one use; False: somebody has used it before.
+
+    Args:
+        connection: Where to run, in a transaction.
+        token_id: Its id.
+        keep: For how long it would have held.
+    """
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    new = insert(revocations).values(
+        kind="jti", value=token_id, revoked_at=store_now(), expires_at=store_now_plus(_KEEP)
+    )
+    once = new.on_conflict_do_nothing().returning(revocations.c.value)
+    return connection.execute(once, {"keep_seconds": keep.total_seconds()}).first() is not None
+
+
 def revoke_user(connection: sa.Connection, user: str, *, keep: timedelta) -> None:
     """Revoke all tokens that a user has at present; those made later hold."""
     _revoke(connection, "user", user, keep)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage
-from mainspring.store import claims_postgresql, claims_sqlite, limit_keys, rates
+from mainspring.store import claims_postgresql, claims_sqlite, limit_keys, queue_limits, rates
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live
@@ -69,12 +69,13 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
     """Claim at most `slots` executions for a node, the most urgent first.
 
     Half of the slots go to organizations first and the rest to executions without one; what either leaves goes to
-    the other, so that neither kind starves.
+    the other, so that neither kind starves. Of a queue with a limit no more is claimed than that has room for.
     """
     module = claims_postgresql if connection.dialect.name == "postgresql" else claims_sqlite
+    rooms = queue_limits.rooms(connection, request.environment, [cursor.queue for cursor in request.cursors])
     claimed: list[ClaimedExecution] = []
     for cursor in request.cursors:
-        free = slots - len(claimed)
+        free = min(slots - len(claimed), rooms.get(cursor.queue, slots))
         share = (free + 1) // 2 if cursor.system_rows_left else free
         of_organizations = module.claim_organizations(connection, request, cursor, share)
         free -= len(of_organizations)

@@ -39,6 +39,8 @@ class NodeEntry:
     roles: Sequence[str]
     version: str
     slots: int
+    queues: Sequence[str] = ()
+    code_version: str | None = None
 
 
 _LEASE: sa.ColumnElement[float] = sa.bindparam("lease", type_=sa.Double[float]())
@@ -57,6 +59,8 @@ def register(connection: sa.Connection, node: NodeEntry, *, lease_seconds: float
             roles=",".join(node.roles),
             version=node.version,
             slots=node.slots,
+            queues=",".join(node.queues) or None,
+            code_version=node.code_version,
             started_at=store_now(),
             last_heartbeat=store_now(),
             lease_until=store_now_plus(_LEASE),
@@ -96,9 +100,14 @@ def beat(connection: sa.Connection, node_id: UUID, *, lease_seconds: float, offs
     return None if row is None else row[0]
 
 
-def is_alive(connection: sa.Connection, node_id: UUID) -> bool:
-    """Whether the others still count on a node; what a dead one claimed would be taken from it at once, and counted."""
-    statement = sa.select(nodes.c.id).where(nodes.c.id == node_id, nodes.c.dead_at.is_(None))
+def may_claim(connection: sa.Connection, node_id: UUID) -> bool:
+    """Whether a node may take work: it is not draining, and the others still count on it.
+
+    What a dead one claimed would be taken from it at once, and counted.
+    """
+    statement = sa.select(nodes.c.id).where(
+        nodes.c.id == node_id, nodes.c.dead_at.is_(None), nodes.c.draining_at.is_(None)
+    )
     return connection.execute(statement).first() is not None
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Trigger
 from mainspring.domain.firing import MOST_TICKS, Tick, TickOutcome, TickReason, decide_due, next_open_instant
 from mainspring.domain.schedule import OnStartup, jitter_for
+from mainspring.store import pauses
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import one_of
 from mainspring.store.run_template import RunTemplate, run_template
@@ -21,6 +22,8 @@ from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from mainspring.store.pauses import PauseOfAll
 
 AT_ONCE: Final = 500
 SPREAD: Final = timedelta(milliseconds=250)
@@ -115,7 +118,15 @@ def lock_due(connection: sa.Connection, environment: str, judged: Collection[str
     """
     rows = connection.execute(_DUE, {"env": environment, "judged": list(judged), "most": most}).all()
     share = max(1, min(MOST_TICKS, _TICKS_AT_ONCE // max(1, len(rows))))
-    return [decide(row, most=share) for row in rows]
+    held = pauses_of_all(connection, environment, rows)
+    return [decide(row, held, most=share) for row in rows]
+
+
+def pauses_of_all(connection: sa.Connection, environment: str, rows: Sequence[Any]) -> list[PauseOfAll]:
+    """Return the pauses of everything that some locked schedules, not yet decided, may have met."""
+    if not rows:
+        return []
+    return pauses.since(connection, environment, min(row.s_watermark or row.now for row in rows))
 
 
 def names_due(connection: sa.Connection, environment: str, names: Collection[str]) -> list[str]:
@@ -134,17 +145,24 @@ def seconds_to_next(connection: sa.Connection, environment: str, judged: Collect
     return None if row is None else max(0.0, (row.due_at - row.now).total_seconds())
 
 
-def decide(row: Any, *, is_changing: bool = False, most: int = MOST_TICKS) -> DueSchedule:  # noqa: ANN401 - a row
+def decide(
+    row: Any,  # noqa: ANN401 - a row of either driver
+    held: Sequence[PauseOfAll],
+    *,
+    is_changing: bool = False,
+    most: int = MOST_TICKS,
+) -> DueSchedule:
     """Return what becomes of the due instants of a locked schedule, by what was in force at each of them.
 
     Args:
         row: A row of `lock_due` or `lock_named`.
+        held: The pauses of everything since its watermark: `pauses_of_all`.
         is_changing: Whether somebody is about to change it: what is late then never fires.
         most: How many instants to decide.
     """
     try:
         due = _due_schedule(row, run_template(row.s_name, row.queue, row.code, row.override))
-        has_more = _decide_spans(row, due, is_changing=is_changing, most=most)
+        has_more = _decide_spans(row, due, held, is_changing=is_changing, most=most)
         plan_next(row, due, has_more=has_more)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one schedule, the others go on
         due = _due_schedule(row, RunTemplate(row.s_name, row.queue))
@@ -163,10 +181,17 @@ def _due_schedule(row: Any, template: RunTemplate) -> DueSchedule:  # noqa: ANN4
     )
 
 
-def _decide_spans(row: Any, due: DueSchedule, *, is_changing: bool, most: int) -> bool:  # noqa: ANN401 - a row
+def _decide_spans(
+    row: Any,  # noqa: ANN401 - a row of either driver
+    due: DueSchedule,
+    held: Sequence[PauseOfAll],
+    *,
+    is_changing: bool,
+    most: int,
+) -> bool:
     """Decide the time since the watermark, a span for each state of the schedule; return whether more is due."""
     until_now = row.now - due.delay
-    for end in _ends_of_spans(row):
+    for end in _ends_of_spans(row, held):
         span_end = min(end, until_now)
         if span_end <= due.watermark:
             continue
@@ -180,7 +205,7 @@ def _decide_spans(row: Any, due: DueSchedule, *, is_changing: bool, most: int) -
                 watermark=due.watermark,
                 now=until_now,
                 until=span_end,
-                held=_held(current),
+                held=_held(current, held, end),
                 is_changing=is_changing or end < row.now,
                 most=most,
             )
@@ -193,14 +218,18 @@ def _decide_spans(row: Any, due: DueSchedule, *, is_changing: bool, most: int) -
     return False
 
 
-def _ends_of_spans(row: Any) -> Iterator[datetime]:  # noqa: ANN401 - a row
-    """Yield the instants since the watermark at which an override or a pause ended, and now."""
-    ends = {row.s_override_expires_at, row.s_override_enabled_until, row.s_paused_until} - {None}
-    yield from sorted(end for end in ends if (row.s_watermark or row.now) < end < row.now)
+def _ends_of_spans(row: Any, held: Sequence[PauseOfAll]) -> Iterator[datetime]:  # noqa: ANN401 - a row
+    """Yield the instants since the watermark at which what was in force changed by itself, or for all; then now."""
+    of_its_own = (row.s_override_expires_at, row.s_override_enabled_until, row.s_paused_until)
+    of_all = (edge for pause in held for edge in (pause.starts_at, pause.ends_at))
+    decided: datetime = row.s_watermark or row.now
+    yield from sorted({end for end in (*of_its_own, *of_all) if end is not None and decided < end < row.now})
     yield row.now
 
 
-def _held(current: StoredSchedule) -> TickReason | None:
+def _held(current: StoredSchedule, held: Sequence[PauseOfAll], at: datetime) -> TickReason | None:
+    if any(pause.holds_at(at) for pause in held):
+        return TickReason.ALL_PAUSED
     if current.pause is not None:
         return TickReason.PAUSED
     return None if current.enabled else TickReason.DISABLED
@@ -241,18 +270,19 @@ def _next_run(current: StoredSchedule, due: DueSchedule, after: datetime) -> dat
     return next_open_instant(schedule, due.template.firing, after)
 
 
-def start_up(row: Any, *, is_first: bool) -> DueSchedule:  # noqa: ANN401 - a row
+def start_up(row: Any, held: Sequence[PauseOfAll], *, is_first: bool) -> DueSchedule:  # noqa: ANN401 - a row
     """Return a start of the application as a tick of a locked schedule.
 
     Args:
         row: A row of `lock_named`.
+        held: The pauses of everything that may be in force.
         is_first: Whether no other node has just started it too.
     """
     current = stored_schedule(row)
-    held = _held(current)
+    refusal = _held(current, held, row.now)
     tick = Tick(row.now, TickOutcome.FIRED, TickReason.STARTUP)
-    if held is not None:
-        tick = Tick(row.now, TickOutcome.SKIPPED, held)
+    if refusal is not None:
+        tick = Tick(row.now, TickOutcome.SKIPPED, refusal)
     elif not is_first:
         tick = Tick(row.now, TickOutcome.COALESCED, TickReason.STARTUP)
     due = _due_schedule(row, run_template(row.s_name, row.queue, row.code, row.override))

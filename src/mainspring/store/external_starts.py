@@ -102,7 +102,7 @@ def _give_up_overdue(connection: Connection, who: Firing, name: str) -> tuple[An
         rows = due_schedules.lock_named(connection, who.environment, [name])
         if not rows:
             return None
-        due = due_schedules.decide(rows[0])
+        due = due_schedules.decide(rows[0], due_schedules.pauses_of_all(connection, who.environment, rows))
         if due.problem is not None or not due.template.firing.external:
             return None
         if not due.ticks:

@@ -225,8 +225,12 @@ def fire_startup(connection: sa.Connection, firing: Firing, names: Collection[st
         firing: Who fires.
         names: The jobs that this node has registered and that run at start-up.
     """
+    rows = due_schedules.lock_named(connection, firing.environment, names)
+    held = due_schedules.pauses_of_all(connection, firing.environment, rows)
     due = [
-        due_schedules.start_up(row, is_first=not ticks.has_started(connection, firing.environment, row.s_name, row.now))
-        for row in due_schedules.lock_named(connection, firing.environment, names)
+        due_schedules.start_up(
+            row, held, is_first=not ticks.has_started(connection, firing.environment, row.s_name, row.now)
+        )
+        for row in rows
     ]
     return record(connection, firing, due, {})

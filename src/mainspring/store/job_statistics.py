@@ -142,17 +142,22 @@ def summaries(
     """Return what a list shows of each of some jobs, with rates over the last `span`."""
     asked: dict[str, Any] = {"environment": environment, "names": list(names), "since": -span.total_seconds()}
     figures = {row.job_name: row for row in connection.execute(_FIGURES_OF_MANY, asked)}
-    running = set(connection.execute(_RUNNING, asked).scalars())
+    under_way = running(connection, environment, names)
     found: dict[str, JobSummary] = {}
     for name in names:
         figure = figures.get(name)
         found[name] = JobSummary(
-            is_running=name in running,
+            is_running=name in under_way,
             last_run=_last_run(connection, environment, name),
             success_rate=None if figure is None else round(figure.succeeded / figure.total, 4),
             average_duration_ms=None if figure is None else _rounded(figure.average),
         )
     return found
+
+
+def running(connection: sa.Connection, environment: str, names: Sequence[str]) -> frozenset[str]:
+    """Return which of some jobs have a run under way."""
+    return frozenset(connection.execute(_RUNNING, {"environment": environment, "names": list(names)}).scalars())
 
 
 def _last_run(connection: sa.Connection, environment: str, name: str) -> LastRun | None:

@@ -6,12 +6,13 @@ that a receiver that knows ids sees each notification once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 from mainspring.domain.write_door import clean_text
+from mainspring.store.alert_notifications import receipts
 from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.notifications import notification_of
 from mainspring.store.tables import notifications
@@ -131,7 +132,22 @@ def claim(
             "b_lease": lease_seconds,
         },
     ).all()
-    return sorted((notification_of(row) for row in rows), key=lambda item: (item.available_at, item.id))
+    claimed = _with_threads(connection, [notification_of(row) for row in rows])
+    return sorted(claimed, key=lambda item: (item.available_at, item.id))
+
+
+def _with_threads(connection: sa.Connection, claimed: list[Notification]) -> list[Notification]:
+    """Return notifications with what their receivers call the first one of the same alert."""
+    alerts = {item.alert_id for item in claimed if item.alert_id is not None}
+    if not alerts:
+        return claimed
+    known = receipts(connection, alerts)
+    return [
+        replace(item, thread=known.get((item.alert_id, item.channel, item.destination)))
+        if item.alert_id is not None
+        else item
+        for item in claimed
+    ]
 
 
 # Ending a try --------------------------------------------------------------------------------------------------------
@@ -147,6 +163,7 @@ class EndOfTry:
         status: `delivered`, `dead`, or `pending` for another try.
         wait_seconds: The pause before that.
         error: Why it failed.
+        receipt: What the receiver calls it.
     """
 
     id: UUID
@@ -154,6 +171,7 @@ class EndOfTry:
     status: NotificationStatus
     wait_seconds: float = 0.0
     error: str | None = None
+    receipt: str | None = None
 
 
 _IS_THIS_TRY: Final = sa.and_(
@@ -170,6 +188,7 @@ _END: Final = (
         available_at=store_now_plus(sa.bindparam("b_wait", type_=sa.Double())),
         delivered_at=sa.case((sa.literal_column("'delivered'") == _STATUS, store_now()), else_=sa.null()),
         last_error=sa.bindparam("b_error", type_=sa.Text()),
+        receipt=sa.func.coalesce(sa.bindparam("b_receipt", type_=sa.Text()), notifications.c.receipt),
         node_id=None,
         lease_until=None,
     )
@@ -190,6 +209,7 @@ def end_try(connection: sa.Connection, end: EndOfTry) -> bool:
             "b_attempt": end.attempt,
             "b_status": end.status.value,
             "b_wait": end.wait_seconds,
+            "b_receipt": end.receipt,
             "b_error": None if end.error is None else clean_text(end.error, _MAX_ERROR),
         },
     )

@@ -16,7 +16,7 @@ from mainspring.store.tables import notifications
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from mainspring.domain.access import Scope
@@ -38,6 +38,9 @@ class NewNotification:
         organization_id: Whose it is; None: the operator's.
         alert_id: The alert that it tells about.
         execution_id: The execution that it tells about.
+        route: The rule by which it is sent.
+        suppressed: Why it is not sent, and only kept; None: it is sent.
+        available_at: When it may be sent; None: at once.
     """
 
     id: UUID
@@ -47,9 +50,15 @@ class NewNotification:
     organization_id: str | None = None
     alert_id: UUID | None = None
     execution_id: UUID | None = None
+    route: str | None = None
+    suppressed: str | None = None
+    available_at: datetime | None = None
 
 
-_NEW: Final = {"status": NotificationStatus.PENDING.value, "created_at": store_now(), "available_at": store_now()}
+_NEW: Final = {
+    "created_at": store_now(),
+    "available_at": sa.func.coalesce(sa.bindparam("b_available", type_=notifications.c.available_at.type), store_now()),
+}
 _INSERT_POSTGRESQL: Final = postgresql.insert(notifications).values(_NEW).on_conflict_do_nothing()
 _INSERT_SQLITE: Final = sqlite.insert(notifications).values(_NEW).on_conflict_do_nothing()
 
@@ -71,6 +80,10 @@ def enqueue(connection: sa.Connection, environment: str, items: Sequence[NewNoti
             "organization_id": item.organization_id,
             "alert_id": item.alert_id,
             "execution_id": item.execution_id,
+            "route": item.route,
+            "status": (NotificationStatus.SUPPRESSED if item.suppressed else NotificationStatus.PENDING).value,
+            "reason": item.suppressed,
+            "b_available": item.available_at,
         }
         for item in items
     ]
@@ -149,4 +162,7 @@ def notification_of(row: sa.Row[Any]) -> Notification:
         execution_id=row.execution_id,
         last_error=row.last_error,
         delivered_at=row.delivered_at,
+        alert_id=row.alert_id,
+        route=row.route,
+        reason=row.reason,
     )

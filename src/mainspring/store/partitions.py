@@ -64,6 +64,22 @@ def ensure_ahead(connection: sa.Connection, weeks: int = WEEKS_AHEAD) -> int:
     return connection.execute(_ENSURE, {"now": now, "weeks": weeks}).scalar_one()
 
 
+_MISSING = sa.text(
+    "select date_trunc('week', at at time zone 'UTC') at time zone 'UTC' from (values "
+    "(cast(:now as timestamptz)), (cast(:now as timestamptz) + interval '1 week')) week(at) "
+    "where to_regclass('mainspring.executions_' || to_char(date_trunc('week', at at time zone 'UTC'), 'YYYYMMDD')) "
+    "is null"
+)
+
+
+def missing(connection: sa.Connection) -> list[datetime]:
+    """Return the beginnings of the present week and the next one, where they have no partition."""
+    if not is_partitioned(connection):
+        return []
+    now = connection.execute(sa.select(store_now())).scalar_one()
+    return list(connection.execute(_MISSING, {"now": now}).scalars())
+
+
 def create_for(connection: sa.Connection, instant: datetime) -> bool:
     """Make the week that holds an instant, and return whether it was missing."""
     return is_partitioned(connection) and bool(connection.execute(_MAKE, {"instant": instant}).scalar_one())

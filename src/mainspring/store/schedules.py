@@ -129,8 +129,9 @@ def _change_locked(connection: sa.Connection, who: Firing, name: str, row: Any, 
 
 
 def _decide_until_now(connection: sa.Connection, who: Firing, name: str, row: Any) -> None:  # noqa: ANN401 - a row
+    held = due_schedules.pauses_of_all(connection, who.environment, [row])
     for _ in range(_MOST_TURNS):
-        due = due_schedules.decide(row, is_changing=True)
+        due = due_schedules.decide(row, held, is_changing=True)
         if not due.ticks:
             return
         # A condition cannot be asked in the middle of a transaction.
@@ -141,7 +142,8 @@ def _decide_until_now(connection: sa.Connection, who: Firing, name: str, row: An
 
 def _plan(connection: sa.Connection, who: Firing, name: str) -> None:
     row = _lock(connection, who, name)
-    due_schedules.move_on(connection, who.environment, [due_schedules.decide(row)])
+    held = due_schedules.pauses_of_all(connection, who.environment, [row])
+    due_schedules.move_on(connection, who.environment, [due_schedules.decide(row, held)])
 
 
 def _lock(connection: sa.Connection, who: Firing, name: str) -> Any:  # noqa: ANN401 - a row of either driver

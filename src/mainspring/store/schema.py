@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mainspring.store.database import Database
 
-VERSION: Final = "0009"
+VERSION: Final = "0010"
 """The revision that this build needs; the newest one in `migrations/versions`."""
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -1,16 +1,16 @@
-"""What a stored definition says about tries: its retries and its timeout, as the domain has them."""
+"""What a stored definition says about tries and limits: retries, timeout and thresholds, as the domain has them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.domain.job import DEFAULT_TIMEOUT, Retry
+from mainspring.domain.job import DEFAULT_TIMEOUT, Retry, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DURATIONS: Final = frozenset({"base", "cap", "deadline"})
+_DURATIONS: Final = frozenset({"base", "cap", "deadline", "staleness", "execution_time", "shortest_time"})
 
 
 def retry_of(said: Mapping[str, Any]) -> Retry | None:
@@ -31,5 +31,11 @@ def timeout_of(said: Mapping[str, Any]) -> timedelta:
     return DEFAULT_TIMEOUT if seconds is None else timedelta(seconds=seconds)
 
 
-def _duration(name: str, value: Any) -> Any:  # noqa: ANN401 - a field of `Retry`
+def thresholds_of(said: Mapping[str, Any]) -> Thresholds:
+    """Return the limits whose breach opens an alert; what an older build has not written has its default."""
+    stored: Mapping[str, Any] = said.get("thresholds") or {}
+    return Thresholds(**{name: _duration(name, value) for name, value in stored.items()})
+
+
+def _duration(name: str, value: Any) -> Any:  # noqa: ANN401 - a field of `Retry` or `Thresholds`
     return timedelta(seconds=value) if name in _DURATIONS and value is not None else value

@@ -117,6 +117,7 @@ def find(
     *,
     after: datetime | None = None,
     until: datetime | None = None,
+    outcome: TickOutcome | None = None,
     limit: int = 100,
 ) -> list[RecordedTick]:
     """Return the ticks of a schedule, the newest first.
@@ -127,6 +128,7 @@ def find(
         schedule: Its name.
         after: Only instants after this one.
         until: Only instants up to this one.
+        outcome: Only those of which this became.
         limit: How many at most.
     """
     asked = ticks.select().where(ticks.c.environment == environment, ticks.c.schedule_name == schedule)
@@ -134,6 +136,8 @@ def find(
         asked = asked.where(ticks.c.scheduled_for > after)
     if until is not None:
         asked = asked.where(ticks.c.scheduled_for <= until)
+    if outcome is not None:
+        asked = asked.where(ticks.c.outcome == outcome.value)
     return [_recorded(row) for row in connection.execute(asked.order_by(ticks.c.scheduled_for.desc()).limit(limit))]
 
 

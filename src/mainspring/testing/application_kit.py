@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring import __version__
 from mainspring.domain.access import Scope
-from mainspring.store import executions, registration
+from mainspring.store import alerts, executions, health, registration
 from mainspring.store.firing import Firing
 from mainspring.testing.expectations import ANYTHING, asked_for, assert_enqueued, in_clear, name_of
 from mainspring.testing.inline import finish_at_once
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from mainspring.app import Mainspring
     from mainspring.control.handles import JobHandle
+    from mainspring.domain.alert import Alert
     from mainspring.domain.execution import Execution
+    from mainspring.domain.health import Health
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.runtime.local_executor import Executor
     from mainspring.store.database import Connection
@@ -115,6 +117,28 @@ class Kit:
         """
         name = None if job is None else name_of(job)
         return [execution for execution in asked_for(self.app) if name in (None, execution.job_name)]
+
+    def health(self, job: str | JobHandle[Any, Any]) -> Health:
+        """Return how a job is doing, as the monitor has found it; it looks whenever something happens.
+
+        Args:
+            job: Its name or handle.
+
+        Raises:
+            AssertionError: The monitor has not seen it yet: no time has passed.
+        """
+        name, environment = name_of(job), self.app.settings.environment
+        found = finish_at_once(self.app.opened.database.read(lambda connection: health.find(connection, environment)))
+        if name not in found:
+            raise AssertionError(f"the monitor has not looked at job {name!r} yet: let time pass by `kit.advance(...)`")
+        return found[name].health
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts that are open, those that opened first in front."""
+        environment = self.app.settings.environment
+        return finish_at_once(
+            self.app.opened.database.read(lambda connection: alerts.all_open(connection, environment))
+        )
 
     def assert_enqueued(
         self, job: str | JobHandle[Any, Any], payload: object = ANYTHING, *, times: int | None = None, **facts: object

@@ -6,13 +6,16 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from mainspring.alerts.telling import Telling
 from mainspring.errors import MainspringError
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.loop import Turn
 from mainspring.runtime.maintenance import Maintenance
+from mainspring.runtime.monitor import UNWATCHED, Monitor
 from mainspring.runtime.scheduler import Scheduler
 from mainspring.store import due_schedules
+from mainspring.store.health_look import SETTLING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 _MOST_AT_ONE_INSTANT: Final = 10_000
 _SHORTEST: Final = timedelta(microseconds=1)
+_SETTLED: Final = SETTLING.total_seconds() + 0.1
+"""After which the monitor counts what has ended."""
 
 
 class PassingTime:
@@ -60,6 +65,14 @@ class PassingTime:
             retention_age=settings.retention,
             metrics=metrics,
         )
+        self._monitor = Monitor(
+            store.database,
+            store.signals,
+            Telling.of(settings, app.world),
+            environment=settings.environment,
+            world=app.world,
+        )
+        self._ran_at: float | None = None
 
     async def start_up(self) -> None:
         """Ask for the jobs that run when the application starts."""
@@ -75,7 +88,7 @@ class PassingTime:
             left = until - self._clock.now
             self._clock.advance(left if pause is None else min(left, pause))
             await _let_others_wake()
-            more, pause = await self._live()
+            more, pause = await self._live(longest_silence=timedelta.max)
             ran += more
         return ran
 
@@ -112,13 +125,19 @@ class PassingTime:
             await asyncio.wait(self._asleep)
         self._conditions.close()
 
-    async def _live(self) -> tuple[list[UUID], timedelta | None]:
-        """Do all that is due at this instant; return what ran, and how long there is nothing to do afterwards."""
+    async def _live(self, longest_silence: timedelta = UNWATCHED) -> tuple[list[UUID], timedelta | None]:
+        """Do all that is due at this instant; return what ran, and how long there is nothing to do afterwards.
+
+        Args:
+            longest_silence: After which the monitor takes it that nobody watched: while time passes somebody does.
+        """
         ran: list[UUID] = []
         while True:
-            turns = [await self._fire(), await self._rescue()]
+            turns = [await self._fire(), await self._rescue(), await self._watch(longest_silence)]
             more = await self.run_ready()
             ran += more
+            if more:
+                self._ran_at = self._clock.elapsed
             if not more and not any(turn.did for turn in turns):
                 return ran, self._pause(turns)
 
@@ -135,6 +154,13 @@ class PassingTime:
         turn = await self._maintenance.rescue()
         leases = [left for worker in self._workers() if (left := worker.found_dead_in) is not None]
         return Turn(did=turn.did, again_in=min(leases, default=None))
+
+    async def _watch(self, longest_silence: timedelta) -> Turn:
+        turn = await self._monitor.run_once(longest_silence=longest_silence)
+        settles_in = None if self._ran_at is None else self._ran_at + _SETTLED - self._clock.elapsed
+        if settles_in is None or settles_in <= 0:
+            return turn
+        return Turn(turn.did, settles_in if turn.again_in is None else min(turn.again_in, settles_in))
 
     def _pause(self, turns: Sequence[Turn]) -> timedelta | None:
         waits = [turn.again_in for turn in turns]

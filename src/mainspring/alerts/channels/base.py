@@ -51,10 +51,23 @@ class ChannelTools:
     readable: Callable[[str], str]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a receiver answered that can be told more about the same thing.
+
+    Attributes:
+        said: Its answer, in a few words.
+        receipt: What it calls the notification; later ones of the same alert have it as their `thread`.
+    """
+
+    said: str
+    receipt: str
+
+
 class Channel(Protocol):
     """A way to deliver notifications."""
 
-    async def send(self, notification: Notification) -> str:
+    async def send(self, notification: Notification) -> str | Taken:
         """Deliver a notification and return, in a few words, what the receiver answered.
 
         It is given 5 seconds. It may be called again for the same notification, with the same id.

@@ -10,6 +10,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import unquote, urlsplit
 
@@ -146,6 +147,7 @@ def mail_of(notification: Notification, *, sender: str, to: str) -> EmailMessage
     mail["Message-ID"] = f"<{notification.id}@mainspring>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office reply
     mail.set_content(_text_of(message))
+    mail.add_alternative(_html_of(message), subtype="html")
     return mail
 
 
@@ -160,7 +162,26 @@ def _addresses(text: str) -> list[Address]:
 
 def _text_of(message: Message) -> str:
     facts = "\n".join(f"{name}: {value}" for name, value in message.fields.items())
-    return "\n\n".join(part for part in (message.title, message.text, facts, message.link) if part) + "\n"
+    links = "\n".join(f"{name}: {link}" for name, link in message.links.items()) or message.link
+    return "\n\n".join(part for part in (message.title, message.text, facts, links) if part) + "\n"
+
+
+def _html_of(message: Message) -> str:
+    """Return the same in plain HTML: no picture, no script, nothing from elsewhere, and text as it is."""
+    paragraphs = "".join(
+        f"<p>{escape(part).replace(chr(10), '<br>')}</p>" for part in message.text.split("\n\n") if part
+    )
+    facts = "".join(
+        f"<tr><th align='left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
+        for name, value in message.fields.items()
+    )
+    links = " · ".join(
+        f"<a href='{escape(link)}'>{escape(name.capitalize())}</a>"
+        for name, link in (message.links or ({"open": message.link} if message.link else {})).items()
+        if link.startswith(("https://", "http://"))
+    )
+    table = f"<table cellpadding='4'>{facts}</table>" if facts else ""
+    return f"<html><body><h2>{escape(message.title)}</h2>{paragraphs}{table}<p>{links}</p></body></html>"
 
 
 def _server(url: SecretStr) -> SplitResult:

@@ -10,28 +10,19 @@ from pydantic import BaseModel, SecretStr
 from mainspring.alerts.channels.base import (
     ChannelTools,
     PermanentDeliveryError,
+    Taken,
     TransientDeliveryError,
     not_configured,
     require_success,
 )
-from mainspring.domain.notification import DEFAULT_DESTINATION, Message, Severity
+from mainspring.alerts.slack_blocks import blocks_of
+from mainspring.domain.notification import DEFAULT_DESTINATION
 
 if TYPE_CHECKING:
     from mainspring.domain.notification import Notification
     from mainspring.egress.client import Answer
 
-# The limits of Block Kit (https://api.slack.com/reference/block-kit/blocks): one character more, and Slack refuses all.
-_HEADER: Final = 150
-_TEXT: Final = 3_000
-_FIELD: Final = 2_000
-_FIELDS: Final = 10
-_URL: Final = 3_000
-_SIGNS: Final = {
-    Severity.INFO: ":information_source:",
-    Severity.WARNING: ":warning:",
-    Severity.ERROR: ":red_circle:",
-    Severity.CRITICAL: ":rotating_light:",
-}
+_TAKEN: Final = "Slack took it"
 _PASSING: Final = frozenset({"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable"})
 
 
@@ -63,25 +54,42 @@ class SlackChannel:
         self._config = config
         self._tools = tools
 
-    async def send(self, notification: Notification) -> str:
+    async def send(self, notification: Notification) -> str | Taken:
         """Deliver one notification."""
-        config, content = self._config, blocks_of(notification.message)
+        config = self._config
         named = config.channel if notification.destination == DEFAULT_DESTINATION else notification.destination
         if config.bot_token is not None and named is not None:
-            answer = await self._post(
-                f"{config.api_url}/chat.postMessage",
-                content | {"channel": named},
-                authorization=f"Bearer {config.bot_token.get_secret_value()}",
-            )
-            return self._require_ok(answer)
+            return await self._tell(notification, named, f"Bearer {config.bot_token.get_secret_value()}")
         if notification.destination != DEFAULT_DESTINATION:
             raise not_configured(self.kind, "MAINSPRING_SLACK_BOT_TOKEN, for an incoming webhook has one channel only")
         if config.webhook_url is None:
             raise not_configured(
                 self.kind, "MAINSPRING_SLACK_WEBHOOK_URL, or MAINSPRING_SLACK_BOT_TOKEN and MAINSPRING_SLACK_CHANNEL"
             )
-        answer = await self._post(config.webhook_url.get_secret_value(), content)
+        answer = await self._post(config.webhook_url.get_secret_value(), blocks_of(notification.message))
         return require_success(answer, "Slack", self._tools.world.now())
+
+    async def _tell(self, notification: Notification, named: str, authorization: str) -> str | Taken:
+        """Post a message; one that has a thread also takes the place of the first one, so that this tells the end."""
+        content = blocks_of(notification.message)
+        post = f"{self._config.api_url}/chat.postMessage"
+        if notification.thread is None:
+            result = self._require_ok(await self._post(post, content | {"channel": named}, authorization=authorization))
+            place, first = result.get("channel"), result.get("ts")
+            return Taken(_TAKEN, f"{place}:{first}") if place and first else _TAKEN
+        place, _, first = notification.thread.rpartition(":")
+        # The first message first: to write it again does no harm if the answer to the second one is lost.
+        self._require_ok(
+            await self._post(
+                f"{self._config.api_url}/chat.update",
+                content | {"channel": place, "ts": first},
+                authorization=authorization,
+            )
+        )
+        self._require_ok(
+            await self._post(post, content | {"channel": place, "thread_ts": first}, authorization=authorization)
+        )
+        return _TAKEN
 
     async def _post(self, url: str, content: dict[str, Any], *, authorization: str | None = None) -> Answer:
         headers = {"Content-Type": "application/json; charset=utf-8"}
@@ -90,7 +98,7 @@ class SlackChannel:
         body = orjson.dumps(content)
         return await self._tools.egress.request("POST", url, body=body, headers=headers, set_by_operator=True)
 
-    def _require_ok(self, answer: Answer) -> str:
+    def _require_ok(self, answer: Answer) -> dict[str, Any]:
         """Return what Slack's API said; it answers 200 for errors too, and says so in the body."""
         said = require_success(answer, "Slack", self._tools.world.now())
         try:
@@ -99,43 +107,9 @@ class SlackChannel:
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             raise TransientDeliveryError(f"{said}, which is not how its API answers") from None
         if took_it:
-            return "Slack took it"
+            return result
         if error in _PASSING:
             raise TransientDeliveryError(
                 f"Slack refused it: {error}", retry_after=answer.retry_after(self._tools.world.now())
             )
         raise PermanentDeliveryError(f"Slack refused it: {error}")
-
-
-def blocks_of(message: Message) -> dict[str, Any]:
-    """Return a message in blocks, with a text for notifications and screen readers."""
-    title = f"{_SIGNS[message.severity]} {message.title}"
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": _within(title, _HEADER), "emoji": True}}
-    ]
-    if message.text:
-        blocks.append({"type": "section", "text": _markdown(message.text, _TEXT)})
-    if message.fields:
-        fields = [_markdown(f"{name}\n{value}", _FIELD) for name, value in message.fields.items()]
-        blocks.append({"type": "section", "fields": fields[:_FIELDS]})
-    if message.link is not None and message.link.startswith(("https://", "http://")) and len(message.link) <= _URL:
-        button = {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": message.link}
-        blocks.append({"type": "actions", "elements": [button]})
-    return {"text": _escaped(_within(title, _TEXT)), "blocks": blocks}
-
-
-def _markdown(text: str, limit: int) -> dict[str, Any]:
-    # `verbatim`: Slack makes no links of its own out of what jobs say. Escaping makes text longer: it is cut after.
-    text = _within(text, limit)
-    while len(_escaped(text)) > limit:
-        text = _within(text, len(text) * 9 // 10)
-    return {"type": "mrkdwn", "text": _escaped(text), "verbatim": True}
-
-
-def _escaped(text: str) -> str:
-    """Return text that mentions nobody and links nowhere (https://api.slack.com/reference/surfaces/formatting)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _within(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

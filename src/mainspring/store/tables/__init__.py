@@ -10,8 +10,8 @@ from mainspring.store.tables.access import (
     sessions,
     users,
 )
-from mainspring.store.tables.alerts import alerts, notifications
-from mainspring.store.tables.cluster import fences, idempotency_keys, locks, nodes, rollups
+from mainspring.store.tables.alerts import alerts, notification_routes, notifications, silences
+from mainspring.store.tables.cluster import fences, idempotency_keys, locks, nodes, rollup_marks, rollups
 from mainspring.store.tables.executions import (
     attempts,
     execution_dependencies,
@@ -19,11 +19,13 @@ from mainspring.store.tables.executions import (
     executions,
     executions_live,
 )
+from mainspring.store.tables.health import job_health, watches
 from mainspring.store.tables.jobs import (
     definitions,
     job_dependencies,
     limits,
     organizations,
+    pauses,
     queues,
     schedules,
     services,
@@ -48,20 +50,26 @@ __all__ = [
     "fences",
     "idempotency_keys",
     "job_dependencies",
+    "job_health",
     "limits",
     "locks",
     "login_attempts",
     "metadata",
     "nodes",
+    "notification_routes",
     "notifications",
     "organizations",
+    "pauses",
     "queues",
     "revocations",
+    "rollup_marks",
     "rollups",
     "schedules",
     "services",
     "sessions",
+    "silences",
     "sync_cursors",
     "ticks",
     "users",
+    "watches",
 ]

@@ -25,7 +25,21 @@ alerts = sa.Table(
     sa.Column("acknowledged_at", Instant),
     sa.Column("acknowledged_by", sa.Text),
     sa.Column("snoozed_until", Instant),
+    sa.Column("subject", sa.Text, nullable=False, server_default=""),
+    sa.Column("sentence", sa.Text, nullable=False, server_default=""),
+    sa.Column("fingerprint", sa.Text),
+    sa.Column("resolved_by", sa.Text),
+    sa.Column("reopened", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("escalation", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("next_step_at", Instant),
+    sa.Column("told_at", Instant),
+    sa.Column("held_by", sa.Text),
 )
+"""`kind` is the rule, `details` its figures as JSON.
+
+Whether an alert is open, acknowledged, snoozed or resolved follows from its instants. `told_at` is when people were
+told that it is open; null: as far as they know, all is well. `held_by` says why they are not told now.
+"""
 sa.Index(
     "alerts_open",
     alerts.c.environment,
@@ -34,6 +48,51 @@ sa.Index(
     postgresql_where=alerts.c.resolved_at.is_(None),
     sqlite_where=alerts.c.resolved_at.is_(None),
 )
+
+sa.Index("alerts_opened", alerts.c.environment, alerts.c.opened_at)
+sa.Index(
+    "alerts_next_step",
+    alerts.c.next_step_at,
+    postgresql_where=alerts.c.next_step_at.is_not(None),
+    sqlite_where=alerts.c.next_step_at.is_not(None),
+)
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("id", Identifier, primary_key=True),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("covers", sa.Text, nullable=False),
+    sa.Column("target", sa.Text),
+    sa.Column("starts_at", Instant, nullable=False),
+    sa.Column("ends_at", Instant),
+    sa.Column("reason", sa.Text),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("closed_at", Instant),
+    sa.CheckConstraint("kind in ('maintenance', 'mute')", name="silences_kind"),
+    sa.CheckConstraint("covers in ('all', 'group', 'job', 'alert')", name="silences_covers"),
+)
+"""Times in which alerts are not told. `closed_at`: it is over, and its summary has been told."""
+sa.Index(
+    "silences_kept",
+    silences.c.environment,
+    postgresql_where=silences.c.closed_at.is_(None),
+    sqlite_where=silences.c.closed_at.is_(None),
+)
+
+notification_routes = sa.Table(
+    "notification_routes",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+)
+"""What admins and people chose beside the routes of the settings; a `body` of null switches one of those off."""
 
 notifications = sa.Table(
     "notifications",
@@ -54,9 +113,16 @@ notifications = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("delivered_at", Instant),
+    sa.Column("route", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("receipt", sa.Text),
     sa.CheckConstraint("status in ('pending', 'delivered', 'suppressed', 'dead')", name="notifications_status"),
 )
-"""The outbox: written in the transaction of what it tells, delivered later, so that no receiver delays a job."""
+"""The outbox: written in the transaction of what it tells, delivered later, so that no receiver delays a job.
+
+`route` is the rule by which it is sent, `reason` why it was suppressed, and `receipt` what the receiver calls it, by
+which later news of the same alert are sent after it.
+"""
 sa.Index(
     "notifications_due",
     notifications.c.available_at,
@@ -69,3 +135,10 @@ sa.Index(
     postgresql_where=notifications.c.execution_id.is_not(None),
     sqlite_where=notifications.c.execution_id.is_not(None),
 )
+sa.Index(
+    "notifications_alert",
+    notifications.c.alert_id,
+    postgresql_where=notifications.c.alert_id.is_not(None),
+    sqlite_where=notifications.c.alert_id.is_not(None),
+)
+sa.Index("notifications_created", notifications.c.environment, notifications.c.created_at)

@@ -24,9 +24,18 @@ nodes = sa.Table(
     sa.Column("dead_at", Instant),
     sa.Column("stopped_at", Instant),
     sa.Column("clock_offset_ms", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("queues", sa.Text),
+    sa.Column("code_version", sa.Text),
+    sa.Column("draining_at", Instant),
+    sa.Column("draining_by", sa.Text),
+    sa.Column("draining_reason", sa.Text),
     postgresql_with={"fillfactor": "50"},
 )
-"""One row per start of a process. Its lease is the lease of every execution it runs."""
+"""One row per start of a process. Its lease is the lease of every execution it runs.
+
+`queues` are those that it serves, with commas between them; null: those of its jobs. While it is draining it claims
+nothing. `code_version` is that of the application, where it has one.
+"""
 
 locks = sa.Table(
     "locks",
@@ -55,17 +64,30 @@ rollups = sa.Table(
     "rollups",
     metadata,
     sa.Column("environment", sa.Text, primary_key=True),
-    sa.Column("job_name", sa.Text, primary_key=True),
+    sa.Column("minutes", sa.SmallInteger, primary_key=True),
     sa.Column("bucket", Instant, primary_key=True),
-    sa.Column("succeeded", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("cancelled", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("skipped", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("duration_total_ms", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("duration_max_ms", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("job_name", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("succeeded", "failed", "cancelled", "skipped")),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in ("duration_total_ms", "duration_max_ms", "waiting_total_ms", "items_processed", "items_failed")
+    ),
     sa.Column("durations", sa.Text, nullable=False),
+    sa.Column("waits", sa.Text, nullable=False),
 )
-"""Five minutes of one job: `durations` is a histogram with a bucket per power of the square root of two."""
+"""What ended of one job from `bucket` on, within so many `minutes`: 5, or the 1440 of a day.
+
+`durations` and `waits` are histograms (`domain.histogram`) of the runs that succeeded or failed.
+"""
+
+rollup_marks = sa.Table(
+    "rollup_marks",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("final_until", Instant, nullable=False),
+    sa.Column("rolled_at", Instant, nullable=False),
+)
+"""How far the roll-ups of an environment are final, and when they were last brought up to date; the row is the lock."""
 
 fences = sa.Table(
     "fences",

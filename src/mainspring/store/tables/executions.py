@@ -213,6 +213,25 @@ sa.Index(
     postgresql_where=_ended.organization_id.is_not(None),
     sqlite_where=_ended.organization_id.is_not(None),
 )
+sa.Index("executions_job_status", _ended.environment, _ended.job_name, _ended.status, _ended.id.desc())
+sa.Index("executions_status", _ended.environment, _ended.status, _ended.id.desc())
+_is_rare = _ended.trigger.not_in([sa.literal_column("'api'"), sa.literal_column("'cron'")])
+sa.Index(
+    "executions_trigger",
+    _ended.environment,
+    _ended.trigger,
+    _ended.id.desc(),
+    postgresql_where=_is_rare,
+    sqlite_where=_is_rare,
+)
+sa.Index(
+    "executions_fingerprint",
+    _ended.environment,
+    _ended.error_fingerprint,
+    _ended.id.desc(),
+    postgresql_where=_ended.error_fingerprint.is_not(None),
+    sqlite_where=_ended.error_fingerprint.is_not(None),
+)
 sa.Index("executions_completed", _ended.completed_at, postgresql_using="brin")
 
 execution_dependencies = sa.Table(

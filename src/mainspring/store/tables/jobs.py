@@ -109,6 +109,18 @@ ticks = sa.Table(
 )
 sa.Index("ticks_recorded", ticks.c.recorded_at)
 
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("starts_at", Instant, primary_key=True),
+    sa.Column("ends_at", Instant),
+    sa.Column("paused_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("resumed_by", sa.Text),
+)
+"""Spans in which no schedule of an environment fires; one that has ended is kept, for ticks still to be decided."""
+
 job_dependencies = sa.Table(
     "job_dependencies",
     metadata,
@@ -128,7 +140,13 @@ queues = sa.Table(
     sa.Column("paused_until", Instant),
     sa.Column("paused_by", sa.Text),
     sa.Column("paused_reason", sa.Text),
+    sa.Column("max_running", sa.Integer),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
 )
+"""Queues that somebody has paused or limited; any other name is a queue too, open and without a limit.
+
+The row is the lock under which executions of a queue with a limit are claimed; `max_running` null: no limit.
+"""
 
 organizations = sa.Table(
     "organizations",

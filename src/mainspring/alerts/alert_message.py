@@ -1,0 +1,225 @@
+"""What is told of an alert: what, since when, how often, why most likely, what to do, and where to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from mainspring.domain import notification
+from mainspring.domain.alert import AlertEvent, AlertRule
+from mainspring.domain.alert_advice import advice
+from mainspring.domain.english import in_words
+from mainspring.domain.failure import ErrorClass
+from mainspring.domain.job_object import instant_text
+from mainspring.domain.notification import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from mainspring.domain.alert import Alert
+    from mainspring.domain.execution import Execution
+
+_SAID: Final[Mapping[AlertRule, str]] = {
+    AlertRule.STALENESS: "is overdue",
+    AlertRule.FAILURE_RATE: "fails too often",
+    AlertRule.EXECUTION_TIME: "takes too long",
+    AlertRule.CONSECUTIVE_FAILURES: "keeps failing",
+    AlertRule.TOO_FAST: "ended too fast",
+    AlertRule.TOO_OFTEN: "runs too often",
+    AlertRule.RESULT_ASSERTION: "succeeded with a result that cannot be right",
+    AlertRule.NEVER_CLAIMED: "is not started by any worker",
+    AlertRule.BREAKER_OPEN: "is not called any more",
+    AlertRule.QUEUE_DEPTH: "is too deep",
+    AlertRule.QUEUE_AGE: "is not worked off",
+    AlertRule.NODE_LOST: "was lost",
+    AlertRule.PARTITION_MISSING: "has no partition for what comes next",
+    AlertRule.UNWATCHED: "was not watched for a while",
+    AlertRule.ANOMALY_DURATION: "took unusually long",
+    AlertRule.ANOMALY_ITEMS: "did an unusual amount of work",
+    AlertRule.ANOMALY_FAILURE: "fails unusually often",
+    AlertRule.ANOMALY_SILENCE: "is unusually silent",
+    AlertRule.TREND: "gets slower and slower",
+}
+_MOST_OF_AN_ERROR: Final = 500
+_MOST_OTHERS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is known when an alert is told.
+
+    Attributes:
+        now: The store's instant.
+        last_run_at: When the job last ran.
+        last_success_at: When it last succeeded.
+        execution: The run that shows it best.
+        others: Other open alerts of the same job.
+        public_url: Where people reach the dashboard.
+    """
+
+    now: datetime
+    last_run_at: datetime | None = None
+    last_success_at: datetime | None = None
+    execution: Execution | None = None
+    others: Sequence[Alert] = ()
+    public_url: str | None = None
+
+
+def alert_message(alert: Alert, event: AlertEvent, story: Story) -> Message:
+    """Return what is told of something that happened to an alert, the same for every channel.
+
+    Args:
+        alert: As it stands now.
+        event: What happened.
+        story: What else is known.
+    """
+    links = links_of(alert, story.public_url)
+    return Message(
+        title=title_of(alert, event),
+        text=_text(alert, event, story),
+        severity=notification.Severity.INFO
+        if event is AlertEvent.RESOLVED
+        else notification.Severity(alert.severity.value),
+        fields=_fields(alert, event, story),
+        link=links.get("run") or links.get("schedule") or story.public_url,
+        deduplication_key=alert.deduplication_key,
+        event=f"alert.{event}",
+        data=_data(alert, event, story, links),
+        links=links,
+    )
+
+
+def title_of(alert: Alert, event: AlertEvent) -> str:
+    """Return one line."""
+    subject = alert.job_name or alert.subject
+    match event:
+        case AlertEvent.RESOLVED:
+            return f"{subject}: over ({alert.rule.replace('_', ' ')})"
+        case AlertEvent.ESCALATED:
+            return f"Nobody looks after it: {subject} {_SAID[alert.rule]}"
+        case AlertEvent.REOPENED:
+            return f"Again: {subject} {_SAID[alert.rule]}"
+        case _:
+            return f"{subject} {_SAID[alert.rule]}"
+
+
+def links_of(alert: Alert, public_url: str | None) -> dict[str, str]:
+    """Return where to look, by what is seen there."""
+    if public_url is None:
+        return {}
+    base = public_url.rstrip("/")
+    links: dict[str, str] = {}
+    if alert.execution_id is not None:
+        links["run"] = f"{base}/ui/runs/{alert.execution_id}"
+    if alert.job_name is not None:
+        links["schedule"] = f"{base}/ui/schedules/{quote(alert.job_name, safe='')}"
+    return links
+
+
+def error_in(execution: Execution | None) -> Mapping[str, Any]:
+    """Return the error of a run as it is stored; empty: it has none."""
+    return (execution.error if execution is not None else None) or {}
+
+
+def _text(alert: Alert, event: AlertEvent, story: Story) -> str:
+    if event is AlertEvent.RESOLVED:
+        who = f"{alert.resolved_by} says that it is over" if alert.resolved_by else "It holds again"
+        lasted = in_words((alert.resolved_at or story.now) - alert.opened_at)
+        return f"{who}, after {lasted}. It was seen {_times(alert.occurrences)}.\nIt was: {alert.sentence}"
+    think = advice(alert.rule, _class_of(error_in(story.execution)))
+    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(think.steps, start=1))
+    parts = [alert.sentence, f"Likely cause: {think.cause}", f"Next steps:\n{steps}"]
+    if story.others:
+        also = ", ".join(other.rule.replace("_", " ") for other in story.others[:_MOST_OTHERS])
+        parts.append(f"Also open for this job: {also}")
+    return "\n\n".join(parts)
+
+
+def _fields(alert: Alert, event: AlertEvent, story: Story) -> dict[str, str]:
+    error = error_in(story.execution)
+    told: dict[str, str | None] = {
+        "Job": alert.job_name,
+        "Subject": None if alert.job_name else alert.subject,
+        "Rule": alert.rule.value,
+        "Severity": alert.severity.value,
+        "Since": instant_text(alert.opened_at),
+        "Until": instant_text(alert.resolved_at) if event is AlertEvent.RESOLVED else None,
+        "How often": _times(alert.occurrences),
+        "Last run": _or_never(alert, story.last_run_at),
+        "Last success": _or_never(alert, story.last_success_at),
+        "Error": _error_in_words(error),
+        "Fingerprint": alert.fingerprint or error.get("fingerprint"),
+        "Environment": alert.environment,
+    }
+    fields = {name: text for name, text in told.items() if text}
+    return fields | {_label(name): _figure(value) for name, value in alert.figures.items() if value is not None}
+
+
+def _data(alert: Alert, event: AlertEvent, story: Story, links: Mapping[str, str]) -> dict[str, Any]:
+    error = error_in(story.execution)
+    return {
+        "alertId": str(alert.id),
+        "event": event.value,
+        "rule": alert.rule.value,
+        "subject": alert.subject,
+        "jobName": alert.job_name,
+        "severity": alert.severity.value,
+        "state": alert.state.value,
+        "sentence": alert.sentence,
+        "figures": dict(alert.figures),
+        "occurrences": alert.occurrences,
+        "openedAt": instant_text(alert.opened_at),
+        "resolvedAt": instant_text(alert.resolved_at),
+        "lastRunAt": instant_text(story.last_run_at),
+        "lastSuccessAt": instant_text(story.last_success_at),
+        "executionId": None if alert.execution_id is None else str(alert.execution_id),
+        "fingerprint": alert.fingerprint or error.get("fingerprint"),
+        "environment": alert.environment,
+        "links": dict(links),
+    }
+
+
+def _class_of(error: Mapping[str, Any]) -> ErrorClass | None:
+    try:
+        return ErrorClass(error["class"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _error_in_words(error: Mapping[str, Any]) -> str | None:
+    if not error:
+        return None
+    return f"{error.get('type', 'Error')}: {error.get('message', '')}"[:_MOST_OF_AN_ERROR]
+
+
+def _or_never(alert: Alert, at: datetime | None) -> str | None:
+    if alert.job_name is None:
+        return None
+    return instant_text(at) or "never"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _label(name: str) -> str:
+    """Return the name of a figure for people.
+
+    Example:
+        >>> _label("lastRunAt"), _label("due_at")
+        ('Last run at', 'Due at')
+    """
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name.replace("_", " "))
+    return words.strip().capitalize()
+
+
+def _figure(value: object) -> str:
+    match value:
+        case float():
+            return f"{value:g}"
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)

@@ -1,0 +1,1 @@
+"""What goes on, told as it happens: topics that change, without the data."""

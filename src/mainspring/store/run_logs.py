@@ -1,0 +1,44 @@
+"""The end of what a run has said, as people read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from mainspring.store.tables import execution_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from uuid import UUID
+
+_line = execution_logs.c
+
+
+def tail(
+    connection: sa.Connection,
+    execution_id: UUID,
+    *,
+    most: int,
+    before: int | None = None,
+    levels: Collection[str] | None = None,
+    text: str = "",
+) -> list[sa.Row[Any]]:
+    """Return the last log lines of an execution in their order; whoever asks has found it in the actor's scope.
+
+    Args:
+        connection: Where to read.
+        execution_id: Whose lines.
+        most: At most so many.
+        before: The id of the line before which they end; None: the last ones.
+        levels: Those of these levels; None: of any.
+        text: Those that hold this, in capitals or not; empty: any.
+    """
+    lines = sa.select(execution_logs).where(_line.execution_id == execution_id)
+    if before is not None:
+        lines = lines.where(_line.id < before)
+    if levels is not None:
+        lines = lines.where(_line.level.in_(sorted(levels)))
+    if text:
+        lines = lines.where(_line.message.icontains(text, autoescape=True))
+    return list(connection.execute(lines.order_by(_line.id.desc()).limit(most)))[::-1]
