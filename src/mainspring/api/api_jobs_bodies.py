@@ -151,6 +151,7 @@ class JobView(_Shown):
     catch_up: float = Field(description="How far back missed instants are caught up with, in seconds.")
     jitter: float = Field(description="By how much later than its instant a run may start, in seconds.")
     depends_on: list[str] = Field(description="It runs after every success of these.")
+    notify: list[dict[str, Any]] = Field(description="Its own routes for alerts, beside those of everybody.")
     has_condition: bool = Field(description="Its code is asked before each run of its schedule.")
     next_run_at: datetime | None
     problem: str | None = Field(description="Why it cannot fire at all.")
@@ -218,7 +219,7 @@ def job_json(definition: StoredDefinition, summary: JobSummary) -> dict[str, Any
         "cronDescription": None if is_broken or schedule is None else schedule.schedule.describe(),
         "jobType": definition.job_type,
         "enabled": schedule is not None and schedule.enabled and definition.retired_at is None,
-        "config": dict(definition.config),
+        "config": {**definition.config, **definition.override.get("config", {})},
         "jobGroup": definition.group,
         "queue": definition.queue,
         "timezone": None if text is None else text.timezone,
@@ -266,6 +267,7 @@ def _policies_json(definition: StoredDefinition) -> dict[str, Any]:
         "catchUp": said["catch_up"],
         "jitter": said["jitter"],
         "dependsOn": said["depends_on"],
+        "notify": said.get("notify") or [],
         "hasCondition": definition.schedule is not None and definition.schedule.has_condition,
     }
 

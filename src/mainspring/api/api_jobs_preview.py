@@ -16,13 +16,10 @@ from mainspring.api.deps import CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
-from mainspring.domain.cron_clock_change_words import describe_effect, zone_changes
 from mainspring.domain.cron_syntax import CronError
-from mainspring.domain.cron_timetable import timetable
-from mainspring.domain.english import in_words
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.schedule import Cron
-from mainspring.domain.schedule_preview import collisions, runs_per_week, shortest_gap
+from mainspring.domain.schedule_consequences import consequences_of
 from mainspring.store import definition_pages, job_statistics
 
 if TYPE_CHECKING:
@@ -35,9 +32,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix=JOBS_PATH, tags=["Scheduler"], dependencies=[only_known_parameters])
 
-_CLOCK: Final = 12
-"""As in the scheduler document: "Every Monday at 10:00 AM"."""
-_A_YEAR: Final = timedelta(days=365)
 _MOST_COMPARED: Final = 500
 _MOST_INSTANTS: Final = 100
 
@@ -131,39 +125,34 @@ def _preview(
     count: int,
 ) -> dict[str, Any]:
     zone = ZoneInfo(schedule.tz)
-    moments = [moment for moment in timetable(schedule, now, count, _CLOCK) if moment.left_out is None]
-    instants = [moment.instant for moment in moments]
-    met = collisions(instants, {name: other.schedule for name, other in others.items()})
-    gap = shortest_gap(instants)
+    usual_ms = summary.average_duration_ms
+    found = consequences_of(
+        schedule,
+        present=present,
+        others={name: other.schedule for name, other in others.items()},
+        usual_duration=None if usual_ms is None else timedelta(milliseconds=usual_ms),
+        now=now,
+        count=count,
+    )
+    gap = found.shortest_gap
     return {
         "cronExpression": schedule.expression,
         "timezone": schedule.tz,
-        "words": schedule.describe(_CLOCK),
+        "words": found.words,
         "next": [
             {
                 "instant": instant_text(moment.instant),
                 "local": moment.instant.astimezone(zone).isoformat(),
                 "note": moment.note,
-                "collidesWith": met.get(moment.instant, []),
+                "collidesWith": found.met.get(moment.instant, []),
             }
-            for moment in moments
+            for moment in found.moments
         ],
         "clockChanges": [
-            {"instant": instant_text(change.instant), "effect": describe_effect(schedule, change, _CLOCK)}
-            for change in zone_changes(zone, now, now + _A_YEAR)
+            {"instant": instant_text(instant), "effect": effect} for instant, effect in found.clock_changes
         ],
-        "runsPerWeek": {
-            "now": None if present is None else runs_per_week(present, now),
-            "then": runs_per_week(schedule, now),
-        },
-        "usualDurationMs": summary.average_duration_ms,
+        "runsPerWeek": {"now": found.per_week_now, "then": found.per_week_then},
+        "usualDurationMs": usual_ms,
         "shortestGapMs": None if gap is None else round(gap.total_seconds() * 1000),
-        "warnings": _warnings(summary.average_duration_ms, gap),
+        "warnings": found.warnings,
     }
-
-
-def _warnings(usual_duration_ms: int | None, gap: timedelta | None) -> list[str]:
-    if usual_duration_ms is None or gap is None or timedelta(milliseconds=usual_duration_ms) < gap:
-        return []
-    usual = in_words(timedelta(milliseconds=usual_duration_ms))
-    return [f"a run usually takes {usual}, and the next would be due after {in_words(gap)}"]

@@ -50,6 +50,13 @@ class DeclaredThresholds(_Lenient):
     failure_rate: float = Field(default=0.2, ge=0, le=1)
     execution_time: Seconds | None = None
     consecutive_failures: int = Field(default=3, ge=1, le=10_000)
+    recovery: int = Field(default=1, ge=1, le=10_000)
+    shortest_time: Seconds | None = None
+    runs_per_hour: int | None = Field(default=None, ge=1, le=99)
+    least_items: int | None = Field(default=None, ge=0)
+    share_of_usual_items: float | None = Field(default=None, ge=0, le=1)
+    anomaly: float | None = Field(default=None, gt=0, le=1_000)
+    trend_days: int | None = Field(default=None, ge=1, le=3_650)
 
 
 class RegisterJob(_Lenient):
@@ -169,6 +176,13 @@ def _thresholds(sent: DeclaredThresholds) -> Thresholds:
         failure_rate=sent.failure_rate,
         execution_time=_span(sent.execution_time),
         consecutive_failures=sent.consecutive_failures,
+        recovery=sent.recovery,
+        shortest_time=_span(sent.shortest_time),
+        runs_per_hour=sent.runs_per_hour,
+        least_items=sent.least_items,
+        share_of_usual_items=sent.share_of_usual_items,
+        anomaly=sent.anomaly,
+        trend_days=sent.trend_days,
     )
 
 

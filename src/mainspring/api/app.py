@@ -8,13 +8,26 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.responses import RedirectResponse, Response
 
 from mainspring import __version__
 from mainspring.api import (
+    admin_alerts,
+    admin_audit,
+    admin_cron_jobs,
+    admin_cron_jobs_commands,
+    admin_cron_jobs_live,
+    admin_cron_jobs_reports,
+    admin_cron_jobs_status,
     admin_jobs,
+    admin_maintenance,
+    admin_nodes,
+    admin_notification_routes,
+    admin_notifications,
+    admin_pause,
     api_executions,
     api_jobs,
     api_jobs_history,
@@ -41,8 +54,10 @@ from mainspring.api.job_feed import JobFeed
 from mainspring.api.metrics import DepthGauge
 from mainspring.api.open_streams import OpenStreams
 from mainspring.app import Mainspring
+from mainspring.live.hub import Hub
 from mainspring.runtime.node import Node
 from mainspring.security.secret_key import LOOPBACK, is_loopback, secret_key_in_force
+from mainspring.web.app import dashboard
 
 ROUTERS: Final = (
     v1_jobs_templates.router,  # before `/{job_id}`
@@ -57,7 +72,20 @@ ROUTERS: Final = (
     api_jobs_register.router,
     api_services.router,
     api_executions.router,
+    admin_cron_jobs_live.router,  # before `/{job}`
+    admin_cron_jobs_live.sockets,
+    admin_cron_jobs_reports.router,
+    admin_cron_jobs_status.router,
+    admin_cron_jobs.router,
+    admin_cron_jobs_commands.router,
+    admin_nodes.router,
+    admin_audit.router,
     admin_jobs.router,
+    admin_alerts.router,
+    admin_maintenance.router,
+    admin_pause.router,
+    admin_notifications.router,
+    admin_notification_routes.router,
     jobs_run.router,
     health.router,
     docs.router,
@@ -103,6 +131,9 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
         async with app.connected():
             services = api.state.services = Services.of(app, key)
             api.state.job_feed = JobFeed(app.opened.database, app.opened.signals, app.settings, app.world)
+            api.state.live_hub = Hub(
+                app.opened.database, app.opened.signals, environment=app.settings.environment, world=app.world
+            )
             api.state.open_streams = OpenStreams()
             api.state.depth_gauge = DepthGauge(app.opened.database, app.settings.environment, app.world)
             try:
@@ -121,10 +152,17 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
     problems.install(api)
     for router in ROUTERS:
         api.include_router(router)
+    pages = api.state.pages = dashboard(app, hub=lambda: getattr(api.state, "live_hub", None))
+    api.add_route("/ui", _to_dashboard, include_in_schema=False)
+    api.mount("/ui", pages)
     api.add_middleware(HostCheck, hosts=Hosts(host, app.settings.public_url))
     api.add_middleware(RequestFrame, world=app.world)  # the last one stands outside of the others
     api.openapi = openapi_document
     return api
+
+
+async def _to_dashboard(request: Request) -> Response:
+    return RedirectResponse(f"{request.url.path}/", HTTPStatus.PERMANENT_REDIRECT)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 
+from mainspring.alerts.telling import Telling
 from mainspring.api.faults import faults_in
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
 from mainspring.api.rate_limit import RateLimits
@@ -63,6 +64,7 @@ class Services:
         egress: The way out, to the keys of an identity provider.
         callbacks: What services tell of the attempts that they carry out.
         secret_keys: The secret key in force, and the one before it while that still holds.
+        telling: Whom alerts are told to.
     """
 
     app: Mainspring
@@ -75,6 +77,7 @@ class Services:
     egress: Egress
     callbacks: Callbacks
     secret_keys: Sequence[SecretKey]
+    telling: Telling
 
     @classmethod
     def of(cls, app: Mainspring, key: SecretKey) -> Services:
@@ -116,6 +119,7 @@ class Services:
                 sentry=app.sentry,
             ),
             secret_keys=[key, *secret_keys_in_force(settings, world)[1:]],
+            telling=Telling.of(settings, world),
         )
 
     def close(self) -> None:

@@ -20,8 +20,11 @@ from starlette.routing import compile_path
 from mainspring.api.envelope import FailureEnvelope, enveloped_error, is_enveloped
 from mainspring.api.faults import Fault, faults_in
 from mainspring.api.rate_limit import TooManyRequestsError
+from mainspring.control.alerts import AlertEndedError, AlertNotFoundError
 from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
 from mainspring.control.jobs import JobAlreadyRunningError
+from mainspring.control.maintenance import SilenceNotFoundError, UnfitWindowError
+from mainspring.control.notification_routes import RouteNotFoundError, UnfitRouteError
 from mainspring.control.schedules import NoScheduleError, PastInstantError, VersionConflictError
 from mainspring.control.service_jobs import JobElsewhereError, UnfitJobError
 from mainspring.control.templates import UnknownTemplateError
@@ -104,6 +107,10 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     JobNotFoundError: HTTPStatus.NOT_FOUND,
     ServiceNotFoundError: HTTPStatus.NOT_FOUND,
     ExportNotFoundError: HTTPStatus.NOT_FOUND,
+    AlertNotFoundError: HTTPStatus.NOT_FOUND,
+    SilenceNotFoundError: HTTPStatus.NOT_FOUND,
+    RouteNotFoundError: HTTPStatus.NOT_FOUND,
+    AlertEndedError: HTTPStatus.CONFLICT,
     IdempotencyConflictError: HTTPStatus.CONFLICT,
     NotCancellableError: HTTPStatus.CONFLICT,
     NotRetryableError: HTTPStatus.CONFLICT,
@@ -121,6 +128,8 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     UnknownJobTypeError: HTTPStatus.UNPROCESSABLE_ENTITY,
     CronError: HTTPStatus.UNPROCESSABLE_ENTITY,
     PastInstantError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnfitWindowError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnfitRouteError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownTemplateError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnseenParentError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnfitJobError: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -69,6 +69,7 @@ def _enter_folder() -> None:
 
 
 async def _run(app: Mainspring, display: DemoDisplay, *, stays: bool) -> None:
+    from mainspring.cli.demo_visitor import sign_in_link
     from mainspring.cli.serve import StopSignals
     from mainspring.cli.serving import serving
     from mainspring.runtime.node import ROLES
@@ -82,7 +83,7 @@ async def _run(app: Mainspring, display: DemoDisplay, *, stays: bool) -> None:
         if showing.done():
             await showing
             if stays and served.url is not None:
-                display.stays_at(served.url)
+                display.stays_at(served.url, await sign_in_link(app, served.url))
                 await stopping
         for task in (showing, stopping):
             task.cancel()

@@ -111,8 +111,10 @@ class DemoDisplay:
         self._console.print_json(data=result)
         self._console.print()
 
-    def stays_at(self, url: str) -> None:
-        """Say that the node goes on."""
+    def stays_at(self, url: str, sign_in_link: str) -> None:
+        """Say that the node goes on, and how to look at it."""
+        self._console.print("[bold]dashboard[/]   open this once, within ten minutes, on this machine:")
+        self._console.print(sign_in_link, style="bold cyan", soft_wrap=True, highlight=False)
         self._console.print(f"[bold green]serving at {url}[/]: the API is described at {url}/docs. Ctrl-C ends it")
 
     def stopping(self) -> None:

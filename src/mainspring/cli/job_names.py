@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mainspring.cli.application import AppOption, load_app
-from mainspring.cli.job_overrides import program
+from mainspring.cli.job_pauses import program
 from mainspring.errors import MainspringError
 
 if TYPE_CHECKING:

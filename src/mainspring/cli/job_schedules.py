@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mainspring.cli import records
+from mainspring.cli import instants, records
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.jobs import NameArgument, program
@@ -156,7 +156,7 @@ def backfill_command(
     as_json: JsonOption = False,
 ) -> None:
     """Run a job for each past instant of a span that has not fired."""
-    first, last = _given_instant(start), _given_instant(end)
+    first, last = instants.read(start), instants.read(end)
 
     async def work(app: Mainspring) -> Backfilled:
         own, actor = _at_terminal(app)
@@ -251,22 +251,4 @@ def _delay(item: RecordedTick) -> str | None:
 
 
 def _instant(text: str | None) -> datetime | None:
-    return None if text is None else _given_instant(text)
-
-
-def _given_instant(text: str) -> datetime:
-    """Return an instant: in so long from now, or by this machine's clock."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        from mainspring.settings import read_duration
-        from mainspring.world import RealWorld
-
-        try:
-            duration: Any = read_duration(text)
-        except ValueError as error:
-            raise typer.BadParameter(
-                f"{text!r} is no time: write 2027-03-01T08:00, or how long from now, such as 2h"
-            ) from error
-        return RealWorld().now() + (duration if isinstance(duration, timedelta) else timedelta(seconds=duration))
-    return instant.astimezone(UTC)
+    return None if text is None else instants.read(text)

@@ -12,7 +12,8 @@ import typer
 
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_json, print_table
+from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_facts, print_json, print_table
+from mainspring.domain.alert import AlertEvent
 from mainspring.domain.notification import DEFAULT_DESTINATION, Message, Notification, NotificationStatus
 from mainspring.domain.redaction import redact_text
 
@@ -104,6 +105,38 @@ def resend(
 
 
 @program.command()
+def preview(
+    event: Annotated[
+        AlertEvent, typer.Argument(help="opened, reopened, worsened, escalated or resolved.")
+    ] = AlertEvent.OPENED,
+    channel: Annotated[str, typer.Option(help="slack, email, webhook, or a channel of your own.")] = "slack",
+    job: Annotated[str, typer.Option(help="Of which job.")] = "weekly-digest",
+    app_path: AppOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a message of an alert that there is not, as the templates have it; with --json the blocks of Slack."""
+    from mainspring.alerts.sample import sample_message
+    from mainspring.alerts.slack_blocks import blocks_of
+    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.templates import TOLD
+
+    if event not in TOLD:
+        raise typer.BadParameter(f"nothing is told of {event}: there are {', '.join(TOLD)}")
+    with redirect_stdout(sys.stderr):
+        app = app_or_store(app_path)
+        telling = Telling.of(app.settings, app.world)
+    message = sample_message(
+        event, telling.templates, channel=channel, job_name=job, public_url=telling.public_url or "https://jobs.example"
+    )
+    if as_json:
+        print_json(blocks_of(message) if channel == "slack" else message.as_json())
+        return
+    typer.echo(f"{message.title}\n\n{message.text}\n")
+    print_facts(list((dict(message.fields) | dict(message.links)).items()))
+
+
+@program.command()
 def secret(
     org: Annotated[str | None, typer.Option(help="Tell the secret that signs the webhooks of an organization.")] = None,
     app_path: AppOption = None,
@@ -123,6 +156,7 @@ def secret(
 
 
 async def _send(app: Mainspring, channel: str, destination: str) -> str:
+    from mainspring.alerts.channels.base import Taken
     from mainspring.alerts.configured_channels import configured_channels
     from mainspring.alerts.dispatcher import SECONDS_FOR_ONE_TRY
     from mainspring.errors import ConfigurationError, TransientError
@@ -153,7 +187,8 @@ async def _send(app: Mainspring, channel: str, destination: str) -> str:
     )
     try:
         async with asyncio.timeout(SECONDS_FOR_ONE_TRY):
-            return await channels[channel].send(notification)
+            answer = await channels[channel].send(notification)
+            return answer.said if isinstance(answer, Taken) else answer
     except TimeoutError:
         raise TransientError(f"the channel {channel!r} took longer than {SECONDS_FOR_ONE_TRY:g} s") from None
     finally:

@@ -112,7 +112,7 @@ async def serving(app: Mainspring, *, host: str, port: int, roles: Sequence[str]
             app.api_url = _url(host, listener)
             stack.callback(setattr, app, "api_url", None)
             yield Served(node, app.settings.node, tuple(roles), app.api_url)
-            api.state.draining = True
+            api.state.draining = api.state.pages.state.draining = True
 
 
 @contextmanager
