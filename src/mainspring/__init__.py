@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
+    from mainspring.domain.alert import Severity
     from mainspring.domain.job import JobConfig, Retry, Thresholds
     from mainspring.domain.result import JobResult
+    from mainspring.domain.route import Hours, Route
     from mainspring.domain.schedule import Cron, CronError, Every, OnStartup
     from mainspring.errors import PermanentError, SkipExecution, TransientError
     from mainspring.jobs.acquired_lock import AcquiredLock, current_lock
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mainspring.redis_backend.redis_locks import RedisLocks
     from mainspring.remote.service import RemoteService
     from mainspring.reports.source import ReportCaller
+    from mainspring.web.app import dashboard
 
     __version__: str
 
@@ -29,6 +32,7 @@ __all__ = [
     "Cron",
     "CronError",
     "Every",
+    "Hours",
     "Job",
     "JobConfig",
     "JobContext",
@@ -42,11 +46,14 @@ __all__ = [
     "RemoteService",
     "ReportCaller",
     "Retry",
+    "Route",
+    "Severity",
     "SkipExecution",
     "Thresholds",
     "TransientError",
     "__version__",
     "current_lock",
+    "dashboard",
     "distributed_lock",
     "provided",
 ]
@@ -57,6 +64,7 @@ _HOMES: Final = {
     "Cron": "domain.schedule",
     "CronError": "domain.schedule",
     "Every": "domain.schedule",
+    "Hours": "domain.route",
     "Job": "jobs.harness",
     "JobConfig": "domain.job",
     "JobContext": "jobs.context",
@@ -70,10 +78,13 @@ _HOMES: Final = {
     "RedisLocks": "redis_backend.redis_locks",
     "ReportCaller": "reports.source",
     "Retry": "domain.job",
+    "Route": "domain.route",
+    "Severity": "domain.alert",
     "SkipExecution": "errors",
     "Thresholds": "domain.job",
     "TransientError": "errors",
     "current_lock": "jobs.acquired_lock",
+    "dashboard": "web.app",
     "distributed_lock": "locks.distributed_lock",
     "provided": "jobs.provided",
 }

@@ -1,0 +1,76 @@
+// Bundles the pinned packages and src/ into src/mainspring/web/static/dist: hashed names, .gz twins, and a manifest.
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const OUT = "../src/mainspring/web/static/dist";
+const SOURCES = { app: "src/app.ts", charts: "src/charts.ts", theme: "src/theme.ts", style: "src/app.css" };
+
+function argument(name, otherwise) {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? otherwise : process.argv[at + 1];
+}
+
+async function bundle() {
+  const result = await build({
+    entryPoints: SOURCES,
+    outdir: OUT,
+    bundle: true,
+    minify: true,
+    splitting: true,
+    format: "esm",
+    target: "es2022",
+    entryNames: "[name]-[hash]",
+    chunkNames: "chunk-[hash]",
+    assetNames: "[name]-[hash]",
+    loader: { ".woff2": "file", ".woff": "empty" },
+    legalComments: "linked",
+    metafile: true,
+    logLevel: "warning",
+  });
+  const files = {};
+  for (const [path, output] of Object.entries(result.metafile.outputs)) {
+    if (output.entryPoint) files[output.entryPoint.replace("src/", "")] = path.replace(`${OUT}/`, "");
+  }
+  return files;
+}
+
+// One <symbol> for each icon that src/icons.txt names; a name that does not exist fails the build.
+function sprite() {
+  const names = readFileSync("src/icons.txt", "utf8").split(/\s+/).filter(Boolean);
+  const symbols = names.map((name) => {
+    const svg = readFileSync(`node_modules/@tabler/icons/icons/outline/${name}.svg`, "utf8");
+    const shapes = svg
+      .replace(/<!--[\s\S]*?-->/, "")
+      .replace(/^[\s\S]*?<svg[^>]*>/, "")
+      .replace("</svg>", "")
+      .replace(/<path stroke="none" d="M0 0h24v24H0z" fill="none"\/>/, "")
+      .trim();
+    const look = 'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"';
+    return `<symbol id="${name}" viewBox="0 0 24 24" ${look}>${shapes}</symbol>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg">${symbols.join("")}</svg>`;
+}
+
+function writeHashed(name, content) {
+  const hash = createHash("sha256").update(content).digest("hex").slice(0, 8);
+  const hashed = name.replace(/(\.\w+)$/, `-${hash}$1`);
+  writeFileSync(join(OUT, hashed), content);
+  return hashed;
+}
+
+function compress() {
+  for (const name of readdirSync(OUT).filter((file) => /\.(js|css|svg)$/.test(file))) {
+    writeFileSync(join(OUT, `${name}.gz`), gzipSync(readFileSync(join(OUT, name)), { level: 9 }));
+  }
+}
+
+rmSync(OUT, { recursive: true, force: true });
+mkdirSync(OUT, { recursive: true });
+const files = await bundle();
+files["icons.svg"] = writeHashed("icons.svg", sprite());
+files["favicon.svg"] = writeHashed("favicon.svg", readFileSync("src/favicon.svg", "utf8"));
+compress();
+writeFileSync(join(OUT, "manifest.json"), JSON.stringify({ fingerprint: argument("--fingerprint", "by hand"), files }));

@@ -1,0 +1,37 @@
+// The results of the search by keys: down and up go through them, Enter opens the first, Escape puts them away.
+import { all, find } from "./page";
+
+const box = find<HTMLInputElement>("[data-search]");
+
+function results(): HTMLElement[] {
+  return all("#found a[href]");
+}
+
+function putAway(): void {
+  find("#found")?.replaceChildren();
+  if (box) box.value = "";
+}
+
+function step(by: number): void {
+  const found = results();
+  const at = found.indexOf(document.activeElement as HTMLElement) + by;
+  if (at < 0) box?.focus();
+  else found[Math.min(at, found.length - 1)]?.focus();
+}
+
+find("[role=search]")?.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    event.preventDefault();
+    step(event.key === "ArrowDown" ? 1 : -1);
+  } else if (event.key === "Escape") {
+    putAway();
+    box?.focus();
+  } else if (event.key === "Enter" && event.target === box) {
+    event.preventDefault();
+    results()[0]?.click();
+  }
+});
+
+document.addEventListener("click", (event) => {
+  if (!(event.target as Element).closest("[role=search]")) find("#found")?.replaceChildren();
+});

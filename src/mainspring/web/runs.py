@@ -1,0 +1,198 @@
+"""`/ui/runs`: find runs by the filter language, and act on one or many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import HTMLResponse
+
+from mainspring.domain.access import Permission
+from mainspring.domain.execution import Status
+from mainspring.domain.run_filter import MAX_CHARACTERS, RunFilter, read_filter
+from mainspring.store import recent_runs, run_search
+from mainspring.store.run_search import RunPage
+from mainspring.store.run_search_conditions import TEXT_WINDOW, RunSearch
+from mainspring.store.time_limit import SearchTooSlowError, time_limit
+from mainspring.web.run_completion import suggestions
+from mainspring.web.run_links import runs_address
+from mainspring.web.run_rows import ShownRun, shown_runs
+from mainspring.web.visit import PageVisit, Visit
+from mainspring.web.words_runs import RUNS
+
+if TYPE_CHECKING:
+    from mainspring.store.database import Connection
+
+router = APIRouter()
+_PAGE: Final = 50
+_MOST_NEW: Final = 100
+SEARCH_SECONDS: Final = 2.0
+Text = Annotated[str, Query(max_length=MAX_CHARACTERS * 4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the address of the list says.
+
+    Attributes:
+        q: The filter.
+        before: The page of runs made before this one.
+        after: The page of runs made after this one.
+        top: The newest run on the screen: later ones are counted, and shown when the visitor says so.
+        compact: Whether rows are low.
+    """
+
+    q: str = ""
+    before: UUID | None = None
+    after: UUID | None = None
+    top: UUID | None = None
+    compact: bool = False
+
+    @property
+    def filter(self) -> RunFilter:
+        """What is asked of runs."""
+        return read_filter(self.q)
+
+    def address(self, page: str = "/runs", **changed: object) -> str:
+        """Return the address of the list with some of it changed, below the dashboard."""
+        said = {"q": self.q, "compact": 1 if self.compact else None, **changed}
+        return runs_address(page, **{name: str(value) for name, value in said.items() if value})
+
+
+def asked_of(
+    *,
+    q: Text = "",
+    before: UUID | None = None,
+    after: UUID | None = None,
+    top: UUID | None = None,
+    compact: bool = False,
+) -> Asked:
+    """Return what an address says."""
+    return Asked(q.strip(), before, after, top, compact)
+
+
+Address = Annotated[Asked, Depends(asked_of)]
+
+
+@router.get("/runs")
+async def runs(visit: Visit, asked: Address) -> HTMLResponse:
+    """Show the list."""
+    await visit.require(Permission.VIEW_JOBS, staff=False)
+    return await visit.page("runs.html", title=RUNS.title, topics="runs", **await _list(visit, asked))
+
+
+@router.get("/runs/table")
+async def runs_anew(visit: Visit, asked: Address) -> HTMLResponse:
+    """Show the rows on the screen as they are now; newer ones are only counted, so that nothing moves."""
+    await visit.require(Permission.VIEW_JOBS, staff=False)
+    return visit.fragment("runs/table.html", **await _list(visit, asked))
+
+
+@router.get("/runs/tabs")
+async def tabs(visit: Visit, asked: Address) -> HTMLResponse:
+    """Show how many runs of each status the rest of the filter finds."""
+    await visit.require(Permission.VIEW_JOBS, staff=False)
+    rest = asked.filter.asking("status")
+    counted: dict[Status, int] = {}
+    if not asked.filter.faults:
+        search = search_of(visit, rest)
+
+        def read(connection: Connection) -> dict[Status, int]:
+            with time_limit(connection, SEARCH_SECONDS, visit.office.app.world):
+                return run_search.counts(connection, visit.scope, run_search.named(connection, visit.scope, search))
+
+        try:
+            counted = await visit.database.read(read)
+        except SearchTooSlowError:
+            counted = {}  # the tabs lead on, without their numbers
+    return visit.fragment("runs/tabs.html", text=RUNS, tabs=_tabs(asked, counted))
+
+
+@router.get("/runs/hints")
+async def hints(visit: Visit, asked: Address) -> HTMLResponse:
+    """Say while somebody types what cannot be read, and what may follow."""
+    await visit.require(Permission.VIEW_JOBS, staff=False)
+    found = await suggestions(visit, asked.q)
+    return visit.fragment("runs/hints.html", text=RUNS, faults=asked.filter.faults, suggestions=found)
+
+
+def search_of(visit: PageVisit, wanted: RunFilter) -> RunSearch:
+    """Return what a visitor looks for, by its clock."""
+    return RunSearch(wanted, visit.now, visit.clock.zone())
+
+
+async def _list(visit: PageVisit, asked: Asked) -> dict[str, Any]:
+    wanted = asked.filter
+    found, rows, new, problem = RunPage([], has_newer=False, has_older=False), list[ShownRun](), 0, ""
+    search = search_of(visit, wanted)
+    if not wanted.faults:
+        try:
+            found, rows, new = await _read(visit, asked, search)
+        except SearchTooSlowError as error:
+            problem = str(error)
+    newest = rows[0].run.id if rows else None
+    window = search.window
+    return {
+        "text": RUNS,
+        "asked": asked,
+        "faults": wanted.faults,
+        "chips": [(term.text, asked.address(q=wanted.without(term).text)) for term in wanted.terms],
+        "tabs": _tabs(asked, {}),
+        "rows": rows,
+        "problem": problem,
+        "new": new if new < _MOST_NEW else f"{_MOST_NEW - 1}+",
+        "newest_address": asked.address(),
+        "newer": asked.address(after=newest) if found.has_newer and newest else None,
+        "older": asked.address(before=rows[-1].run.id) if found.has_older and rows else None,
+        "live": asked.address("/runs/table", top=newest),
+        "tabs_live": asked.address("/runs/tabs"),
+        "hints": asked.address("/runs/hints", q=None),
+        "csv": asked.address("/runs/export.csv"),
+        "json": asked.address("/runs/export.json"),
+        "bulk": {verb: runs_address(f"/runs/bulk/{verb}", q=asked.q) for verb in ("cancel", "retry")},
+        "other_height": replace(asked, compact=not asked.compact).address(),
+        "window": "" if window is None else RUNS.window_text if window == TEXT_WINDOW else RUNS.window,
+    }
+
+
+async def _read(visit: PageVisit, asked: Asked, search: RunSearch) -> tuple[RunPage, list[ShownRun], int]:
+    scope = visit.scope
+
+    def read(connection: Connection) -> tuple[RunPage, list[ShownRun], int]:
+        with time_limit(connection, SEARCH_SECONDS, visit.office.app.world):
+            named = run_search.named(connection, scope, search)
+            before = UUID(int=asked.top.int + 1) if asked.top is not None else asked.before
+            found = run_search.page(connection, scope, named, size=_PAGE, before=before, after=asked.after)
+            new = run_search.newer(connection, scope, named, asked.top, most=_MOST_NEW) if asked.top else 0
+            if asked.top is not None:
+                found = replace(found, has_newer=new > 0)
+            names = sorted({run.job_name for run in found.runs})
+            # One small statement a job is prepared once; one for all of them would be made anew for each page.
+            recent = {name: recent_runs.find(connection, scope, [name])[name] for name in names}
+            return found, shown_runs(found.runs, recent, visit.now), new
+
+    return await visit.database.read(read)
+
+
+def _tabs(asked: Asked, counted: dict[Status, int]) -> list[dict[str, Any]]:
+    chosen = asked.filter.values("status")
+    shown: list[dict[str, Any]] = [
+        {"status": None, "address": asked.address(q=asked.filter.asking("status").text), "is_chosen": not chosen}
+    ]
+    for status in Status:
+        count = counted.get(status)
+        shown.append(
+            {
+                "status": status,
+                "address": asked.address(q=asked.filter.asking("status", status.value).text),
+                "is_chosen": status.value in chosen,
+                "count": None if count is None else _capped(count),
+            }
+        )
+    return shown
+
+
+def _capped(count: int) -> str:
+    return f"{run_search.MOST_COUNTED // 1000}k+" if count > run_search.MOST_COUNTED else f"{count:,}"

@@ -1,0 +1,349 @@
+"""A visit: one request of somebody who has signed in, with all that a page needs to answer it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
+
+import orjson
+from fastapi import Depends, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from mainspring.domain.access import Actor, Origin, Permission, Scope
+from mainspring.errors import MainspringError
+from mainspring.security.audit import Target
+from mainspring.security.authentication import AuthenticationError
+from mainspring.security.secret_key import Purpose
+from mainspring.store import pauses
+from mainspring.web.clock import Clock
+from mainspring.web.cookies import SESSION_COOKIE, base_of
+from mainspring.web.office import CSRF_CONTEXT, Office
+from mainspring.web.pause_words import pause_words
+from mainspring.web.templating import Templates
+from mainspring.web.words import WORDS
+
+if TYPE_CHECKING:
+    from mainspring.store.database import Database
+
+CSRF_FIELD: Final = "csrf_token"
+CSRF_HEADER: Final = "x-csrf-token"
+_MASK_BYTES: Final = 32
+
+
+class NotSignedInError(AuthenticationError):
+    """Nobody has signed in, or the session is over."""
+
+    code = "NOT_SIGNED_IN"
+
+
+class ForgedRequestError(MainspringError):
+    """A request that changes something did not come from a page of ours."""
+
+    code = "CSRF_TOKEN_INVALID"
+
+
+class ReadOnlyError(MainspringError):
+    """This dashboard shows, and changes nothing."""
+
+    code = "READ_ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class PageVisit:
+    """One request of somebody who has signed in.
+
+    Attributes:
+        request: It.
+        office: The services behind the pages.
+        templates: What pages are made of.
+        actor: Who has signed in.
+        clock: By which it reads instants.
+        read_only: Whether this dashboard changes nothing.
+    """
+
+    request: Request
+    office: Office
+    templates: Templates
+    actor: Actor
+    clock: Clock
+    read_only: bool
+
+    @property
+    def database(self) -> Database:
+        """The open store, for reads."""
+        return self.office.opened.database
+
+    @property
+    def scope(self) -> Scope:
+        """Whose rows this visitor sees."""
+        return self.actor.scope
+
+    @property
+    def environment(self) -> str:
+        """The environment."""
+        return self.actor.environment
+
+    @property
+    def now(self) -> datetime:
+        """The present instant."""
+        return self.office.app.world.now()
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether the visitor belongs to the platform, and not to one organization."""
+        return self.actor.organization_id is None
+
+    def can(self, permission: Permission) -> bool:
+        """Whether the visitor holds a permission, and this dashboard changes things at all.
+
+        What is hidden or disabled by this is refused by the commands all the same.
+        """
+        reads = {Permission.VIEW_JOBS, Permission.READ_ADMIN_SETTINGS, Permission.VIEW_AUDIT}
+        return self.actor.may(permission) and (permission in reads or not self.read_only)
+
+    async def require(self, permission: Permission, *, staff: bool = True) -> None:
+        """Refuse a visitor without a permission; the denial is audited.
+
+        Args:
+            permission: What is needed.
+            staff: Whether it is for platform staff alone.
+
+        Raises:
+            PermissionDeniedError: The visitor may not see this.
+        """
+        target = Target("path", self.request.url.path)
+        check = self.office.audit.require_staff if staff else self.office.audit.require
+        await check(self.actor, permission, "page.view", target)
+
+    def path(self, path: str) -> str:
+        """Return the address of a page, wherever the dashboard is mounted.
+
+        Args:
+            path: Below the dashboard, such as `/runs`.
+        """
+        return f"{self.base}{path}"
+
+    @property
+    def base(self) -> str:
+        """Where the dashboard is mounted, without a slash at the end."""
+        return base_of(self.request)
+
+    @property
+    def csrf_token(self) -> str:
+        """What forms of this session carry."""
+        return csrf_token(self.office, self.request.cookies.get(SESSION_COOKIE, ""))
+
+    async def page(
+        self, template: str, *, title: str, topics: str = "", status: int = HTTPStatus.OK, **context: object
+    ) -> HTMLResponse:
+        """Return a whole page.
+
+        Args:
+            template: Its file.
+            title: What it shows: `title · mainspring` is the title of the tab.
+            topics: What makes its fragments ask again, separated by spaces, such as `runs stats`.
+            status: The HTTP status.
+            **context: What the template shows.
+        """
+        shell = {"title": title, "topics": topics, "banner": await self.office_banner()}
+        return HTMLResponse(self.templates.render(template, self, {**shell, **context}), status)
+
+    def fragment(
+        self,
+        template: str,
+        *,
+        status: int = HTTPStatus.OK,
+        toast: str | None = None,
+        closes_dialog: bool = False,
+        changed: tuple[str, ...] = (),
+        **context: object,
+    ) -> HTMLResponse:
+        """Return a part of a page.
+
+        Args:
+            template: Its file.
+            status: The HTTP status; errors are shown like answers.
+            toast: Short news to show.
+            closes_dialog: Whether the open dialog has served its purpose.
+            changed: Topics whose fragments on the page ask again at once.
+            **context: What the template shows.
+        """
+        response = HTMLResponse(self.templates.render(template, self, context), status)
+        return _with_events(response, toast=toast, closes_dialog=closes_dialog, changed=changed)
+
+    def done(
+        self, toast: str, *, changed: tuple[str, ...] = (), go_to: str | None = None, undo: str | None = None
+    ) -> Response:
+        """Answer an action that succeeded: close its dialog, say so, and let the page ask again.
+
+        Without JavaScript it leads back to where the visitor was.
+
+        Args:
+            toast: What was done.
+            changed: Topics whose fragments ask again at once.
+            go_to: A page to go to, below the dashboard; None: stay.
+            undo: What takes it back by a POST, below the dashboard; the news offer it.
+        """
+        if "hx-request" not in self.request.headers:
+            return RedirectResponse(self.path(go_to or "/"), HTTPStatus.SEE_OTHER)
+        response = Response(status_code=HTTPStatus.NO_CONTENT)
+        if go_to is not None:
+            response.headers["HX-Redirect"] = self.path(go_to)
+            return response
+        undo_path = None if undo is None else self.path(undo)
+        return _with_events(response, toast=toast, closes_dialog=True, changed=changed, undo=undo_path)
+
+    async def office_banner(self) -> str | None:
+        """Return what every page says above everything else: that all schedules are paused."""
+        found = await self.database.read(lambda connection: pauses.in_force(connection, self.environment))
+        return None if found is None else pause_words(found, self.now)
+
+
+def _with_events(
+    response: HTMLResponse | Response,
+    *,
+    toast: str | None,
+    closes_dialog: bool,
+    changed: tuple[str, ...],
+    undo: str | None = None,
+) -> Any:  # noqa: ANN401 - the response that was given
+    events: dict[str, object] = {f"ms:{topic}": True for topic in changed}
+    if toast is not None:
+        offered = {} if undo is None else {"undo": {"path": undo, "words": WORDS["shell"]["undo"]}}
+        events["ms:toast"] = {"words": toast, **offered}
+    if closes_dialog:
+        events["ms:close-dialog"] = True
+    if events:
+        response.headers["HX-Trigger"] = orjson.dumps(events).decode().encode("ascii", "backslashreplace").decode()
+    return response
+
+
+def csrf_token(office: Office, session_id: str) -> str:
+    """Return what forms of a session carry: nobody who does not know the session's id can make it.
+
+    It is masked anew in each answer: answers are compressed, and how well would otherwise tell of a token that never
+    changes, guess by guess (BREACH).
+    """
+    mask = hashlib.sha256(office.app.world.token().encode()).digest()
+    return (mask + _masked(mask, _proof(office, session_id))).hex()
+
+
+def _proof(office: Office, session_id: str) -> bytes:
+    key = office.secret_key.derive(Purpose.TICKET, CSRF_CONTEXT)
+    return hmac.digest(key, session_id.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def _masked(mask: bytes, value: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(mask, value, strict=True))
+
+
+def _is_of_session(office: Office, session_id: str, given: str) -> bool:
+    try:
+        token = bytes.fromhex(given)
+    except ValueError:
+        return False
+    mask, masked = token[:_MASK_BYTES], token[_MASK_BYTES:]
+    if len(masked) != _MASK_BYTES:
+        return False
+    return hmac.compare_digest(_masked(mask, masked), _proof(office, session_id))
+
+
+def office_of(request: Request) -> Office:
+    """Return the services of the application behind this dashboard; made anew where its store was opened anew.
+
+    Raises:
+        NotRunningError: The application is neither connected nor running.
+    """
+    app = request.app.state.mainspring
+    office: Office | None = request.app.state.office
+    if office is None or office.opened is not app.opened:
+        office = request.app.state.office = Office.of(app, request.app.state.hub())
+    return office
+
+
+def origin_of(request: Request, office: Office) -> Origin:
+    """Return where a request comes from, as proxies of ours say."""
+    peer = request.client.host if request.client else None
+    address = office.proxies.client_of(peer, request.headers.getlist("x-forwarded-for"))
+    return Origin(request_id=getattr(request.state, "request_id", None), address=address)
+
+
+async def visit_of(request: Request) -> PageVisit:
+    """Return the visit of somebody who has signed in.
+
+    Raises:
+        NotSignedInError: Nobody has, or the session is over.
+    """
+    office = office_of(request)
+    session_id = request.cookies.get(SESSION_COOKIE)
+    if not session_id:
+        raise NotSignedInError("sign in first")
+    try:
+        actor = await office.sessions.actor_of(session_id, origin_of(request, office))
+    except AuthenticationError as error:
+        raise NotSignedInError(str(error)) from error
+    state = request.app.state
+    return PageVisit(request, office, state.templates, actor, Clock.of(request.cookies), state.read_only)
+
+
+Visit = Annotated[PageVisit, Depends(visit_of)]
+
+
+async def own_visit_of(request: Request, visit: Visit) -> PageVisit:
+    """Return a visit that may change what is the visitor's own, such as its session: it comes from a page of ours.
+
+    Raises:
+        ForgedRequestError: The request carries no token of this session.
+    """
+    await require_own_form(request, visit.office, request.cookies.get(SESSION_COOKIE, ""))
+    return visit
+
+
+OwnVisit = Annotated[PageVisit, Depends(own_visit_of)]
+
+
+async def acting_visit_of(visit: OwnVisit) -> PageVisit:
+    """Return a visit that may change something: it comes from a page of ours, and this dashboard is not read-only.
+
+    Raises:
+        ForgedRequestError: The request carries no token of this session.
+        ReadOnlyError: This dashboard changes nothing.
+    """
+    if visit.read_only:
+        raise ReadOnlyError("this dashboard is read-only: use the API, the commands, or another mount of it")
+    return visit
+
+
+ActingVisit = Annotated[PageVisit, Depends(acting_visit_of)]
+
+
+async def require_own_form(request: Request, office: Office, session_id: str) -> None:
+    """Refuse a request that does not carry a token of a session, as a header or as a field of its form.
+
+    Args:
+        request: What would change something.
+        office: The services behind the pages.
+        session_id: The session, or what a browser has before anybody signs in.
+
+    Raises:
+        ForgedRequestError: It does not.
+    """
+    given: object = request.headers.get(CSRF_HEADER)
+    if given is None and request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        given = (await request.form()).get(CSRF_FIELD)
+    if not isinstance(given, str) or not _is_of_session(office, session_id, given):
+        raise ForgedRequestError("this form is not of your present session: load the page again, and send it once more")
+
+
+def sign_in_path(request: Request, base: str) -> str:
+    """Return the sign-in page that leads back to where the visitor wanted to go."""
+    wanted = request.url.path.removeprefix(base) or "/"
+    if request.url.query:
+        wanted += f"?{request.url.query}"
+    is_page = request.method == "GET" and "hx-request" not in request.headers and wanted != "/"
+    return f"{base}/sign-in" + (f"?next={quote(wanted)}" if is_page else "")
