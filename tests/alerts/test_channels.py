@@ -7,18 +7,22 @@ import importlib.metadata
 import json
 import ssl
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiosmtpd.smtp import SMTP
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from mainspring.alerts import configured_channels
-from mainspring.alerts.channels.base import PermanentDeliveryError, TransientDeliveryError
+from mainspring.alerts.channels.base import PermanentDeliveryError, Taken, TransientDeliveryError
 from mainspring.alerts.channels.email import EmailChannel, mail_of
-from mainspring.alerts.channels.slack import SlackChannel, blocks_of
+from mainspring.alerts.channels.slack import SlackChannel
 from mainspring.alerts.channels.webhook import WebhookChannel
+from mainspring.alerts.slack_blocks import blocks_of
 from mainspring.domain.notification import Message, Severity
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.errors import ConfigurationError, EgressFailedError, EgressRefusedError
@@ -144,17 +148,58 @@ async def test_slack_gets_blocks_in_which_nothing_mentions_or_links(receive: Rec
     assert "&lt;!channel&gt; four times &amp;" in text
 
 
-@pytest.mark.parametrize("title", ["x" * 500, "&" * 500])
-def test_blocks_stay_within_what_slack_takes(title: str) -> None:
-    long = Message(
-        title, "<" * 10_000, Severity.INFO, {f"{number}": "&" * 5_000 for number in range(20)}, link="javascript:x"
-    )
-    content = blocks_of(long)
-    header, section, fields = content["blocks"]
-    assert len(header["text"]["text"]) <= 150
-    assert len(section["text"]["text"]) <= 3_000
-    assert len(fields["fields"]) == 10
-    assert all(len(field["text"]) <= 2_000 for field in fields["fields"])
+_TEXTS = st.one_of(st.text(st.sampled_from("<>&*a é\n"), max_size=400), st.sampled_from(["&\n\n" * 3_000, "é" * 4_000]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    title=_TEXTS,
+    text=_TEXTS,
+    fields=st.dictionaries(_TEXTS, _TEXTS, max_size=60),
+    links=st.dictionaries(st.text(max_size=90), st.just("https://x.example/") | st.just("javascript:x"), max_size=9),
+)
+@example(
+    "x" * 500, "<" * 10_000, {f"{number}": "&" * 5_000 for number in range(200)}, {"run": "https://x/" + "x" * 4_000}
+)
+def test_blocks_stay_within_what_slack_takes(
+    title: str, text: str, fields: dict[str, str], links: dict[str, str]
+) -> None:
+    content = blocks_of(Message(title, text, Severity.INFO, fields, links=links))
+    blocks = content["blocks"]
+    assert 1 <= len(blocks) <= 50
+    assert len(content["text"]) <= 3_000
+    for block in blocks:
+        match block["type"]:
+            case "header":
+                assert len(block["text"]["text"]) <= 150
+            case "section":
+                assert len(block.get("fields", ())) <= 10
+                assert len(block.get("text", {}).get("text", "")) <= 3_000
+                assert all(0 < len(field["text"]) <= 2_000 for field in block.get("fields", ()))
+            case _:
+                assert 1 <= len(block["elements"]) <= 5
+                assert len({button["action_id"] for button in block["elements"]}) == len(block["elements"])
+                assert all(button["url"].startswith("https://") for button in block["elements"])
+                assert all(1 <= len(button["text"]["text"]) <= 75 for button in block["elements"])
+    facts = [block for block in blocks if "fields" in block]
+    assert len(facts) == min(-(-len(fields) // 10), 3), "a long text takes nothing from the facts"
+
+
+async def test_with_a_bot_later_news_change_the_first_message_and_follow_in_its_thread(
+    receive: Receivers, tools: ChannelTools
+) -> None:
+    receiver = await receive(answer(b'{"ok": true, "channel": "C42", "ts": "1700000000.0001"}'))
+    config = SlackChannel.Config(bot_token=SecretStr("xoxb-1"), channel="#jobs", api_url=receiver.url("/api"))
+    first = await SlackChannel(config, tools).send(notification())
+    assert isinstance(first, Taken)
+    assert first == Taken("Slack took it", "C42:1700000000.0001")
+    await SlackChannel(config, tools).send(replace(notification(), thread=first.receipt))
+
+    paths = [request.split()[1] for request in receiver.requests]
+    assert paths == [b"/api/chat.postMessage", b"/api/chat.update", b"/api/chat.postMessage"]
+    update, reply = (json.loads(sent(receiver, number)[1]) for number in (1, 2))
+    assert (update["channel"], update["ts"]) == ("C42", "1700000000.0001")
+    assert (reply["channel"], reply["thread_ts"]) == ("C42", "1700000000.0001")
 
 
 async def test_slacks_bot_reaches_the_channel_that_a_destination_names(receive: Receivers, tools: ChannelTools) -> None:
@@ -357,7 +402,7 @@ async def test_a_package_brings_a_fourth_channel(
     monkeypatch.setenv("MAINSPRING_CHANNELS", json.dumps({"pager": {"url": receiver.url(), "key": "K-1"}}))
     channels: dict[str, Channel] = configured_channels.configured_channels(load_settings(), tools)
 
-    assert sorted(channels) == ["email", "pager", "slack", "webhook"]
+    assert sorted(channels) == ["apprise", "email", "pager", "sentry", "slack", "webhook"]
     assert await channels["pager"].send(notification(channel="pager")) == "the pager answered 200: paged"
     assert json.loads(sent(receiver)[1]) == {"key": "K-1", "text": "weekly-digest failed"}
 
@@ -365,7 +410,7 @@ async def test_a_package_brings_a_fourth_channel(
 @pytest.mark.parametrize(
     ("channels", "problem"),
     [
-        ({"pigeon": {}}, "no channel 'pigeon' is installed; there are email"),
+        ({"pigeon": {}}, "no channel 'pigeon' is installed; there are apprise, email"),
         ({"pager": {"key": "K-1"}}, "the channel 'pager': url: Field required"),
         ("{", "MAINSPRING_CHANNELS: it must be JSON"),
     ],
@@ -391,5 +436,20 @@ def test_a_channel_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
 def test_every_channel_of_ours_is_found_by_its_kind() -> None:
     types = configured_channels.channel_types()
     assert {kind: channel.kind for kind, channel in types.items()} == {
-        kind: kind for kind in ("email", "slack", "webhook")
+        kind: kind for kind in ("apprise", "email", "sentry", "slack", "webhook")
     }
+
+
+def test_a_mail_says_the_same_in_html_in_which_nothing_of_a_job_is_markup() -> None:
+    message = replace(MESSAGE, text="<script>alert(1)</script>\n\nNext", links={"run": "https://x.example/'><b>"})
+    mail = mail_of(notification(message=message), sender="a@x.example", to="b@x.example")
+    html = mail.get_body(("html",))
+    assert html is not None
+    text = html.get_content()
+    assert "<script>" not in text
+    assert "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p><p>Next</p>" in text
+    assert "<td>&lt;https://evil.example|click&gt;</td>" in text
+    assert "href='https://x.example/&#x27;&gt;&lt;b&gt;'" in text
+    plain = mail.get_body(("plain",))
+    assert plain is not None
+    assert "run: https://x.example/'><b>" in plain.get_content()

@@ -12,7 +12,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from mainspring import Mainspring
+from mainspring.alerts.observing import observe
+from mainspring.alerts.telling import Telling
 from mainspring.cli.main import main
+from mainspring.domain.alert import AlertRule, Breach, Severity
 from mainspring.domain.notification import Message, NotificationStatus
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.store import access, notification_claims, notifications
@@ -81,7 +84,7 @@ async def test_a_test_message_says_what_the_receiver_answered(receive: Receivers
     ("arguments", "code", "said"),
     [
         (["email"], 3, "MAINSPRING_EMAIL_SMTP_URL"),
-        (["pigeon"], 3, "no channel 'pigeon' is installed; there are email, slack, webhook"),
+        (["pigeon"], 3, "no channel 'pigeon' is installed; there are apprise, email, sentry, slack, webhook"),
         (["webhook", "--to", "http://169.254.169.254/canary"], 1, "is not on the public internet"),
     ],
 )
@@ -135,3 +138,41 @@ async def test_the_secret_of_an_organization_can_be_told_again(command: Command)
     assert first == again
     assert len({first, other, new}) == 3
     assert all(text.startswith("whsec_") and len(text.splitlines()) == 1 for text in (first, other, new))
+
+
+async def test_somebody_at_a_terminal_looks_after_an_alert_and_ends_it(command: Command) -> None:
+    app = Mainspring()
+    async with app.connected():
+        telling = Telling.of(app.settings, app.world)
+        figures = {"thresholdSeconds": 300}
+        found = Breach(AlertRule.STALENESS, "digest", "digest", Severity.CRITICAL, "It is late.", figures)
+        await app.opened.database.tx(lambda connection: observe(connection, "dev", [found], [], telling=telling))
+    (alert,) = json.loads((await command("alerts", "list", "--json"))[1])
+    assert (alert["rule"], alert["state"]) == ("staleness", "open")
+    mine = json.loads((await command("alerts", "acknowledge", alert["id"], "--reason", "on it", "--json"))[1])
+    assert mine["acknowledgedBy"].startswith("terminal:")
+    put_off = json.loads((await command("alerts", "snooze", alert["id"], "--until", "2h", "--json"))[1])
+    assert put_off["state"] == "snoozed"
+    code, mute, _ = await command("alerts", "mute", alert["id"])
+    assert (code, (await command("maintenance", "end", mute.strip()))[0]) == (0, 0)
+    over = json.loads((await command("alerts", "resolve", alert["id"], "--json"))[1])
+    assert over["resolvedBy"] == mine["acknowledgedBy"]
+    assert "thresholdSeconds" in (await command("alerts", "show", alert["id"]))[1]
+    assert (await command("alerts", "resolve", alert["id"]))[0] == 1
+
+
+async def test_maintenance_is_planned_and_listed_at_a_terminal(command: Command) -> None:
+    planned = json.loads((await command("maintenance", "plan", "--until", "2h", "--group", "mail", "--json"))[1])
+    assert (planned["covers"], planned["target"]) == ("group", "mail")
+    assert [item["id"] for item in json.loads((await command("maintenance", "list", "--json"))[1])] == [planned["id"]]
+    assert json.loads((await command("maintenance", "list", "--mutes", "--json"))[1]) == []
+    code, _, said = await command("maintenance", "plan", "--until", "2h", "--group", "mail", "--job", "digest")
+    assert (code, "not both" in said) == (2, True)
+
+
+async def test_a_message_is_shown_before_anything_is_wrong(command: Command) -> None:
+    _, words, _ = await command("notifications", "preview", "--job", "close-books")
+    assert words.startswith("close-books is overdue\n\nclose-books was due 35 min ago")
+    blocks = json.loads((await command("notifications", "preview", "resolved", "--json"))[1])["blocks"]
+    assert blocks[0]["text"]["text"] == ":information_source: weekly-digest: over (staleness)"
+    assert (await command("notifications", "preview", "counted"))[0] == 2

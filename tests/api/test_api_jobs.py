@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FIELDS = {
     "name", "serviceName", "serviceUrl", "displayName", "description", "cronExpression", "cronDescription", "jobType",
     "enabled", "config", "jobGroup", "queue", "timezone", "retired", "orphaned", "timeout", "retry", "thresholds",
-    "rateLimit", "maxRunning", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "hasCondition", "override",
+    "rateLimit", "maxRunning", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "notify", "hasCondition", "override",
     "pause", "code", "nextRunAt", "problem", "lastRun", "running", "successRate", "averageDurationMs", "createdAt",
     "updatedAt", "version",
 }  # fmt: skip
@@ -102,6 +102,7 @@ async def test_a_job_says_what_code_declares_and_when_it_fires(admin: httpx2.Asy
         "catchUp": 86400.0,
         "jitter": 0.0,
         "dependsOn": [],
+        "notify": [],
         "hasCondition": False,
         "override": None,
         "pause": None,

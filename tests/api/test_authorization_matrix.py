@@ -141,6 +141,11 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     "GET /api/jobs/{name}/ticks": Expectation(may=PLATFORM),
     "GET /api/jobs/{name}/preview": Expectation(may=PLATFORM),
     "GET /admin/cron-jobs": Expectation(may=PLATFORM),
+    "GET /admin/cron-jobs/status": Expectation(may=PLATFORM),
+    "GET /admin/cron-jobs/stats": Expectation(may=PLATFORM),
+    "GET /admin/cron-jobs/reports/performance": Expectation(may=PLATFORM),
+    "GET /admin/cron-jobs/reports/failures": Expectation(may=PLATFORM),
+    "GET /admin/cron-jobs/reports/trends": Expectation(may=PLATFORM),
     "GET /admin/cron-jobs/{job}": Expectation(
         may=PLATFORM, sees={name: {"ada", "bob", "mallory", "the platform"} for name in PLATFORM}
     ),
@@ -148,6 +153,10 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     "POST /admin/cron-jobs/{job}/pause": Expectation(may=PLATFORM_OPERATORS, body={"reason": "loud"}, changes=True),
     "POST /admin/cron-jobs/{job}/resume": Expectation(may=PLATFORM_OPERATORS, body={}, changes=True),
     "PATCH /admin/cron-jobs/{job}": Expectation(may={"platform admin"}, body={"timeout": 60}, changes=True),
+    "POST /admin/cron-jobs/ws-ticket": Expectation(may=PLATFORM),
+    "GET /admin/cron-jobs/events": Expectation(may=PLATFORM, status=422),
+    # What opens a socket is asked for with a handshake (tests/api/test_admin_cron_jobs_live.py).
+    "WEBSOCKET /admin/cron-jobs/ws": Expectation(may=None, status=405),
     "GET /admin/nodes": Expectation(may=PLATFORM),
     "GET /admin/audit": Expectation(may={"platform admin"}),
     "GET /admin/jobs/status": Expectation(may=PLATFORM),
@@ -163,6 +172,9 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     ),
     "POST /admin/alerts/{alert_id}/resolve": Expectation(may=PLATFORM_OPERATORS, status=404, body={}),
     "POST /admin/alerts/{alert_id}/mute": Expectation(may=PLATFORM_OPERATORS, status=404, body={}),
+    "GET /admin/pause": Expectation(may=PLATFORM),
+    "POST /admin/pause": Expectation(may=PLATFORM_OPERATORS, body={}, changes=True),
+    "POST /admin/resume": Expectation(may=PLATFORM_OPERATORS, body={}),
     "GET /admin/maintenance": Expectation(may=PLATFORM),
     "POST /admin/maintenance": Expectation(
         may=PLATFORM_OPERATORS,
@@ -174,6 +186,7 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     "GET /admin/notifications": Expectation(may=PLATFORM),
     "GET /admin/notifications/analytics": Expectation(may=PLATFORM),
     "GET /admin/notification-routes": Expectation(may=PLATFORM),
+    "GET /admin/notification-routes/jobs/{name}": Expectation(may=PLATFORM),
     "PUT /admin/notification-routes/{name}": Expectation(
         may=PLATFORM_OPERATORS, body={"channel": "slack"}, changes=True
     ),
@@ -252,7 +265,9 @@ class Cast:
                 "job": name or "nightly",
             }
         )
-        query = {"wait": "0"} if "wait" in _parameters(self._door, route) else None
+        # A stream of topics has no end: those whom it lets in are told that there is no such topic.
+        brief = {"wait": "0", "topics": "none"}
+        query = {name: value for name, value in brief.items() if name in _parameters(self._door, route)}
         return await self._clients[actor].request(method, address, json=EXPECTED[route].body, params=query)
 
     async def belonging(self, owner: str, route: str) -> str:

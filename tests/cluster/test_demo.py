@@ -12,6 +12,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def test_with_a_terminal_the_demo_serves_until_ctrl_c(folder: Path) -> None:
         shown = b""
         while b"Ctrl-C ends it" not in shown:
             shown += os.read(main, 65_536)
+        [link] = re.findall(rb"http://127.0.0.1:\d+/ui/sign-in/link\?word=[^\s\x1b]+", shown)
+        assert "This link lets you in once." in httpx2.get(link.decode()).text
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30) == 0
     os.close(main)

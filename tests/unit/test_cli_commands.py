@@ -430,3 +430,12 @@ def test_a_schedule_command_that_cannot_be_done_says_why(command: Command, tmp_p
     ):
         done = command("jobs", *arguments)
         assert (done[0], told in done[2]) == (code, True), done
+
+
+def test_everything_is_paused_until_it_is_resumed_and_a_past_end_is_refused(command: Command) -> None:
+    paused = answer_of(command("jobs", "pause-all", "--reason", "incident 7", "--until", "2h", "--stop-runs", "--json"))
+    assert (paused["paused"], paused["stopped"], paused["until"] is None) == (True, 0, False)
+    assert "resume-all" in command("jobs", "pause-all")[1]
+    assert answer_of(command("jobs", "resume-all", "--json")) == {"paused": False, "until": None, "stopped": 0}
+    assert "fire" in command("jobs", "resume-all")[1]
+    assert command("jobs", "pause-all", "--until", "2020-01-01T00:00")[0] == 3

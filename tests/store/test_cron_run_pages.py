@@ -1,0 +1,210 @@
+"""Pages of runs by every filter: the right ones, in their order, however deep, and never by a scan of the history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from mainspring.domain.execution import Status, Trigger
+from mainspring.store import cron_run_pages
+from mainspring.store.cron_run_pages import WantedRuns
+from mainspring.store.dialect import store_now
+from mainspring.store.tables import executions
+from mainspring.world import uuid7
+from tests.store.test_hot_path_guards import statements_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from mainspring.domain.execution import Execution
+    from mainspring.store.execution_pages import Page
+    from tests.store.conftest import Lab
+
+JOBS = ("hourly", "nightly", "rare")
+TRIGGERS = (Trigger.CRON.value, Trigger.CRON.value, Trigger.ADMIN.value)
+STATUSES = (Status.SUCCEEDED.value, Status.SUCCEEDED.value, Status.FAILED.value, Status.SKIPPED.value)
+
+
+def ended_row(lab: Lab, created_at: datetime, number: int, **said: Any) -> dict[str, Any]:
+    """Return a row of history."""
+    defaults: dict[str, Any] = {
+        "id": uuid7(int(created_at.timestamp() * 1000), number << 40 | 0x3FFF),
+        "environment": lab.environment,
+        "queue": "default",
+        "job_name": "hourly",
+        "trigger": Trigger.CRON.value,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "started_at": created_at,
+        "completed_at": created_at + timedelta(seconds=1),
+        "status": Status.SUCCEEDED.value,
+        "error_fingerprint": None,
+        "duration_ms": 1000,
+    }
+    return defaults | said
+
+
+async def write(lab: Lab, rows: Sequence[dict[str, Any]]) -> None:
+    await lab.database.tx(lambda connection: connection.execute(sa.insert(executions), rows))
+
+
+async def some_history(lab: Lab, *, count: int = 120) -> list[dict[str, Any]]:
+    """Write runs of three jobs, one a minute until now, the oldest first."""
+    now = await lab.scalar(sa.select(store_now()))
+    rows = [
+        ended_row(
+            lab,
+            now - timedelta(minutes=count - number),
+            number,
+            job_name=JOBS[number * 7 % 11 % 3],
+            trigger=TRIGGERS[number * 5 % 13 % 3],
+            status=(status := STATUSES[number * 3 % 7 % 4]),
+            error_fingerprint=f"error-{number % 3}" if status == Status.FAILED.value else None,
+        )
+        for number in range(count)
+    ]
+    await write(lab, rows)
+    return rows
+
+
+async def page(lab: Lab, wanted: WantedRuns, *, skip: int = 0, size: int = 1000) -> Page:
+    return await lab.database.read(
+        lambda connection: cron_run_pages.page(connection, lab.environment, wanted, skip=skip, size=size)
+    )
+
+
+def ids(runs: Sequence[Execution]) -> list[UUID]:
+    return [run.id for run in runs]
+
+
+async def test_each_filter_shows_what_matches_and_nothing_else_the_newest_first(lab: Lab) -> None:
+    rows = await some_history(lab)
+    middle = rows[60]["created_at"]
+    cases: list[tuple[WantedRuns, Callable[[dict[str, Any]], bool]]] = [
+        (WantedRuns(), lambda row: True),
+        (WantedRuns(names=["hourly"]), lambda row: row["job_name"] == "hourly"),
+        (WantedRuns(names=["hourly", "rare"]), lambda row: row["job_name"] != "nightly"),
+        (WantedRuns(statuses=frozenset({Status.FAILED})), lambda row: row["status"] == "failed"),
+        (
+            WantedRuns(names=["rare"], statuses=frozenset({Status.FAILED, Status.SKIPPED})),
+            lambda row: row["job_name"] == "rare" and row["status"] in {"failed", "skipped"},
+        ),
+        (WantedRuns(triggers=frozenset({Trigger.ADMIN})), lambda row: row["trigger"] == "admin"),
+        (WantedRuns(triggers=frozenset({Trigger.CRON})), lambda row: row["trigger"] == "cron"),
+        (
+            WantedRuns(names=["rare"], triggers=frozenset({Trigger.ADMIN}), statuses=frozenset({Status.FAILED})),
+            lambda row: (row["job_name"], row["trigger"], row["status"]) == ("rare", "admin", "failed"),
+        ),
+        (WantedRuns(start=middle), lambda row: row["created_at"] >= middle),
+        (WantedRuns(end=middle), lambda row: row["created_at"] < middle),
+        (WantedRuns(fingerprint="error-1"), lambda row: row["error_fingerprint"] == "error-1"),
+        (WantedRuns(statuses=frozenset({Status.RUNNING})), lambda row: False),
+    ]
+    for wanted, matches in cases:
+        expected = [row["id"] for row in reversed(rows) if matches(row)]
+        found = await page(lab, wanted)
+        assert ids(found.executions) == expected, wanted
+        assert (found.total, found.is_capped, found.has_more) == (len(expected), False, False), wanted
+        oldest = await page(lab, replace(wanted, oldest_first=True))
+        assert ids(oldest.executions) == expected[::-1], wanted
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_pages_by_cursor_go_through_everything_once(lab: Lab, *, oldest_first: bool) -> None:
+    rows = await some_history(lab, count=40)
+    await lab.enqueue(*(lab.new(job_name="hourly") for _ in range(3)))
+    wanted = WantedRuns(names=JOBS, oldest_first=oldest_first)
+    seen: list[UUID] = []
+    while True:
+        found = await page(lab, wanted, size=7)
+        assert found.total == 43, "the cursor does not change how many there are"
+        seen += ids(found.executions)
+        if not found.has_more:
+            break
+        wanted = replace(wanted, after=seen[-1])
+    assert len(seen) == 43
+    assert seen == sorted(seen, reverse=not oldest_first)
+    assert {row["id"] for row in rows} < set(seen)
+
+
+async def test_what_lives_stands_beside_what_has_ended(lab: Lab) -> None:
+    await some_history(lab, count=3)
+    running, queued = await lab.enqueue(lab.new(priority=1), lab.new())
+    await lab.claim(1)
+    for status, expected in ((Status.RUNNING, running), (Status.QUEUED, queued)):
+        assert ids((await page(lab, WantedRuns(statuses=frozenset({status})))).executions) == [expected]
+    assert (await page(lab, WantedRuns(names=["job"]))).total == 2
+    assert (await page(lab, WantedRuns())).total == 5
+
+
+async def test_another_environment_is_not_looked_into(lab: Lab) -> None:
+    now = await lab.scalar(sa.select(store_now()))
+    await write(lab, [ended_row(lab, now, 1, environment="prod")])
+    assert (await page(lab, WantedRuns())).executions == []
+
+
+async def test_a_count_ends_at_ten_thousand(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await some_history(lab, count=20)
+    monkeypatch.setattr(cron_run_pages, "MOST_COUNTED", 10)
+    found = await page(lab, WantedRuns(), size=5)
+    assert (found.total, found.is_capped, found.has_more) == (10, True, True)
+
+
+# ---- Plans ----------------------------------------------------------------------------------------------------------
+
+FILTERS = (
+    WantedRuns(names=["rare"]),
+    WantedRuns(names=["rare"], statuses=frozenset({Status.FAILED})),
+    WantedRuns(names=["hourly", "rare"]),
+    WantedRuns(statuses=frozenset({Status.FAILED})),
+    WantedRuns(statuses=frozenset({Status.FAILED}), names=["hourly"]),
+    WantedRuns(triggers=frozenset({Trigger.ADMIN})),
+    WantedRuns(fingerprint="error-1"),
+)
+
+
+async def test_no_filter_goes_through_the_whole_history(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 20,000 runs, rare ones of each kind among them, every look at history is one into an index."""
+    now = await lab.scalar(sa.select(store_now()))
+    rows = [
+        ended_row(
+            lab,
+            now - timedelta(seconds=20_000 - number),
+            number,
+            job_name="rare" if number % 4_000 == 0 else "hourly",
+            trigger="admin" if number % 5_000 == 0 else "cron",
+            status="failed" if number % 3_000 == 0 else "succeeded",
+            error_fingerprint="error-1" if number % 3_000 == 0 else None,
+        )
+        for number in range(20_000)
+    ]
+    await write(lab, rows)
+    if lab.database.dialect_name == "postgresql":
+        owner = "analyze mainspring.executions"
+        await lab.database.tx(lambda connection: connection.execute(sa.text(owner)))
+    for wanted in FILTERS:
+        with statements_of(lab.database, monkeypatch) as sent:
+            await page(lab, wanted, size=25)
+        looks = [item for item in sent if "executions" in item[0] and "executions_live" not in item[0]]
+        assert looks
+        for statement, values in looks:
+            plan = await plan_of(lab, statement, values)
+            assert not scans(plan), (wanted, statement, plan)
+
+
+async def plan_of(lab: Lab, statement: str, values: Any) -> str:
+    explain = "explain query plan " if lab.database.dialect_name == "sqlite" else "explain "
+    rows = await lab.database.read(lambda connection: connection.exec_driver_sql(explain + statement, values).all())
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+def scans(plan: str) -> bool:
+    return "Seq Scan on executions_" in plan or any(
+        line.startswith("SCAN mainspring_executions") and "USING" not in line for line in plan.splitlines()
+    )

@@ -1,0 +1,258 @@
+"""The pages of schedules: what they show, what they let whom change, and that nothing is saved that cannot be read."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from mainspring import Cron
+from mainspring.domain.access import Role
+from mainspring.store import pauses, registration, schedules
+from mainspring.store.firing import Firing
+from tests.web.conftest import Page, words_of
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from mainspring import Mainspring
+    from mainspring.store.database import Connection
+    from mainspring.store.stored_schedule import StoredSchedule
+    from tests.web.conftest import Site
+
+HTMX = {"HX-Request": "true"}
+HARMFUL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def app(app: Mainspring) -> Mainspring:
+    app.job("digest", schedule=Cron("0 9 * * MON"), display_name="Weekly trending digest", group="email")(nothing)
+    app.job("partner", schedule=Cron("0 10 * * MON"), display_name="Partner report")(nothing)
+    app.job("off", schedule=Cron("0 3 * * *"), display_name=HARMFUL, enabled=False)(nothing)
+    app.job("payout", schedule=Cron("0 4 * * *"), critical=True)(nothing)
+    app.job("asked-for")(nothing)
+    return app
+
+
+@pytest.fixture
+async def site(site: Site) -> Site:
+    await register(site)
+    return site
+
+
+async def register(site: Site) -> None:
+    who = Firing.by(site.app.world, site.app.settings.environment)
+    await site.office.opened.database.tx(lambda connection: registration.register(connection, who, site.app.registry))
+
+
+async def nothing() -> None: ...
+
+
+async def stored(site: Site, name: str = "digest") -> StoredSchedule:
+    environment = site.app.settings.environment
+    found = await site.office.opened.database.read(lambda connection: schedules.get(connection, environment, name))
+    assert found is not None
+    return found
+
+
+async def edit(client: httpx2.AsyncClient, site: Site, expression: str, **fields: Any) -> httpx2.Response:
+    version = (await stored(site)).version
+    form = {"expression": expression, "timezone": "UTC", "version": version, **fields}
+    return await client.post("/schedules/digest/cron", data=form, headers=HTMX)
+
+
+async def test_the_list_says_when_each_job_runs_and_which_wait_to_be_enabled(site: Site) -> None:
+    client = await site.client()
+    page = Page((await client.get("/schedules")).text)
+    assert page.says("Every Monday at 9:00 AM")
+    assert page.says("new, off")
+    assert page.says(HARMFUL)
+    assert not page.says("asked-for")
+    names = [row.attributes["id"] for row in page.elements if "data-row" in row.attributes]
+    assert names == ["row-digest", "row-off", "row-partner", "row-payout", "row-platform-self-check"]
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("tab=disabled", ["off"]),
+        ("q=digest", ["digest"]),
+        ("q=group:email", ["digest"]),
+        ("q=service:nobody", []),
+        ("tab=failing", []),
+        ("tab=nonsense", ["digest", "off", "partner", "payout", "platform-self-check"]),
+    ],
+)
+async def test_the_filter_and_the_tabs_leave_out_the_others(site: Site, query: str, rows: list[str]) -> None:
+    page = Page((await (await site.client()).get(f"/schedules/status?{query}")).text)
+    found = [row.attributes["id"] for row in page.elements if "data-row" in row.attributes]
+    assert found == [f"row-{name}" for name in rows]
+
+
+async def test_a_page_asks_as_many_statements_for_fifty_schedules_as_for_three(site: Site) -> None:
+    client = await site.client()
+    few = await statements(site, client)
+    for number in range(47):
+        site.app.job(f"more-{number}", schedule=Cron("0 9 * * *"))(nothing)
+    await register(site)
+    assert await statements(site, client) == few
+
+
+async def statements(site: Site, client: httpx2.AsyncClient) -> int:
+    counted: list[str] = []
+
+    def count(*facts: Any) -> None:
+        counted.append(str(facts[2]))
+
+    event.listen(sa.engine.Engine, "before_cursor_execute", count)
+    try:
+        assert (await client.get("/schedules/status")).status_code == HTTPStatus.OK
+    finally:
+        event.remove(sa.engine.Engine, "before_cursor_execute", count)
+    return len(counted)
+
+
+async def test_disabling_asks_first_then_stops_and_can_be_undone(site: Site) -> None:
+    client = await site.client()
+    dialog = Page((await client.get("/schedules/digest/disable", headers=HTMX)).text)
+    assert "Disable Weekly trending digest" in dialog.all("button", type="submit")[0].text
+    done = await client.post("/schedules/digest/disable", data={"reason": "incident 7"}, headers=HTMX)
+    assert '"path":"/ui/schedules/digest/enable"' in done.headers["HX-Trigger"]
+    found = await stored(site)
+    assert (found.enabled, found.override and found.override.reason) == (False, "incident 7")
+    await client.post("/schedules/digest/enable", headers=HTMX)
+    assert (await stored(site)).enabled
+
+
+async def test_the_name_of_a_critical_job_has_to_be_typed_before_it_stops(site: Site) -> None:
+    client = await site.client()
+    dialog = Page((await client.get("/schedules/payout/disable", headers=HTMX)).text)
+    assert dialog.all("input", name="typed_name")[0].attributes["data-must-equal"] == "payout"
+    refused = await client.post("/schedules/payout/disable", data={"reason": "wrong sums"}, headers=HTMX)
+    assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert (await stored(site, "payout")).enabled
+    said = {"reason": "wrong sums", "typed_name": "payout"}
+    assert (await client.post("/schedules/payout/disable", data=said, headers=HTMX)).status_code == 204
+    assert not (await stored(site, "payout")).enabled
+
+
+async def test_the_editor_says_what_an_hour_later_means_and_what_it_meets(site: Site) -> None:
+    client = await site.client()
+    asked = {"expression": "0 10 * * MON", "timezone": "Europe/Rome"}
+    preview = words_of((await client.get("/schedules/digest/cron/preview", params=asked, headers=HTMX)).text)
+    assert "10:00 AM" in preview
+    assert "Clock change Sun 28 Mar 2027" in preview
+    met = words_of(
+        (await client.get("/schedules/digest/cron/preview", params={**asked, "timezone": "UTC"}, headers=HTMX)).text
+    )
+    assert "One other schedule of queue default fires at the same time: partner" in met
+
+
+async def test_what_cannot_be_read_is_marked_and_saves_nothing(site: Site) -> None:
+    client = await site.client()
+    answer = await edit(client, site, "0 25 * * *")
+    page = Page(answer.text)
+    assert answer.status_code == HTTPStatus.CONFLICT
+    assert "the old schedule goes on" in page.all("div", role="alert")[0].text
+    assert "disabled" in page.all("button", type="submit")[0].attributes
+    assert [element.text for element in page.all("div", class_="c-fail")] == ["25hour, wrong"]
+    assert (await stored(site)).text.expression == "0 9 * * MON"
+
+
+async def test_a_change_is_in_force_at_once_and_its_undo_puts_back_what_was(site: Site) -> None:
+    client = await site.client()
+    done = await edit(client, site, "0 10 * * MON", reason="after the peak", hours="24")
+    assert done.status_code == HTTPStatus.NO_CONTENT
+    found = await stored(site)
+    assert found.text.expression == "0 10 * * MON"
+    assert found.override is not None
+    assert found.override.expires_at is not None
+    assert Page((await client.get("/schedules")).text).says("edited")
+    assert (await client.post(f"/schedules/digest/cron/undo/{found.version}", headers=HTMX)).status_code == 204
+    assert (await stored(site)).text.expression == "0 9 * * MON"
+
+
+async def test_who_comes_second_is_told_who_was_first_and_sees_both(site: Site) -> None:
+    grace, ada = await site.client("grace"), await site.client()
+    version = (await stored(site)).version
+    await edit(grace, site, "0 11 * * MON")
+    answer = await edit(ada, site, "0 10 * * MON", version=version)
+    [told] = Page(answer.text).all("div", role="alert")
+    assert "grace changed this" in told.text
+    assert "0 11 * * MON" in told.text
+    assert "0 10 * * MON" in told.text
+    assert (await stored(site)).text.expression == "0 11 * * MON"
+
+
+async def test_who_may_not_edit_looks_at_the_same_dialog(site: Site) -> None:
+    operator = await site.client("olga", Role.OPERATOR)
+    page = Page((await operator.get("/schedules/digest/cron")).text)
+    assert page.text("title").startswith("Change schedule")
+    assert not page.all("button", type="submit", class_="btn btn-primary")
+    assert (await edit(operator, site, "0 10 * * MON")).status_code == HTTPStatus.FORBIDDEN
+    viewer = await site.client("vera", Role.VIEWER)
+    assert not Page((await viewer.get("/schedules")).text).all("input", role="switch")
+    assert (await viewer.post("/schedules/digest/disable", headers=HTMX)).status_code == HTTPStatus.FORBIDDEN
+    assert (await stored(site)).enabled
+
+
+async def test_many_are_disabled_at_once_and_what_fails_is_named(site: Site) -> None:
+    client = await site.client()
+    asked = await client.get("/schedules/bulk/disable", params={"names": ["digest", "partner"]}, headers=HTMX)
+    assert "Disable 2 schedules?" in asked.text
+    done = await client.post("/schedules/bulk/disable", data={"names": ["digest", "asked-for"]}, headers=HTMX)
+    assert "1 done, 1 not: asked-for" in done.headers["HX-Trigger"]
+    assert not (await stored(site)).enabled
+
+
+async def test_a_run_is_asked_for_once(site: Site) -> None:
+    client = await site.client()
+    assert (await client.post("/schedules/digest/run", headers=HTMX)).status_code == HTTPStatus.NO_CONTENT
+    again = await client.post("/schedules/digest/run", headers=HTMX)
+    assert (again.status_code, "Job already running" in again.text) == (HTTPStatus.CONFLICT, True)
+
+
+async def test_the_page_of_a_schedule_answers_why_it_did_not_run(site: Site) -> None:
+    client = await site.client()
+    environment = site.app.settings.environment
+
+    def an_hour_missed(connection: Connection) -> None:
+        who = Firing.by(site.app.world, environment)
+        connection.execute(sa.text("update mainspring.schedules set watermark = watermark - 8 * 86400 * 1000000"))
+        schedules.change(connection, who, "digest", {"override_enabled": False})
+
+    await site.office.opened.database.tx(an_hour_missed)
+    page = Page((await client.get("/schedules/digest")).text)
+    assert page.says("Why did it not run?")
+    assert page.says("nobody had fired it when the schedule was changed")
+    none = Page((await client.get("/schedules/digest?outcome=fired")).text)
+    assert not none.says("nobody had fired it when the schedule was changed")
+
+
+@pytest.mark.parametrize("path", ["/schedules/nobody", "/schedules/nobody/cron", "/schedules/asked-for"])
+async def test_what_has_no_schedule_has_no_page(site: Site, path: str) -> None:
+    assert (await (await site.client()).get(path)).status_code == HTTPStatus.NOT_FOUND
+
+
+async def test_everything_is_paused_with_a_banner_on_every_page_and_resumed(site: Site) -> None:
+    client = await site.client()
+    assert "Pause all schedules of dev?" in (await client.get("/pause", headers=HTMX)).text
+    await client.post("/pause", data={"reason": "incident 7", "stop_runs": "true"}, headers=HTMX)
+    page = Page((await client.get("/queues")).text)
+    assert page.says("All schedules are paused since now, by ada.")
+    assert page.says("incident 7")
+    assert Page((await client.get("/schedules")).text).says("Everything is paused")
+    await client.post("/resume", headers=HTMX)
+    assert not words_of((await client.get("/banner")).text)
+    environment = site.app.settings.environment
+    database = site.office.opened.database
+    assert await database.read(lambda connection: pauses.in_force(connection, environment)) is None
+
+
+async def test_who_may_not_change_pauses_nothing(site: Site) -> None:
+    viewer = await site.client("vera", Role.VIEWER)
+    assert not Page((await viewer.get("/schedules")).text).says("Pause all…")
+    assert (await viewer.post("/pause", headers=HTMX)).status_code == HTTPStatus.FORBIDDEN
