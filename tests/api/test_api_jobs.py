@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 FIELDS = {
     "name", "serviceName", "serviceUrl", "displayName", "description", "cronExpression", "cronDescription", "jobType",
     "enabled", "config", "jobGroup", "queue", "timezone", "retired", "orphaned", "timeout", "retry", "thresholds",
-    "rateLimit", "maxRunning", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "notify", "hasCondition", "override",
-    "pause", "code", "nextRunAt", "problem", "lastRun", "running", "successRate", "averageDurationMs", "createdAt",
-    "updatedAt", "version",
+    "rateLimit", "maxRunning", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "notify", "hasCondition",
+    "override", "pause", "code", "nextRunAt", "problem", "lastRun", "running", "successRate", "averageDurationMs",
+    "createdAt", "updatedAt", "version",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from mainspring.domain.alert import AlertRule, Severity
 from mainspring.domain.execution import Status
 from mainspring.domain.job import JobDefinition, Overlap, Thresholds
 from mainspring.domain.schedule import Cron, Every
-from mainspring.store import cluster, finishes, health, health_look, health_system, partitions
+from mainspring.store import cluster, finishes, health, health_look, health_system, partitions, pauses
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import definitions, executions, job_health
 from tests.store.clockwork import MINUTELY
@@ -199,6 +199,21 @@ async def test_a_paused_job_is_paused_and_never_stale_until_it_goes_on(watch: Wa
     assert "by maja" in found.health.sentence
     assert found.health.stale_at is None
     assert found.health.look_at == now + HOUR
+    await watch.pass_time(HOUR + timedelta(minutes=10))
+    assert not await watch.alerts()
+    await watch.pass_time(timedelta(minutes=25))
+    assert list(await watch.alerts()) == ["staleness:minutely"]
+
+
+async def test_while_everything_is_paused_nothing_is_stale_until_it_goes_on(watch: Watch, lab: Lab) -> None:
+    await watch.clockwork.declare(MINUTELY)
+    await watch.turn()
+    until = await watch.clockwork.now() + 2 * HOUR
+    await lab.database.tx(
+        lambda connection: pauses.begin(connection, "test", until=until, by="maja", reason="the data moves")
+    )
+    await watch.pass_time(HOUR)
+    assert await watch.state() == "paused"
     await watch.pass_time(HOUR + timedelta(minutes=10))
     assert not await watch.alerts()
     await watch.pass_time(timedelta(minutes=25))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,17 @@ async def test_a_pause_that_nobody_saw_is_kept_for_those_who_come_later(
     clockwork.clock.advance(60)
     await clockwork.fire_all()
     assert [outcome for outcome, _ in await clockwork.told()][1:] == ["skipped", "skipped", "fired"]
+
+
+async def test_it_holds_on_every_node(clockwork: Clockwork, commands: PauseCommands) -> None:
+    lab = clockwork.lab
+    await clockwork.declare(MINUTELY, replace(MINUTELY, name="other"))
+    await commands.pause_all(ROOT)
+    for node_id in (lab.world.new_id(), lab.world.new_id()):
+        await clockwork.go_to_minute(second=1.0)
+        who = replace(lab.firing, node_id=node_id)
+        fired = await lab.database.tx(lambda connection, who=who: firing.fire_due(connection, who, {}))
+        assert (fired.executions, len(fired.ticks)) == (0, 2)
 
 
 async def test_it_ends_by_itself(clockwork: Clockwork, commands: PauseCommands) -> None:

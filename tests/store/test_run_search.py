@@ -182,7 +182,8 @@ async def test_no_filter_scans_the_history(lab: Lab, monkeypatch: pytest.MonkeyP
     for text in INDEXED:
         with statements_of(lab.database, monkeypatch) as sent:
             await look(lab, text)
-        looks = [item for item in sent if "executions" in item[0] and "executions_live" not in item[0]]
+        looks = [item for item in sent if "mainspring.executions." in item[0] or "mainspring_executions." in item[0]]
+        looks = [item for item in looks if "LIMIT" in item[0]]  # the rows of a page are read by their ids
         assert looks
         for statement, values in looks:
             plan = await plan_of(lab, statement, values)

@@ -202,7 +202,7 @@ async def test_who_may_not_edit_looks_at_the_same_dialog(site: Site) -> None:
 async def test_many_are_disabled_at_once_and_what_fails_is_named(site: Site) -> None:
     client = await site.client()
     asked = await client.get("/schedules/bulk/disable", params={"names": ["digest", "partner"]}, headers=HTMX)
-    assert "Disable 2 schedules?" in asked.text
+    assert "Disable the 2 selected?" in asked.text
     done = await client.post("/schedules/bulk/disable", data={"names": ["digest", "asked-for"]}, headers=HTMX)
     assert "1 done, 1 not: asked-for" in done.headers["HX-Trigger"]
     assert not (await stored(site)).enabled

@@ -17,7 +17,7 @@ from mainspring.domain.rules.watched_job import MOST_RUNS, Streak, WatchedJob
 from mainspring.domain.schedule import jitter_for
 from mainspring.domain.tick_words import explain
 from mainspring.errors import MainspringError
-from mainspring.store import health, health_history, ticks
+from mainspring.store import health, health_history, pauses, ticks
 from mainspring.store.definitions import WITH_SCHEDULES
 from mainspring.store.health_look import Ended
 from mainspring.store.lists import one_of
@@ -28,16 +28,19 @@ from mainspring.store.tables import definitions, executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from mainspring.domain.health import Unwatched
     from mainspring.domain.rules.watched_job import Run
     from mainspring.domain.schedule import Schedule
     from mainspring.store.health import JobHealth
     from mainspring.store.health_look import Look
+    from mainspring.store.pauses import PauseOfAll
     from mainspring.store.stored_schedule import StoredSchedule
     from mainspring.store.ticks import RecordedTick
 
 _live = executions_live.c
+_REMEMBERED: Final = timedelta(days=90)
 _EXCUSED: Final = frozenset(
     {
         TickReason.CONDITION,
@@ -99,6 +102,7 @@ def gather(
     for row in connection.execute(_RUNNING, asked):
         if row.job_name not in running or row.started_at < running[row.job_name].started_at:
             running[row.job_name] = row
+    everything = pauses.since(connection, environment, seen.now - _REMEMBERED)
     found: list[JobFacts] = []
     for row in connection.execute(_NAMED, asked).all():
         runs = health_history.latest(connection, environment, row.name)
@@ -106,7 +110,7 @@ def gather(
         job = replace(job, baseline=usual.get(row.name, (None, None))[0])
         if (at := running.get(row.name)) is not None:
             job = replace(job, running_since=at.started_at, running_id=at.id)
-        found.append(_with_schedule(connection, row, job, unwatched))
+        found.append(_with_schedule(connection, row, job, unwatched, everything))
     return found
 
 
@@ -147,12 +151,18 @@ def _with_schedule(
     row: Any,  # noqa: ANN401 - a row of either driver
     job: WatchedJob,
     unwatched: Unwatched | None,
+    everything: Sequence[PauseOfAll],
 ) -> JobFacts:
     since = [row.created_at] if unwatched is None else [row.created_at, unwatched.end]
     if row.s_name is None or row.s_retired_at is not None:
         return JobFacts(job, Timetable(schedule=None, since=max(since)))
     stored = stored_schedule(row)
-    ends = (row.s_paused_until, row.s_override_expires_at, row.s_override_enabled_until)
+    ends = (
+        row.s_paused_until,
+        row.s_override_expires_at,
+        row.s_override_enabled_until,
+        *(pause.ends_at for pause in everything),
+    )
     template = run_template(row.name, row.queue, row.code, row.override)
     schedule, problem = _readable(stored)
     timetable = Timetable(
@@ -163,7 +173,7 @@ def _with_schedule(
         answered=max((run.completed_at for run in job.successes), default=None),
         problem=problem,
     )
-    held = _held(stored)
+    held = _held(stored) or _held_with_all(everything, job.now)
     expected = None if held is not None else expectation(job, timetable)
     if expected is None or expected.due > job.now:
         return JobFacts(job, timetable, held)
@@ -193,6 +203,11 @@ def _held(stored: StoredSchedule) -> Held | None:
     if override is None or override.enabled is None:
         return Held(HealthState.DISABLED)
     return Held(HealthState.DISABLED, override.enabled_until, override.by, override.reason)
+
+
+def _held_with_all(everything: Sequence[PauseOfAll], now: datetime) -> Held | None:
+    pause = next((pause for pause in everything if pause.holds_at(now)), None)
+    return None if pause is None else Held(HealthState.PAUSED, pause.ends_at, pause.by, pause.reason)
 
 
 def _is_excused(recorded: RecordedTick) -> bool:

@@ -66,7 +66,6 @@ class RunWords:
     no_payload = "It was given nothing to work on."
     no_result = "It has returned nothing."
     left_out = "{count} more are left out"
-    job = "Job"
     run = "Run"
     by = "Triggered by"
     queue = "Queue · priority"

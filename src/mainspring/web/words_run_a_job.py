@@ -10,7 +10,6 @@ class RunAJobWords:
 
     title = "Run a job"
     verb = "Run the job"
-    job = "Job"
     choose = "Choose a job"
     choose_verb = "Go on"
     payload = "Payload"

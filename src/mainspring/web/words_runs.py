@@ -26,7 +26,6 @@ class RunsWords:
     status = "Status"
     job = "Job"
     run = "Run"
-    summary = "Summary"
     by = "Triggered by"
     queue = "Queue"
     intended = "Intended"
