@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 _STATUS: Final = "NOT RUN"
-_REQUIRED: Final = "MAINSPRING_REQUIRE_BROWSER"
+_REQUIRED: Final = "REQUIRE_BROWSER"
 """Where it is set, as `.ci/run` does for root, such a test is a failure of the run."""
 
 

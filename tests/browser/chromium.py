@@ -25,14 +25,12 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-HOW_TO_GET_ONE: Final = (
-    "no Chromium: `apt-get install chromium` (./dev test does it for root), or name one by MAINSPRING_CHROMIUM"
-)
+HOW_TO_GET_ONE: Final = "no Chromium: `apt-get install chromium` (./dev test does it for root), or name one by CHROMIUM"
 
 
 def find_chromium() -> str | None:
-    """Return the path of the browser that `MAINSPRING_CHROMIUM` names, or that is on PATH; None: there is none."""
-    named = os.environ.get("MAINSPRING_CHROMIUM")
+    """Return the path of the browser that `CHROMIUM` names, or that is on PATH; None: there is none."""
+    named = os.environ.get("CHROMIUM")
     return next(filter(None, map(shutil.which, (named, *_NAMES) if named else _NAMES)), None)
 
 

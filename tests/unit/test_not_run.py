@@ -27,7 +27,7 @@ def test_passes(): ...
 """
 
 
-@pytest.mark.parametrize(("required", "code"), [({}, 0), ({"MAINSPRING_REQUIRE_BROWSER": "1"}, 1)])
+@pytest.mark.parametrize(("required", "code"), [({}, 0), ({"REQUIRE_BROWSER": "1"}, 1)])
 def test_tests_without_a_browser_are_counted_and_fail_only_where_they_are_required(
     tmp_path: Path, repository: Path, required: dict[str, str], code: int
 ) -> None:
