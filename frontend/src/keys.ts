@@ -2,7 +2,7 @@
 import { all, find } from "./page";
 
 const TOGETHER_MS = 900;
-let wentAt = 0;
+let wentAt = -Infinity; // and not 0: a page that has just been loaded would take its first letter for the second
 
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof Element && target.closest("input, textarea, select, [contenteditable], .modal.show") !== null;
@@ -46,7 +46,7 @@ document.addEventListener("keydown", (event) => {
     find("[data-search]")?.focus();
   } else if (event.key === "g") wentAt = event.timeStamp;
   else if (event.timeStamp - wentAt < TOGETHER_MS) {
-    wentAt = 0;
+    wentAt = -Infinity;
     find<HTMLAnchorElement>(`[data-go="${CSS.escape(event.key)}"]`)?.click();
   } else if (event.key in ACTIONS) ACTIONS[event.key]?.();
   else find(`[data-shortcut="${CSS.escape(event.key)}"]`)?.click();

@@ -35,13 +35,22 @@ _PATIENCE_MS: Final = 15_000
 expect.set_options(timeout=_PATIENCE_MS)
 
 
+@pytest.hookimpl(trylast=True)  # after the order was shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all of this folder in one event loop, which the server and the browser live in; none without a browser."""
-    for item in items:
-        if _HERE in item.path.parents and "desk" in getattr(item, "fixturenames", ()):
+    """Run all of this folder in one event loop, which the server and the browser live in; none without a browser.
+
+    They come last: the shop stays open until the end, and other tests want to be the only application of a process.
+    """
+    items.sort(key=_is_of_this_folder)
+    for item in filter(_is_of_this_folder, items):
+        if "desk" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
             if _CHROMIUM is None:
                 item.add_marker(not_run(HOW_TO_GET_ONE))
+
+
+def _is_of_this_folder(item: pytest.Item) -> bool:
+    return _HERE in item.path.parents
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -47,7 +47,7 @@ class Hands:
 async def test_the_traceback_of_the_last_failure(desk: Desk) -> None:
     hands = Hands((await desk.open()).page)
 
-    await hands.activate("link", "import-orders")
+    await hands.activate("link", "import-orders", exact=True)
 
     await hands.hears("Traceback (most recent call last)")
     await hands.hears("column 'customer_id' is missing in orders-2026-11-21.csv")

@@ -29,6 +29,7 @@ async def test_letters_go_to_pages_and_rows(desk: Desk) -> None:
     await page.keyboard.press("g")
     await page.keyboard.press("w")
     await expect(page).to_have_title("Workers · mainspring")
+    await page.wait_for_load_state("load")  # the letters of a page work once its script has run
     await page.keyboard.press("j")
     first = await page.evaluate(_ROW)
     await page.keyboard.press("j")
