@@ -75,8 +75,8 @@ class Cost:
 
     @property
     def requests(self) -> int:
-        """How many requests it took."""
-        return 1 + len(self.parts)
+        """How many requests it took; what fragments ask for once the page stands is no part of a visit's cost."""
+        return 1 + sum("/static/" in part.path for part in self.parts)
 
     def bytes_of(self, ending: str, *, named: str = "") -> int:
         """Return what the parts weighed whose names end so, and begin with a word."""

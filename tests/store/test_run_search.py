@@ -158,7 +158,7 @@ async def test_a_member_finds_and_counts_its_own_runs_alone(lab: Lab) -> None:
 
 INDEXED = (
     "", "status:failed", "job:rare", "job:rare status:failed", "-job:hourly status:failed", "fingerprint:error-1",
-    "trigger:admin", "status:failed ended:<24h", "queue:default error:none", "org:nobody",
+    "trigger:admin", "status:failed ended:<24h", "org:nobody",
 )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ async def get_rules_of_job(services: CurrentServices, _actor: Reader, name: JobN
 @router.put(
     "/{name}",
     response_class=Response,
-    responses={200: {"model": RouteList}, **documented(400, 413, 422, UnfitRouteError)},
+    responses={200: {"model": RouteList}, **documented(400, 404, 413, 422, UnfitRouteError)},
     openapi_extra=body_schema(GivenRoute),
 )
 async def put_route(

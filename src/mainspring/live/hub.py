@@ -46,17 +46,19 @@ class Listener:
 
     Args:
         topics: What is watched: words of `Topic`, and `run:{id}` for single executions.
+        hears_all: Whether everything counts as changed at first; else it does when a hub says so.
 
     Attributes:
         has_left: Whether it listens no more.
     """
 
-    def __init__(self, topics: Collection[str]) -> None:
+    def __init__(self, topics: Collection[str], *, hears_all: bool = True) -> None:
         self._watched = frozenset(topics)
-        self._changed = self._watched
+        self._changed = frozenset[str]()
         self.has_left = False
         self._has_news = asyncio.Event()
-        self._has_news.set()
+        if hears_all:
+            self.tell(self._watched)
 
     def leave(self) -> None:
         """Listen no more: whoever waits for news is let go."""
@@ -123,6 +125,7 @@ class Hub:
         self._scope = Scope(environment)
         self._world = world
         self._listeners: set[Listener] = set()
+        self._newcomers: set[Listener] = set()
         self._looking: asyncio.Task[None] | None = None
         self._marks: Marks | None = None
         self._heads: Mapping[UUID, Head] = {}
@@ -140,19 +143,21 @@ class Hub:
         Args:
             topics: What is watched; `Listener.watch` changes it later.
         """
-        listener = Listener(topics)
-        if not self._listeners:
-            self._marks = None  # what is known is old
+        listener = Listener(topics, hears_all=False)
         self._listeners.add(listener)
+        self._newcomers.add(listener)
+        self._wakeup.set()
         if self._looking is None or self._looking.done():
             self._looking = self._world.spawn(self._look_while_somebody_listens(), name="mainspring-live")
         try:
             yield listener
         finally:
             self._listeners.discard(listener)
+            self._newcomers.discard(listener)
 
     async def look(self) -> frozenset[str]:
         """Look once, tell the listeners, and return what has changed; where the store does not answer, nothing."""
+        newcomers = frozenset(self._newcomers)
         watched = frozenset[str]().union(*(listener.watched for listener in self._listeners))
         runs = {UUID(topic.partition(":")[2]) for topic in watched if is_of_run(topic)}
         try:
@@ -163,8 +168,11 @@ class Hub:
         changed: set[str] = set() if self._marks is None else {*marks.changed_since(self._marks)}
         changed |= {of_run(run) for run in runs if heads.get(run) != self._heads.get(run)}
         self._marks, self._heads = marks, heads
+        newcomers &= self._newcomers  # another look may have served them meanwhile
+        self._newcomers -= newcomers
         for listener in self._listeners:
-            listener.tell(changed)
+            # Who is new hears of everything once there is a mark to compare with: what changes from now on is seen.
+            listener.tell(listener.watched if listener in newcomers else changed)
         return frozenset(changed)
 
     def _read(self, connection: Connection, runs: Collection[UUID]) -> tuple[Marks, Mapping[UUID, Head]]:
