@@ -23,20 +23,6 @@ async def _is_live(page: Page) -> None:
     await expect(page.get_by_role("button", name="Live")).to_have_attribute("data-state", "live")
 
 
-async def test_focus_stays_where_it_is_while_a_page_changes(desk: Desk) -> None:
-    held = await desk.shop.app.enqueue("partner-report")
-    page = (await desk.open()).page
-    await _is_live(page)
-    rows = page.get_by_role("region", name="Latest runs").get_by_role("link")
-    link = rows.and_(page.locator(f"[href$='{held.id}']"))
-    await link.focus()
-
-    newer = await desk.shop.app.enqueue("partner-report")
-    await expect(rows.and_(page.locator(f"[href$='{newer.id}']"))).to_be_visible()
-
-    await expect(link).to_be_focused()
-
-
 async def test_a_hidden_tab_asks_for_nothing_and_catches_up_when_it_is_shown(desk: Desk) -> None:
     window = await desk.open()
     page = window.page
