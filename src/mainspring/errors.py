@@ -95,6 +95,12 @@ class JobCancelledError(MainspringError):
     code = "JOB_CANCELLED"
 
 
+class StrayCancellationError(MainspringError):
+    """A handler ended as if it had been cancelled, and nobody had told it to stop: what it awaited was cancelled."""
+
+    code = "STRAY_CANCELLATION"
+
+
 class JobTimeoutError(MainspringError):
     """The attempt ran longer than the timeout of its job."""
 

@@ -78,11 +78,12 @@ class Attempt:
         *,
         app: str = "child_jobs:app",
         grace: float = PATIENT,
+        executor: ChildProcessExecutor | None = None,
     ) -> None:
         self.sink = RecordingSink()
         self.job = registry.get(name)
         self.context: Context = JobContext(UUID(int=1), name, 1, 1, Trigger.API, "node-1", payload, self.sink)
-        self.executor = ChildProcessExecutor(RealWorld(), app, grace=grace)
+        self.executor = executor or ChildProcessExecutor(RealWorld(), app, grace=grace)
         self.task = asyncio.create_task(self.executor.execute(self.job, self.context))  # noqa: TID251 - real processes
 
     async def result(self) -> Any:

@@ -172,6 +172,11 @@ async def raises(payload: dict[str, Any]) -> None:
 
 
 @app.job()
+def tells_its_parent() -> int:
+    return os.getppid()
+
+
+@app.job()
 def exits() -> None:
     os._exit(7)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,16 @@ def make_app(tmp_path: Path, migrated_file: Path) -> MakeApp:
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Start attempts at the jobs of `child_jobs`."""
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
-    return functools.partial(Attempt, importlib.import_module("child_jobs").app.registry)
+    registry = importlib.import_module("child_jobs").app.registry
+    attempts: list[Attempt] = []
+
+    def begin(name: str, payload: object = None, **options: Any) -> Attempt:
+        attempts.append(Attempt(registry, name, payload, **options))
+        return attempts[-1]
+
+    yield begin
+    for attempt in attempts:
+        await attempt.executor.close()

@@ -48,7 +48,7 @@ async def test_children_start_a_few_at_a_time_and_run_side_by_side(
     class CountedChild:
         def __init__(self, *_arguments: object) -> None: ...
 
-        async def start(self, _app: str) -> None:
+        async def start(self, _app: str, _fork_server: object) -> None:
             nonlocal starting, most
             starting += 1
             most = max(most, starting)

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
@@ -108,6 +109,7 @@ _MARKS: Final = tuple(dict.fromkeys(_KEY_MARKS + tuple(mark for mark, _ in _SHAP
 _counts: Final[Counter[str]] = Counter()
 _registered: Final[set[str]] = set()
 _needles: tuple[str, ...] = ()
+_withheld_here: ContextVar[tuple[str, ...]] = ContextVar("mainspring_withheld_here", default=())
 
 
 def register_secret(value: str) -> None:
@@ -122,10 +124,18 @@ def withheld(values: Iterable[str]) -> Generator[None]:
     """Let values be shown nowhere for as long as the block lasts."""
     values = tuple(values)
     _count(values, 1)
+    outer = _withheld_here.get()
+    _withheld_here.set(outer + values)
     try:
         yield
     finally:
+        _withheld_here.set(outer)
         _count(values, -1)
+
+
+def withheld_here() -> tuple[str, ...]:
+    """Return what is withheld by the blocks that the caller is in, for another process that works for it."""
+    return _withheld_here.get()
 
 
 def texts_under(fields: Collection[str], payload: object) -> Iterator[str]:

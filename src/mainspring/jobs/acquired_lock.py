@@ -7,6 +7,9 @@ from typing import Final
 
 from mainspring.errors import LockLostError
 
+LOCK_WAIT: Final = "lockWaitMs"
+"""The field of a log line that says for how many milliseconds a lock was waited for, until the instant of the line."""
+
 
 class AcquiredLock:
     """A lock that the caller holds.

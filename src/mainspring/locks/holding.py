@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import JobCancelledError, LockLostError, LockUsageError
-from mainspring.jobs.acquired_lock import acquired_locks
+from mainspring.jobs.acquired_lock import LOCK_WAIT, acquired_locks
 from mainspring.jobs.call import current_call
 from mainspring.locks.backend import Refusal
 from mainspring.locks.in_force import keeper_for
@@ -83,6 +83,14 @@ class _Holding(ABC):
         acquired_locks.set((*acquired_locks.get(), answer))
         return None
 
+    def _tell_of_wait(self, request: LockRequest) -> None:
+        """Let the log of the execution say how long it stood still; the timeline of its page is drawn from that."""
+        if self._context is not None and request.waited:
+            milliseconds = round(request.waited * 1_000)
+            self._context.log(
+                f"waited {milliseconds:,} ms for the lock {self._key!r}", level="info", **{LOCK_WAIT: milliseconds}
+            )
+
     def _leave(self) -> KeptLock:
         lock = self.lock
         acquired_locks.set(tuple(held for held in acquired_locks.get() if held is not lock))
@@ -107,7 +115,12 @@ class BlockingHolding(_Holding):
 
     def take(self) -> Refusal | None:
         """Take the lock; what is returned says who holds it instead."""
-        return _MINE if self._is_mine else self._taken(self._keeper.take_blocking(self._request()))
+        if self._is_mine:
+            return _MINE
+        request = self._request()
+        answer = self._keeper.take_blocking(request)
+        self._tell_of_wait(request)
+        return self._taken(answer)
 
     def _stop_work(self) -> None:
         if self._context is not None:
@@ -136,7 +149,17 @@ class AsyncHolding(_Holding):
 
     async def take(self) -> Refusal | None:
         """Take the lock; what is returned says who holds it instead."""
-        return _MINE if self._is_mine else self._taken(await self._keeper.take(self._request()))
+        if self._is_mine:
+            return _MINE
+        request = self._request()
+        try:
+            answer = await self._keeper.take(request)
+        except asyncio.CancelledError:
+            if self._interruption.end():  # the answer lay there for as long as the lock lives, and nobody took it up
+                raise LockLostError(f"lock {self._key!r} was given, and lost before its work could begin") from None
+            raise
+        self._tell_of_wait(request)
+        return self._taken(answer)
 
     def _stop_work(self) -> None:
         self._interruption.send()

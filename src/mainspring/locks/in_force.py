@@ -13,7 +13,8 @@ from mainspring.locks.keeper import LockKeeper
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Collection
+    from uuid import UUID
 
     from mainspring.locks.backend import LockBackend
 
@@ -62,6 +63,15 @@ def keeper_for(backend: LockBackend | None, key: str) -> LockKeeper:
         f"lock {key!r} could belong to {len(_of_process)} applications, which are connected in this process: take it "
         "inside the one that is meant, or give it a backend"
     )
+
+
+def forsake_locks_of(executions: Collection[UUID]) -> None:
+    """Let the locks of some executions end with their leases, as if the process that works at them had ended.
+
+    Only in a simulated world, where locks are kept on the event loop of the program.
+    """
+    for keeper in _of_process:
+        keeper.forsake(executions)
 
 
 @functools.cache

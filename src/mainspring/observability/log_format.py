@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LogFormat = Literal["console", "json"]
 
-_json_string = json.JSONEncoder(ensure_ascii=True).encode  # ASCII: no code page of a terminal or pipe can refuse it
+_json_string = json.encoder.encode_basestring_ascii  # ASCII: no code page of a terminal or pipe can refuse it
 
 JSON_END: Final = "}\n"
 _MILLISECONDS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))

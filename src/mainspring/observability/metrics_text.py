@@ -30,6 +30,8 @@ class Gauges:
         oldest_queued_seconds: By queue, for how long the oldest of them has waited.
         outbox_depth: How many messages are not delivered.
         alerts_open: By severity, how many alerts are open.
+        breakers_open: By service, whether its breaker holds calls back.
+        job_breakers_open: By job, whether its breaker holds executions back.
         loop_lag_seconds: By loop of this node, by how much its next turn is late.
         clock_skew_seconds: By how much this node's clock is ahead of the store's.
         database_reconnects: How many connections of this process were cut and replaced.
@@ -39,6 +41,8 @@ class Gauges:
     oldest_queued_seconds: Mapping[str, float] | None = None
     outbox_depth: int | None = None
     alerts_open: Mapping[str, int] | None = None
+    breakers_open: Mapping[str, bool] | None = None
+    job_breakers_open: Mapping[str, bool] | None = None
     loop_lag_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     clock_skew_seconds: float | None = None
     database_reconnects: int = 0
@@ -117,6 +121,12 @@ class _Families:
             yield _gauge("outbox_depth", "Messages that are not delivered.", gauges.outbox_depth)
         if gauges.alerts_open is not None:
             yield _labelled("alerts_open", "Alerts that are open.", "severity", gauges.alerts_open)
+        if gauges.breakers_open:  # most deployments have no services
+            said = "1 while the breaker of a service holds calls back."
+            yield _labelled("service_breaker_open", said, "service", gauges.breakers_open)
+        if gauges.job_breakers_open:  # most jobs have none
+            said = "1 while the breaker of a job holds its executions back."
+            yield _labelled("job_breaker_open", said, "job", gauges.job_breakers_open)
 
 
 def _histogram(distribution: Distribution) -> tuple[list[tuple[str, int]], float]:

@@ -33,8 +33,11 @@ FLUSH_SECONDS: Final = 3.0
 _logger = logging.getLogger(__name__)
 
 
-def open_sentry(settings: Settings) -> Sentry | None:
+def open_sentry(settings: Settings | None) -> Sentry | None:
     """Return the way to Sentry; None: nobody asks for one.
+
+    Args:
+        settings: What may ask for one; None: only a program that has set up Sentry by itself.
 
     Raises:
         ConfigurationError: A DSN is set, and it is none, or the package is not installed.
@@ -44,7 +47,7 @@ def open_sentry(settings: Settings) -> Sentry | None:
 
         if sentry_sdk.get_client().is_active():
             return Sentry()
-    if settings.sentry_dsn is None:
+    if settings is None or settings.sentry_dsn is None:
         return None
     _start_client(settings, settings.sentry_dsn.get_secret_value())
     return Sentry()
@@ -116,7 +119,13 @@ class Sentry:
         scope.add_breadcrumb(breadcrumb(category, message, level=level, data=data))
 
     def prepare(
-        self, run: RunIdentity, failure: Failure, error: BaseException | None, traceparent: str | None = None
+        self,
+        run: RunIdentity,
+        failure: Failure,
+        error: BaseException | None,
+        traceparent: str | None = None,
+        *,
+        told: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the event of a failure, to be sent once its end is written.
 
@@ -127,15 +136,15 @@ class Sentry:
             failure: What went wrong.
             error: The exception; None: it was raised in another process.
             traceparent: The span of the attempt.
+            told: What a child process has made of the exception.
         """
         import sentry_sdk
         from sentry_sdk.utils import event_from_exception
 
-        exceptions: list[dict[str, Any]] | None = None
         if error is not None:
             event, _ = event_from_exception(error, client_options=sentry_sdk.get_client().options)
-            exceptions = event.get("exception", {}).get("values")
-        return failure_event(run, failure, exceptions, traceparent)
+            told = {"exception": event.get("exception", {})}
+        return failure_event(run, failure, told, traceparent)
 
     def send(self, event: dict[str, Any], scope: Scope | None = None) -> None:
         """Hand an event over to the SDK, which sends it from a thread of its own."""

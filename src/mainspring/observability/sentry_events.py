@@ -25,7 +25,7 @@ _MAX_TAG: Final = 200  # https://develop.sentry.dev/sdk/foundations/state-manage
 
 
 def failure_event(
-    run: RunIdentity, failure: Failure, exceptions: list[dict[str, Any]] | None, traceparent: str | None
+    run: RunIdentity, failure: Failure, told: Mapping[str, Any] | None, traceparent: str | None
 ) -> dict[str, Any]:
     """Return the event of an execution that has failed.
 
@@ -35,24 +35,33 @@ def failure_event(
     Args:
         run: Whose failure it is.
         failure: What went wrong.
-        exceptions: The exception and its causes as the SDK has read them, with their frames; None: it was raised in
-            another process, and its text is all there is.
+        told: What the SDK has made of the exception, and of what the handler has told it, where it was raised; None:
+            that was in another program, and the text of the exception is all there is.
         traceparent: The span of the attempt, which takes the place of one that Sentry would make up.
     """
-    values = exceptions or [_exception_of_text(failure)]
+    told = told or {}
+    raised: dict[str, list[dict[str, Any]]] = told.get("exception", {})
+    values = raised.get("values") or [_exception_of_text(failure)]
     for value in values:
         value["mechanism"] = {**value.get("mechanism", {}), **_MECHANISM}
     event: dict[str, Any] = {
+        **told,
         "level": "error",
         "logger": "mainspring.jobs",
         "transaction": run.job,
         "fingerprint": [run.job, failure.fingerprint],
-        "tags": tags(names(run) | {"error.code": failure.code, "error.class": failure.error_class.value}),
+        "tags": {
+            **told.get("tags", {}),
+            **tags(names(run) | {"error.code": failure.code, "error.class": failure.error_class.value}),
+        },
         "exception": {"values": values},
     }
     if traceparent is not None:
         _, trace_id, span_id, _ = traceparent.split("-")
-        event["contexts"] = {"trace": {"trace_id": trace_id, "span_id": span_id, "op": "job"}}
+        event["contexts"] = {
+            **told.get("contexts", {}),
+            "trace": {"trace_id": trace_id, "span_id": span_id, "op": "job"},
+        }
     return redact(to_jsonable(event))
 
 

@@ -31,7 +31,7 @@ _SPOKEN: Final = "http/protobuf"
 
 
 @functools.cache
-def set_up_trace_export(*, node: str) -> None:
+def set_up_trace_export(*, node: str, service: str = "mainspring") -> None:
     """Set the tracer provider that the environment asks for; without a word of it, nothing is imported.
 
     It is asked for by `OTEL_EXPORTER_OTLP_ENDPOINT` (or that of traces), or by `OTEL_TRACES_EXPORTER=otlp`. What such
@@ -40,6 +40,7 @@ def set_up_trace_export(*, node: str) -> None:
 
     Args:
         node: The name of the node, which tells its spans from those of others.
+        service: What the spans are said to be of, where `OTEL_SERVICE_NAME` says nothing.
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
@@ -49,7 +50,7 @@ def set_up_trace_export(*, node: str) -> None:
             "'mainspring[datadog]' and start with `ddtrace-run mainspring serve`, or send to the agent by OTLP"
         )
     elif _wants_otlp(os.environ):
-        _set_up_otlp(node)
+        _set_up_otlp(node, service)
 
 
 def flush_traces(world: World, seconds: float = FLUSH_SECONDS) -> None:
@@ -83,7 +84,7 @@ def _wants_otlp(environment: Mapping[str, str]) -> bool:
     return exporter == "otlp"
 
 
-def _set_up_otlp(node: str) -> None:
+def _set_up_otlp(node: str, service: str) -> None:
     protocol = next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), _SPOKEN)
     if protocol != _SPOKEN:
         _logger.warning(
@@ -99,7 +100,7 @@ def _set_up_otlp(node: str) -> None:
         )
     else:
         try:
-            _export_by_otlp(node)
+            _export_by_otlp(node, service)
         except Exception:
             _logger.exception("the environment asks for traces by OTLP, which cannot be set up; jobs run without them")
 
@@ -111,13 +112,13 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _export_by_otlp(node: str) -> None:
+def _export_by_otlp(node: str, service: str) -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    ours = Resource({"service.name": "mainspring", "service.instance.id": node})
+    ours = Resource({"service.name": service, "service.instance.id": node})
     resource = Resource.create(ours.merge(OTELResourceDetector().detect()).attributes)
     # Not at exit: it would wait half a minute for a collector that does not answer. `flush_traces` does it before.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)

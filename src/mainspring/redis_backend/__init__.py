@@ -1,1 +1,1 @@
-"""What Redis and Valkey do for us: locks."""
+"""What Redis and Valkey do for us: locks, and answers that are kept."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from mainspring.errors import ConfigurationError, LockUnavailableError
+from mainspring.errors import LockUnavailableError
 from mainspring.locks.backend import Grant, Refusal
+from mainspring.redis_backend.redis_address import RedisAddress, explained
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from datetime import timedelta
+
+    from mainspring.redis_backend.redis_address import RedisConnection
 
 _SCRIPT: Final = """
 local key, counter = KEYS[1], KEYS[2]
@@ -34,18 +38,18 @@ return {1}
 # fences that it gave before, and one that keeps a lock for every customer may forget those of a week ago. It fits into
 # the 53 bits of a Lua number until the year 2255.
 
-_SCHEMES: Final = {"valkey": "redis", "valkeys": "rediss"}
 _TIMEOUT_SECONDS: Final = 0.5
 
 
 class RedisLocks:
-    """Keeps locks on one Redis (5 or newer) or Valkey server, by that server's clock.
+    """Keeps locks on Redis (5 or newer) or Valkey: a server, a cluster, or the primary of Sentinels, by its clock.
 
     They are as durable as its data: after a failover, an eviction or `FLUSHALL` a second holder may begin before the
     first one notices, at its next renewal. Only the fence keeps the two apart; see `docs/locks.md`.
 
     Args:
-        url: `redis://`, `rediss://` (TLS) or `unix://`; `valkey://` is the same.
+        url: `redis://`, `rediss://` (TLS) or `unix://`; `redis+cluster://` and `redis+sentinel://` as in
+            `docs/locks.md`; `valkey` for `redis` is the same.
         environment: Under which the keys are unique: they begin with `mainspring:{environment}:`.
         timeout: How long an answer may take, more than 0; by default half a second.
 
@@ -58,13 +62,13 @@ class RedisLocks:
     """
 
     def __init__(self, url: str, *, environment: str = "dev", timeout: timedelta | None = None) -> None:
-        scheme, separator, rest = url.partition("://")
-        self._url = f"{_SCHEMES.get(scheme, scheme)}{separator}{rest}"
+        self._address = RedisAddress(url)
         self._environment = environment
         self._timeout = timeout.total_seconds() if timeout else _TIMEOUT_SECONDS
         # A connection belongs to an event loop, and a process that was forked has another one.
-        self._scripts: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
-        self._new_client()  # tells at once of a URL that cannot be read
+        self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RedisConnection, Any]] = (
+            WeakKeyDictionary()
+        )
 
     async def acquire(self, key: str, *, owner: str, holder: str, seconds: float) -> Grant | Refusal:
         """Take a lock for `seconds` if it is free."""
@@ -81,47 +85,63 @@ class RedisLocks:
 
     async def close(self) -> None:
         """Disconnect."""
-        script = self._scripts.pop(asyncio.get_running_loop(), None)
-        if script is not None:
-            await script.registered_client.aclose()
+        connected = self._connections.pop(asyncio.get_running_loop(), None)
+        if connected is not None:
+            await connected[0].close()
 
     async def _run(self, verb: str, key: str, owner: str, seconds: float = 0.0, holder: str = "") -> list[Any]:
         from redis.exceptions import RedisError
 
-        # The braces make a cluster keep both on one node.
-        lock = f"mainspring:{self._environment}:lock:{{{key}}}"
+        # The braces make a cluster keep both on one node, unless they are empty up to the first that closes.
+        tag = f"\n{key}" if key.startswith("}") else key  # no key of a lock has a line break
+        lock = f"mainspring:{self._environment}:lock:{{{tag}}}"
         # The lease runs while an answer is awaited.
         most = min(self._timeout, seconds / 4) if seconds else self._timeout
         try:
-            async with asyncio.timeout(most):
-                return await self._script()(
-                    keys=[lock, f"{lock}:fence"], args=[verb, owner, max(1, int(seconds * 1000)), holder]
-                )
+            return await _within(
+                most,
+                self._ask(keys=[lock, f"{lock}:fence"], args=[verb, owner, max(1, int(seconds * 1000)), holder]),
+            )
         except (RedisError, OSError, TimeoutError) as error:
-            said = str(error) or f"no answer within {most:g} s"
+            said = explained(error) or f"no answer within {most:g} s"
             raise LockUnavailableError(f"Redis could not {verb} lock {key!r}: {said}") from error
+
+    async def _ask(self, **call: object) -> list[Any]:
+        """Run the script, a second time where the connection broke: who has taken the lock is told so again."""
+        from redis.exceptions import ConnectionError as BrokenConnectionError
+
+        try:
+            return await self._script()(**call)
+        except BrokenConnectionError:  # behind Sentinels, only the next connection goes to the new primary
+            return await self._script()(**call)
 
     def _script(self) -> Any:  # noqa: ANN401 - redis has no types for it
         loop = asyncio.get_running_loop()
-        script = self._scripts.get(loop)
-        if script is None:
-            script = self._scripts[loop] = self._new_client().register_script(_SCRIPT)
-        return script
+        connected = self._connections.get(loop)
+        if connected is None:
+            connection = self._address.connect(self._timeout)
+            connected = self._connections[loop] = connection, connection.client.register_script(_SCRIPT)
+        return connected[1]
 
-    def _new_client(self) -> Any:  # noqa: ANN401 - as above
-        try:
-            from redis.asyncio import Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-        except ModuleNotFoundError as error:
-            raise ConfigurationError("locks on Redis need a package: pip install 'mainspring[redis]'") from error
-        try:
-            # A connection that the server has closed meanwhile is replaced once. The script may run twice by that: who
-            # has taken the lock is told so again.
-            return cast("Any", Redis).from_url(
-                self._url, retry=Retry(NoBackoff(), 1), socket_connect_timeout=self._timeout, decode_responses=True
-            )
-        except ValueError as error:
-            raise ConfigurationError(
-                f"the address of Redis cannot be read ({error}): write `redis://host:6379/0`"
-            ) from error
+
+async def _within(seconds: float, work: Coroutine[Any, Any, list[Any]]) -> list[Any]:
+    """Return what `work` returns, or go on without it: a client that looks for its servers may swallow a cancellation.
+
+    Raises:
+        TimeoutError: It takes longer.
+    """
+    asked = asyncio.get_running_loop().create_task(work)
+    try:
+        if not (await asyncio.wait({asked}, timeout=seconds))[0]:
+            raise TimeoutError
+    finally:
+        if not asked.done():
+            asked.add_done_callback(_forget)
+            asked.cancel()
+    return asked.result()
+
+
+def _forget(asked: asyncio.Task[list[Any]]) -> None:
+    """Look at how it ended, for nobody else does."""
+    if not asked.cancelled():
+        asked.exception()

@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.failure import failure_of
+from mainspring.domain.redaction import withheld
 from mainspring.errors import DefinitionError, JobNotFoundError, SkipExecution
 from mainspring.jobs.registry import JobRegistry
 from mainspring.locks.in_force import in_force
 from mainspring.observability.run_identity import RunIdentity, current_run
+from mainspring.observability.sentry import flush_sentry
+from mainspring.observability.sentry_children import event_of_child, sentry_in_child
 from mainspring.observability.trace_export import flush_traces, set_up_trace_export
 from mainspring.observability.tracing import joined_trace
 from mainspring.runtime import child_protocol as protocol
+from mainspring.runtime.breadcrumbs import Breadcrumbs
 from mainspring.runtime.child_link import NodeLink
 from mainspring.runtime.child_protocol import Word
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
@@ -39,18 +43,20 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 
-def main() -> None:
-    """Carry out the attempt that the node describes, and answer."""
-    commands, answers, lifeline = (int(argument) for argument in sys.argv[1:])
+def main(commands: int, answers: int, lifeline: int) -> None:
+    """Carry out the attempt that the node describes, and answer.
+
+    Args:
+        commands: The descriptor from which the node's messages are read.
+        answers: The descriptor to which messages to the node are written.
+        lifeline: The descriptor that closes when the node is gone.
+    """
     for descriptor in (commands, answers, lifeline):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the signature is the library's
     die_with_the_node(lifeline)
     # The node cancels by a message. A SIGTERM may come from a service manager that stops the node, and the node then
     # lets running work end; a handler of ours, unlike SIG_IGN, is not inherited by what the job starts.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a job may print whatever its data holds, and what it printed is out
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     world = RealWorld()
     link = NodeLink(world, commands, answers)
     start = link.read_start()
@@ -60,13 +66,25 @@ def main() -> None:
         application = find_application(start["app"], context.job_name)
         job = find_job(application, start["app"], context.job_name)
         set_up_trace_export(node=context.node)  # not before: an application that sets up its own goes first
-        limit_resources(job.definition)
-        with run_of_the_node(context, start["traceparent"]):
+        with (
+            run_of_the_node(context, start["traceparent"]),
+            withheld(start["withheld"]),
+            told_to_sentry(application, context, start["sentry"]),
+        ):
+            limit_resources(job.definition)
             asyncio.run(carry_out_with_locks(application, job, context, link, world))
     except BaseException as error:  # noqa: BLE001 - the node says what became of it
         link.send(answer_to(error, context))
     link.close()
     flush_traces(world)
+    flush_sentry()
+
+
+def print_anything() -> None:
+    """Let a job print whatever its data holds, and have what it printed be out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 @contextmanager
@@ -83,6 +101,18 @@ def run_of_the_node(context: JobContext[Any], traceparent: str | None) -> Genera
         )
     )
     with joined_trace(traceparent):
+        yield
+
+
+@contextmanager
+def told_to_sentry(application: Any, context: JobContext[Any], facts: dict[str, Any] | None) -> Generator[None]:  # noqa: ANN401 - as it was found
+    """Let whatever the handler tells Sentry in the block carry the facts of its attempt, if its node tells Sentry."""
+    sentry, run = sentry_in_child(getattr(application, "settings", None), facts), current_run.get()
+    if sentry is None or facts is None or run is None:
+        yield
+        return
+    with sentry.attempt(run, facts, organization=context.organization_id) as scope:
+        context.sink = Breadcrumbs(context.sink, sentry, scope)
         yield
 
 
@@ -129,7 +159,7 @@ def answer_to(error: BaseException, context: JobContext[Any]) -> bytes:
         return protocol.encode(Word.CRASHED, reason=f"it reached its memory limit of {limit:,} bytes")
     if isinstance(error, SkipExecution):
         return protocol.encode(Word.SKIPPED, reason=str(error), reported=context.reported)
-    return protocol.encode_failure(failure_of(error), context.reported)
+    return protocol.encode_failure(failure_of(error), context.reported, event_of_child(error))
 
 
 def find_application(app: str, name: str) -> Any:  # noqa: ANN401 - whatever has a registry
@@ -218,4 +248,5 @@ def die_with_the_node(lifeline: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print_anything()
+    main(*(int(argument) for argument in sys.argv[1:]))

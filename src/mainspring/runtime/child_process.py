@@ -15,10 +15,10 @@ from mainspring.jobs.context import LogLine
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.child_output import LineReader, PrintedText
 from mainspring.runtime.child_protocol import RemoteFailureError, Word
+from mainspring.runtime.fork_server import ForkServer, StartedChild
 from mainspring.world import ends_within
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import Awaitable, Callable
 
     from mainspring.domain.job import JobDefinition
@@ -32,11 +32,12 @@ _CHILD: Final = "mainspring.runtime.child_main"
 
 
 class ChildProcessExecutor:
-    """Starts a new interpreter for each attempt, in a session of its own.
+    """Starts a process for each attempt, in a session of its own.
 
-    The child imports the application, finds the job in its registry and calls the handler. Nothing it has started
-    outlives the attempt, unless it left the process group on purpose; and the child ends with its node, even when
-    that is killed.
+    The child is a fork of a process that has imported the application, or, where there is none, a new interpreter
+    that imports it. It finds the job in the registry and calls the handler. Nothing it has started outlives
+    the attempt, unless it left the process group on purpose; and the child ends with its node, even when that is
+    killed.
 
     Processes start a few at a time: a node that has died may leave hundreds that are to run in one of their own, and
     importing the application in all of them at once would take its successors' time, and them with it. How many run is
@@ -53,6 +54,7 @@ class ChildProcessExecutor:
     def __init__(self, world: World, app: str, *, starts: int | None = None, grace: float = 8.0) -> None:
         self._world = world
         self._app = app
+        self._fork_server = ForkServer(world, app)
         self._starts = asyncio.Semaphore(starts or os.cpu_count() or 1)
         self._grace = grace
 
@@ -61,7 +63,7 @@ class ChildProcessExecutor:
         child = _Child(self._world, job.definition, context)
         async with self._starts:
             try:
-                await child.start(self._app)
+                await child.start(self._app, self._fork_server)
             except OSError as error:
                 msg = f"job {job.definition.name!r}: its process could not be started: {error}"
                 raise TransientError(msg) from error
@@ -69,6 +71,10 @@ class ChildProcessExecutor:
         await self._wait(child, child.answered_or_ended())
         await child.end(self._grace)
         return child.result()
+
+    async def close(self) -> None:
+        """Start no more children."""
+        await self._fork_server.close()
 
     async def _wait(self, child: _Child, what: Awaitable[None]) -> None:
         """Wait for what a child does, and end it if the attempt is cancelled meanwhile."""
@@ -83,8 +89,8 @@ class ChildProcessExecutor:
 class _Child:
     """One child process, from its start to the end of everything it has started."""
 
-    _process: Process
-    _ended: asyncio.Task[int]
+    _pid: int
+    _ended: asyncio.Future[int]
     _commands: asyncio.WriteTransport
 
     def __init__(self, world: World, definition: JobDefinition, context: JobContext[Any]) -> None:
@@ -98,7 +104,7 @@ class _Child:
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answered: asyncio.Future[tuple[Word, dict[str, Any]]] = asyncio.get_running_loop().create_future()
 
-    async def start(self, app: str) -> None:
+    async def start(self, app: str, fork_server: ForkServer) -> None:
         """Start the process and tell it what to do."""
         with ExitStack() as started, ExitStack() as theirs:
             started.push(self._ours)
@@ -109,18 +115,26 @@ class _Child:
             errors = await self._listen(self._printer("stderr"), limit=_PRINTED_LINE_BYTES, theirs=theirs)
             self._commands, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, ours)
             self._ours.callback(self._drop_commands)
-            inherited = [end.fileno() for end in (commands, answers, lifeline)]
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-X", "faulthandler", "-m", _CHILD, *map(str, inherited)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                pass_fds=inherited,
-                start_new_session=True,
-            )
+            pipes = [end.fileno() for end in (commands, answers, lifeline, output, errors)]
+            child = await fork_server.fork(pipes) or await self._start_interpreter(*pipes)
+            self._pid, self._ended = child.pid, child.ended
             started.pop_all()
-        self._ended = self._world.spawn(self._process.wait(), name=f"child of {self._definition.name}")
         self._commands.write(protocol.encode_start(app, sys.path, self._context))
+
+    async def _start_interpreter(
+        self, commands: int, answers: int, lifeline: int, output: int, errors: int
+    ) -> StartedChild:
+        inherited = (commands, answers, lifeline)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-X", "faulthandler", "-m", _CHILD, *map(str, inherited)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            pass_fds=inherited,
+            start_new_session=True,
+        )
+        ended = self._world.spawn(process.wait(), name=f"child of {self._definition.name}")
+        return StartedChild(process.pid, ended)
 
     async def begun_or_over(self) -> None:
         """Wait until the handler has begun, or will not begin any more."""
@@ -163,7 +177,7 @@ class _Child:
             case Word.CRASHED:
                 raise JobCrashedError(self._said(message["reason"]))
             case _:
-                raise RemoteFailureError(protocol.read_failure(message))
+                raise RemoteFailureError(protocol.read_failure(message), message.get("event"))
 
     async def _listen(self, take: Callable[[bytes], None], *, limit: int, theirs: ExitStack) -> IO[bytes]:
         ours, their_end = _pipe(reader=self._ours, writer=theirs)
@@ -232,7 +246,7 @@ class _Child:
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):  # nobody is left (macOS says it in the second way)
-            os.killpg(self._process.pid, number)
+            os.killpg(self._pid, number)
 
     def _log(self, message: str, *, level: str = "info", **fields: object) -> None:
         self._context.sink.log(self._context, LogLine(level, message, fields))

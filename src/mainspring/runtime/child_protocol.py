@@ -16,10 +16,12 @@ import orjson
 
 from mainspring.domain.execution import Progress, Trigger
 from mainspring.domain.failure import ErrorClass, Failure
+from mainspring.domain.redaction import withheld_here
 from mainspring.domain.result import JobResult
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, MAX_VALUE_BYTES, clean_text, result_text, verbatim_json
 from mainspring.errors import MainspringError
 from mainspring.jobs.context import JobContext, LogLine
+from mainspring.observability.sentry_children import facts_of_attempt
 from mainspring.observability.tracing import current_traceparent
 
 if TYPE_CHECKING:
@@ -57,13 +59,15 @@ class RemoteFailureError(MainspringError):
 
     Attributes:
         failure: The description, made where the exception was.
+        event: What Sentry would have been told of it there; None: nobody asked.
     """
 
     code = "REMOTE_FAILURE"
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, event: dict[str, Any] | None = None) -> None:
         super().__init__(f"{failure.type}: {failure.message}")
         self.failure = failure
+        self.event = event
 
 
 def encode(word: Word, **content: object) -> bytes:
@@ -84,10 +88,19 @@ def decode(line: bytes) -> tuple[Word, dict[str, Any]]:
 def encode_start(app: str, import_path: list[str], context: JobContext[Any]) -> bytes:
     """Return the first message to a child: the application, where to import from, and the facts of the attempt.
 
-    The span that is current is handed over, so that what the handler calls in the child belongs to the same trace.
+    The span that is current is handed over, so that what the handler calls in the child belongs to the same trace; and
+    so is what may not be shown, and what Sentry is told of the attempt.
     """
     facts = {name: getattr(context, name) for name in _FACTS} | {"config": dict(context.config)}
-    return encode(Word.START, app=app, importPath=import_path, context=facts, traceparent=current_traceparent())
+    return encode(
+        Word.START,
+        app=app,
+        importPath=import_path,
+        context=facts,
+        traceparent=current_traceparent(),
+        withheld=withheld_here(),
+        sentry=facts_of_attempt(),
+    )
 
 
 def read_context(message: dict[str, Any], sink: ContextSink) -> JobContext[Any]:
@@ -137,9 +150,12 @@ def read_result(message: dict[str, Any]) -> object:
     return JobResult.from_json(message["value"]) if message["isJobResult"] else message["value"]
 
 
-def encode_failure(failure: Failure, reported: Progress) -> bytes:
-    """Return the answer of a handler that raised."""
-    return encode(Word.FAILED, failure=failure, reported=reported)
+def encode_failure(failure: Failure, reported: Progress, event: dict[str, Any] | None = None) -> bytes:
+    """Return the answer of a handler that raised; an event that is larger than 256 kB is left out."""
+    message = encode(Word.FAILED, failure=failure, reported=reported, event=event)
+    if event is not None and len(message) > MAX_VALUE_BYTES:
+        return encode_failure(failure, reported)
+    return message
 
 
 def read_failure(message: dict[str, Any]) -> Failure:

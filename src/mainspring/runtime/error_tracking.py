@@ -21,6 +21,8 @@ from mainspring.errors import JobCrashedError, StoreError
 from mainspring.jobs.harness import JobFailed
 from mainspring.observability.run_identity import RunIdentity
 from mainspring.observability.sentry_monitors import monitor_config
+from mainspring.runtime.breadcrumbs import Breadcrumbs, steps_of
+from mainspring.runtime.child_protocol import RemoteFailureError
 from mainspring.store import schedules
 from mainspring.store.finishes import Finish
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from sentry_sdk.scope import Scope
 
     from mainspring.domain.job import JobDefinition, Schedule
-    from mainspring.jobs.context import ContextSink, JobContext, LogLine
     from mainspring.jobs.job_run import JobRun
     from mainspring.observability.sentry import Sentry
     from mainspring.runtime.attempt import Attempt
@@ -78,7 +79,7 @@ class ErrorTracking:
         organization = attempt.claimed.organization_id
         with self._sentry.attempt(attempt.identity, _facts(attempt), organization=organization) as scope:
             self._scopes[attempt] = scope
-            attempt.context.sink = _Breadcrumbs(attempt.context.sink, self._sentry, scope)
+            attempt.context.sink = Breadcrumbs(attempt.context.sink, self._sentry, scope)
             try:
                 yield
             finally:
@@ -156,39 +157,14 @@ class ErrorTracking:
             failure = failure_of(error)
         # A child process has described what it raised, and a timeout is told as one whatever the handler made of it.
         raised_here = error is not None and type(error).__name__ == failure.type
+        told = error.event if isinstance(error, RemoteFailureError) and error.failure.type == failure.type else None
         try:
-            return self._sentry.prepare(run.identity, failure, error if raised_here else None, run.traceparent)
+            return self._sentry.prepare(
+                run.identity, failure, error if raised_here else None, run.traceparent, told=told
+            )
         except Exception:
             _logger.warning("the failure of job %r could not be made an event for Sentry", run.name, exc_info=True)
             return None
-
-
-class _Breadcrumbs:
-    """The sink of an attempt that Sentry watches: what passes is noted, and goes on to where it was to go."""
-
-    def __init__(self, sink: ContextSink, sentry: Sentry, scope: Scope) -> None:
-        self._sink = sink
-        self._sentry = sentry
-        self._scope = scope
-        self._told: tuple[int | None, str | None] = (None, None)
-
-    def log(self, context: JobContext[Any], line: LogLine) -> None:
-        self._sentry.note(self._scope, "job.log", line.message, line.fields, level=line.level)
-        self._sink.log(context, line)
-
-    def progressed(self, context: JobContext[Any]) -> None:
-        reported = context.reported
-        told = reported.current_step, reported.message
-        if told != self._told:  # steps and words, not every item
-            self._told = told
-            self._sentry.note(self._scope, "job.step", reported.message or "", _steps(context))
-        self._sink.progressed(context)
-
-    def beat(self, context: JobContext[Any]) -> None:
-        self._sink.beat(context)
-
-    async def save_checkpoint(self, context: JobContext[Any], value: object) -> None:
-        await self._sink.save_checkpoint(context, value)
 
 
 def _stored(end: Finish) -> Failure:
@@ -210,14 +186,9 @@ def _facts(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _steps(context: JobContext[Any]) -> dict[str, Any]:
-    reported = context.reported
-    return {"percent": reported.percent, "step": reported.current_step, "of": reported.total_steps}
-
-
 def _progress(attempt: Attempt) -> dict[str, Any]:
     reported = attempt.context.reported
-    return _steps(attempt.context) | {
+    return steps_of(attempt.context) | {
         "message": reported.message,
         "processed": reported.items_processed,
         "failed": reported.items_failed,

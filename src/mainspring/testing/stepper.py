@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.job import ExecutorKind
 from mainspring.jobs.job_run import Harness
+from mainspring.locks.in_force import forsake_locks_of
 from mainspring.observability.log_writer import LogWriter
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.attempt import StopReason, prepare
@@ -202,6 +203,7 @@ class Stepper:
             )
         )
         self._dead_at = self._world.monotonic()
+        forsake_locks_of({attempt.claimed.id for attempt in self._ends})
         for attempt, end in self._ends.items():
             attempt.context.sink = _Unheard()
             if not end.done():
