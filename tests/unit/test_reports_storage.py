@@ -16,7 +16,7 @@ from obstore.store import LocalStore, MemoryStore
 from mainspring.errors import ConfigurationError
 from mainspring.reports import storage as storage_module
 from mainspring.reports.local_storage import LocalStorage
-from mainspring.reports.object_storage import ObjectStorage
+from mainspring.reports.object_storage import ObjectStorage, open_bucket
 from mainspring.reports.storage import (
     ExportNotFoundError,
     ExportStorage,
@@ -53,11 +53,16 @@ def in_bucket(folder: Path) -> ObjectStorage:
     return ObjectStorage(LocalStore(folder / "bucket"), scratch=folder)
 
 
+def in_s3(folder: Path) -> ObjectStorage:
+    """Below a prefix of its own in the bucket that `./dev prove object-storage` names."""
+    return ObjectStorage(open_bucket(f"{os.environ['EXPORTS_BUCKET']}/{folder.name}"), scratch=folder)
+
+
 def in_folder(folder: Path) -> LocalStorage:
     return LocalStorage(folder / "exports")
 
 
-@pytest.fixture(params=[in_folder, in_memory, in_bucket])
+@pytest.fixture(params=[in_folder, in_memory, in_bucket, *([in_s3] if "EXPORTS_BUCKET" in os.environ else [])])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> ExportStorage:
     make: Callable[[Path], ExportStorage] = request.param
     return make(tmp_path)

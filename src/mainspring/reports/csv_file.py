@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from itertools import repeat
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
 
 from mainspring.reports.cells import cell_text
 from mainspring.reports.chunk import Column, Kind
 from mainspring.reports.formulas import harmless_text, harmless_texts
+from mainspring.reports.plain_rows import plain_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mainspring.reports.cells import Cell
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from mainspring.reports.formats import RowWriter
 
 _END: Final = "\r\n"
-_MARKS: Final = ('"', ",", "\r", "\n")
+_MARKS: Final = '",\r\n'
+_MARK: Final = re.compile(f"[{_MARKS}]")
 
 
 class Csv:
@@ -47,6 +50,12 @@ class _CsvWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+
+    def write_tuples(self, rows: Sequence[Iterable[Any]]) -> bool:
+        lines = plain_csv(rows)
+        if lines is not None:
+            self._file.write(lines)
+        return lines is not None
 
     def write(self, chunk: Chunk) -> None:
         columns = [_fields(column) for column in chunk.columns]
@@ -96,7 +105,7 @@ def _quoted(column: Column) -> Column:
 
 def _field(text: str) -> str:
     """Return a text as a field (RFC 4180 §2): in quotes where it would otherwise be read as something else."""
-    return '"{}"'.format(text.replace('"', '""')) if any(mark in text for mark in _MARKS) else text
+    return '"{}"'.format(text.replace('"', '""')) if _MARK.search(text) is not None else text
 
 
 def _mixed(cell: Cell) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, runtime_checkable
 
 from mainspring.errors import MainspringError, PermanentError
 from mainspring.reports.csv_file import Csv
@@ -12,7 +12,7 @@ from mainspring.reports.parquet import Parquet
 from mainspring.reports.xlsx import Xlsx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mainspring.reports.chunk import Chunk, ColumnType
@@ -43,6 +43,15 @@ class RowWriter(Protocol):
 
     def close(self) -> None:
         """Give back what it holds besides the file, finished or not."""
+        ...
+
+
+@runtime_checkable
+class TupleWriter(RowWriter, Protocol):
+    """Writes some rows quicker as they were read than from a chunk."""
+
+    def write_tuples(self, rows: Sequence[Iterable[Any]]) -> bool:
+        """Write rows, each with all columns of the file; False: nothing was written, they have to come as a chunk."""
         ...
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mainspring.errors import JobCancelledError, MainspringError, PermanentError
 from mainspring.reports.chunk import ColumnType
+from mainspring.reports.formats import TupleWriter
+from mainspring.reports.source import TupleBatch
 from mainspring.reports.spool import Spool
 from mainspring.reports.storage import file_name
 from mainspring.world import run_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from mainspring.jobs.context import JobContext
@@ -145,14 +147,22 @@ class ExportPipeline:
         return spool
 
     def _write_chunk(self, batch: Batch) -> int:
+        if isinstance(batch, TupleBatch):
+            self._know(batch.names)
+            _, writer = self._begun()
+            if isinstance(writer, TupleWriter) and writer.write_tuples(batch.rows):
+                return self._count_written(len(batch.rows))
         chunk = batch()
-        self._columns.update((name, ColumnType()) for name in chunk.names if name not in self._columns)
+        self._know(chunk.names)
         self._write(chunk.as_cells(chunk.names))
         return chunk.size
 
+    def _know(self, names: Iterable[str]) -> None:
+        self._columns.update((name, ColumnType()) for name in names if name not in self._columns)
+
     def _keep_chunk(self, rows: Spool, batch: Batch) -> int:
         chunk = batch()
-        self._columns.update((name, ColumnType()) for name in chunk.names if name not in self._columns)
+        self._know(chunk.names)
         try:
             rows.append(chunk)
         except (TypeError, ValueError, AttributeError, pickle.PicklingError) as trouble:
@@ -190,8 +200,12 @@ class ExportPipeline:
     def _write(self, chunk: Chunk) -> None:
         _, writer = self._begun()
         writer.write(chunk)
-        self._rows_written += chunk.size
-        self._ctx.items(succeeded=chunk.size)
+        self._count_written(chunk.size)
+
+    def _count_written(self, rows: int) -> int:
+        self._rows_written += rows
+        self._ctx.items(succeeded=rows)
+        return rows
 
     def _raise_if_stopped(self) -> None:
         """End the work of a step between two chunks, when the export is told to stop or its task is gone."""

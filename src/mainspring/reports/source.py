@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from mainspring.errors import DefinitionError, MainspringError, PermanentError
 from mainspring.reports.chunk import Chunk
@@ -19,6 +19,23 @@ ReportRows: TypeAlias = RowsOfAnybody | RowsOfCaller
 """Takes the filters of an export, and whose it is, and gives its rows, one dict each, without holding all of them."""
 Batch: TypeAlias = Callable[[], Chunk]
 """Some rows that were read, as work for a thread: their chunk."""
+
+
+class TupleBatch(NamedTuple):
+    """Some rows that were read as tuples, of which a format may have no need to make a chunk.
+
+    Attributes:
+        names: The names of their columns.
+        rows: At least one; each with a value for each name.
+    """
+
+    names: tuple[str, ...]
+    rows: Sequence[Iterable[Any]]
+
+    def __call__(self) -> Chunk:
+        """Return their chunk."""
+        return Chunk.of_tuples(self.names, self.rows)
+
 
 ROWS_PER_CHUNK: Final = 2_000
 """Rows in memory at a time; a thread is busy with them for a few milliseconds, which bounds every wait."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mainspring.errors import DefinitionError, PermanentError
-from mainspring.reports.chunk import Chunk
-from mainspring.reports.source import ROWS_PER_CHUNK, Batch, refuse_bad_name
+from mainspring.reports.source import ROWS_PER_CHUNK, Batch, TupleBatch, refuse_bad_name
 from mainspring.store.query_rows import Query, query_rows
 
 if TYPE_CHECKING:
@@ -92,7 +90,7 @@ class SqlReport:
         )
         try:
             async for batch in rows:
-                yield partial(Chunk.of_tuples, batch.names, batch.rows)
+                yield TupleBatch(batch.names, batch.rows)
         finally:
             await rows.aclose()
 

@@ -1,7 +1,8 @@
 """The claim on SQLite: the write lock makes counting exact.
 
 A batch goes to and fro as one JSON text, in statements that SQLite runs to their end at once: for each row that it
-hands over by itself Python's lock would change hands, which a busy event loop gives back only after milliseconds.
+hands over by itself Python's lock would change hands, which a busy event loop gives back only after milliseconds. For
+the same reason a row is read once, where it is chosen.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ _IS_OPEN = """
 
 
 def _choose(organization: str) -> str:
+    columns = ", ".join(COLUMNS)
     return f"""
-select json_group_array(id) from (
-    select id from mainspring.executions_live
+select json_group_array(json_array(rowid, {columns})) from (
+    select rowid, {columns} from mainspring.executions_live
     where environment = :environment and queue = :queue and stage = 1 and organization_id {organization}
         and job_name in (select value from json_each(:names)) and {_IS_OPEN}
     order by {SQLITE_URGENCY} limit :most)
@@ -70,12 +72,8 @@ _TAKE = """
 update mainspring.executions_live set
     stage = 3, attempt = attempt + 1, node_id = :node, started_at = :now, updated_at = :now, fence = :fence,
     retrying = 0, lease_until = null
-where id in (select value from json_each(:ids))
+where rowid in (select value from json_each(:rowids))
 """
-_TAKEN = f"""
-select json_group_array(json_array({", ".join(COLUMNS)})) from mainspring.executions_live
-where id in (select value from json_each(:ids))
-"""  # noqa: S608 - only names of columns are put in
 
 
 def claim_system(
@@ -85,8 +83,8 @@ def claim_system(
     if most <= 0:
         return []
     driver = SqliteDriver(connection)
-    ids = driver.json(_CHOOSE_SYSTEM, _bounds(driver, request, cursor) | {"most": most})
-    return _take(driver, request, ids)
+    rows = driver.json(_CHOOSE_SYSTEM, _bounds(driver, request, cursor) | {"most": most})
+    return _take(driver, request, rows)
 
 
 def claim_organizations(
@@ -100,10 +98,10 @@ def claim_organizations(
     lanes = _open_lanes(driver, bounds, cursor, min(_MOST_LANES, most))
     # Rounded down: rounded up, the last lanes would come away empty while the cursor moves past them.
     share = max(1, most // len(lanes)) if lanes else 0
-    ids: list[str] = []
+    rows: list[list[Any]] = []
     for organization, free in lanes:
-        ids += driver.json(_CHOOSE_ORGANIZATION, bounds | {"organization": organization, "most": min(free, share)})
-    return _take(driver, request, ids)
+        rows += driver.json(_CHOOSE_ORGANIZATION, bounds | {"organization": organization, "most": min(free, share)})
+    return _take(driver, request, rows)
 
 
 def _open_lanes(
@@ -140,26 +138,32 @@ def _bounds(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) ->
     }
 
 
-def _take(driver: SqliteDriver, request: ClaimRequest, ids: list[str]) -> list[ClaimedExecution]:
-    """Make the chosen executions the node's."""
-    if not ids:
+def _take(driver: SqliteDriver, request: ClaimRequest, rows: list[list[Any]]) -> list[ClaimedExecution]:
+    """Make the chosen executions, each with its row's number before its columns, the node's."""
+    if not rows:
         return []
-    chosen = {"ids": orjson.dumps(ids).decode()}
     (fence,) = driver.execute(_NEXT_FENCE).fetchone()
-    driver.execute(_TAKE, chosen | {"node": str(request.node_id), "now": driver.now(), "fence": fence})
-    return [_claimed(row) for row in driver.json(_TAKEN, chosen)]
+    chosen = {"rowids": orjson.dumps([row[0] for row in rows]).decode(), "fence": fence}
+    driver.execute(_TAKE, chosen | {"node": str(request.node_id), "now": driver.now()})
+    return [_claimed(row, fence) for row in rows]
 
 
-def _claimed(row: list[Any]) -> ClaimedExecution:
-    """Return a row whose ids and instants are in their stored form."""
-    claimed = ClaimedExecution(*row)
-    claimed.id = UUID(row[_PLACE["id"]])
-    claimed.created_at = from_microseconds(row[_PLACE["created_at"]])
-    claimed.available_at = from_microseconds(row[_PLACE["available_at"]])
+def _claimed(row: list[Any], fence: int) -> ClaimedExecution:
+    """Return what was a chosen row, whose ids and instants are in their stored form, as it is now that it is taken."""
+    claimed = ClaimedExecution(*row[1:])
+    claimed.id = UUID(row[_ID])
+    claimed.attempt += 1
+    claimed.fence = fence
+    claimed.created_at = from_microseconds(row[_CREATED_AT])
+    claimed.available_at = from_microseconds(row[_AVAILABLE_AT])
+    if claimed.scheduled_at is not None:
+        claimed.scheduled_at = from_microseconds(row[_SCHEDULED_AT])
     if claimed.scheduled_for is not None:
-        claimed.scheduled_for = from_microseconds(row[_PLACE["scheduled_for"]])
+        claimed.scheduled_for = from_microseconds(row[_SCHEDULED_FOR])
     claimed.isolate = bool(claimed.isolate)
     return claimed
 
 
-_PLACE: Final = {name: place for place, name in enumerate(COLUMNS)}
+_ID, _CREATED_AT, _AVAILABLE_AT, _SCHEDULED_AT, _SCHEDULED_FOR = (
+    1 + COLUMNS.index(name) for name in ("id", "created_at", "available_at", "scheduled_at", "scheduled_for")
+)

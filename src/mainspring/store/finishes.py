@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
+    from mainspring.domain.circuit_breaker import CircuitBreaker
+
 _live = executions_live.c
 _OPTIONAL_TEXTS: Final = (
     "result", "error", "error_message", "error_class", "error_fingerprint", "skip_reason", "message_code", "summary",
 )  # fmt: skip
+_optional_texts_of = attrgetter(*_OPTIONAL_TEXTS)
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class Finish:
         duration_ms: How long that attempt took, by the monotonic clock of its node.
         limit_key: Its limit key, whose next execution may now be admitted.
         adds_lost: Whether `lost_count` grows.
+        breaker: What its job declares about being held back, if it does.
     """
 
     id: UUID
@@ -63,18 +68,7 @@ class Finish:
     summary: str | None = None
     limit_key: str | None = None
     adds_lost: bool = False
-
-    def texts(self) -> dict[str, str]:
-        """Return the texts that history keeps, those that were not said left out.
-
-        They pass the write door once more: one NUL would keep a whole batch of other executions from ending.
-        """
-        said: dict[str, str] = {"status": self.status, "outcome": self.outcome}
-        for name in _OPTIONAL_TEXTS:
-            text = getattr(self, name)
-            if text is not None:
-                said[name] = verbatim_text(text, MAX_VALUE_BYTES)
-        return said
+    breaker: CircuitBreaker | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +85,9 @@ class Release:
         adds_lost: Whether `lost_count` grows.
         isolate: Whether it runs in a process of its own from now on.
         limit_key: Its limit key, whose next execution may now be admitted.
+        job_name: Its job, where that declares a breaker.
+        error_fingerprint: What that attempt failed of, where its job declares a breaker.
+        breaker: As of a `Finish`.
     """
 
     id: UUID
@@ -104,6 +101,9 @@ class Release:
     error: str | None = None
     error_message: str | None = None
     limit_key: str | None = None
+    job_name: str | None = None
+    error_fingerprint: str | None = None
+    breaker: CircuitBreaker | None = None
 
 
 def finish(
@@ -123,16 +123,36 @@ def finish(
     if not ends:
         return set()
     module = finishes_postgresql if connection.dialect.name == "postgresql" else finishes_sqlite
-    moved = module.move(connection, ends)
+    moved = module.move(connection, _columns(ends))
     webhooks.announce(connection, moved.announced)
-    keys = dependents.settle(connection, [(end.id, end.status) for end in ends if end.id in moved.awaited])
-    keys += [(environment, end.limit_key) for end in ends]
+    awaited = [(end.id, end.status) for end in ends if end.id in moved.awaited] if moved.awaited else []
+    keys = dependents.settle(connection, awaited)
+    keys += [(environment, end.limit_key) for end in ends if end.limit_key is not None]
     if new_id is not None:
         succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED and end.id in moved.ids]
         followers = job_dependencies.follow(connection, environment, succeeded, new_id)
         keys += [(environment, new.limit_key) for new in followers]
     limit_keys.admit_each(connection, keys)
     return moved.ids
+
+
+def _columns(ends: Sequence[Finish]) -> dict[str, Sequence[Any]]:
+    """Return what history is to keep of ends, column by column: a batch is read in C, and most texts are in no end.
+
+    Texts pass the write door once more: one NUL would keep a whole batch of other executions from ending.
+    """
+    columns: dict[str, Sequence[Any]] = {
+        "id": [end.id for end in ends],
+        "fence": [end.fence for end in ends],
+        "lost": [int(end.adds_lost) for end in ends],
+        "duration_ms": [end.duration_ms for end in ends],
+        "status": [end.status for end in ends],
+        "outcome": [end.outcome for end in ends],
+    }
+    for name, texts in zip(_OPTIONAL_TEXTS, zip(*map(_optional_texts_of, ends), strict=True), strict=True):
+        if texts.count(None) < len(texts):
+            columns[name] = [None if text is None else verbatim_text(text, MAX_VALUE_BYTES) for text in texts]
+    return columns
 
 
 HELD_BY_ATTEMPT = sa.and_(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -11,9 +11,7 @@ from mainspring.store.dialect import POSTGRESQL_NOW, clock_shift
 from mainspring.store.history import CARRIED, Moved
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mainspring.store.finishes import Finish
+    from collections.abc import Mapping, Sequence
 
 _TEXTS: Final = (
     "status", "outcome", "result", "error", "error_message", "error_class", "error_fingerprint", "skip_reason",
@@ -39,12 +37,13 @@ select id, has_dependents, webhook_url is not null as is_announced from ended
 """)  # noqa: S608 - only names of columns are put in
 
 
-def move(connection: sa.Connection, ends: Sequence[Finish]) -> Moved:
-    """Move executions into history."""
+def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Moved:
+    """Move executions into history: each is a place in the columns `id`, `fence`, and what its end says."""
+    said = {name: values for name, values in columns.items() if name != "fence"} | {"id": map(str, columns["id"])}
     batch = {
-        "ids": [end.id for end in ends],
-        "fences": [end.fence for end in ends],
-        "said": orjson.dumps([_said(end) for end in ends]).decode(),
+        "ids": columns["id"],
+        "fences": columns["fence"],
+        "said": orjson.dumps([dict(zip(said, row, strict=True)) for row in zip(*said.values(), strict=True)]).decode(),
         "shift": clock_shift.get(),
     }
     rows = connection.execute(_MOVE, batch).all()
@@ -53,7 +52,3 @@ def move(connection: sa.Connection, ends: Sequence[Finish]) -> Moved:
         awaited={row.id for row in rows if row.has_dependents},
         announced={row.id for row in rows if row.is_announced},
     )
-
-
-def _said(end: Finish) -> dict[str, object]:
-    return {"id": str(end.id), "lost": int(end.adds_lost), "duration_ms": end.duration_ms, **end.texts()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -11,17 +11,15 @@ from mainspring.store.history import CARRIED, Moved
 from mainspring.store.sqlite_driver import SqliteDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
-
-    from mainspring.store.finishes import Finish
 
 _TEXTS: Final = (
     "status", "outcome", "result", "error", "error_message", "error_class", "error_fingerprint", "skip_reason",
     "message_code", "summary",
 )  # fmt: skip
-_NUMBERS: Final = ("fence", "lost", "duration_ms")
+_KEYS: Final = ("id", "fence")
 _TAKEN: Final = tuple(name for name in CARRIED if name not in {"progress", "lost_count"})
 
 # `cross join`, so that the batch is read first and each of its rows found by id.
@@ -37,23 +35,22 @@ cross join mainspring.executions_live e on e.id = said.value and (e.has_dependen
 _REMOVE = "delete from mainspring.executions_live where id in (select value from json_each(:ids))"
 
 
-def move(connection: sa.Connection, ends: Sequence[Finish]) -> Moved:
-    """Move executions into history."""
+def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Moved:
+    """Move executions into history: each is a place in the columns `id`, `fence`, and what its end says."""
     driver = SqliteDriver(connection)
-    texts = [end.texts() for end in ends]
-    names = tuple(name for name in _TEXTS if any(name in said for said in texts))
-    batch = [
-        [end.id, end.fence, int(end.adds_lost), end.duration_ms, *map(said.get, names)]
-        for end, said in zip(ends, texts, strict=True)
-    ]
-    said = {"said": orjson.dumps(batch).decode()}
-    copied = driver.execute(_copy(names), said | {"now": driver.now()}).rowcount
+    ids = columns["id"]
+    told = [name for name in columns if name not in _KEYS]
+    same = {name: columns[name][0] for name in told if columns[name].count(columns[name][0]) == len(ids)}
+    differing = tuple(name for name in told if name not in same)
+    rows = zip(*(columns[name] for name in (*_KEYS, *differing)), strict=True)
+    said: dict[str, object] = {"said": orjson.dumps(list(rows)).decode()}
+    copied = driver.execute(_copy(differing, frozenset(columns)), same | said | {"now": driver.now()}).rowcount
     # Which ones were fenced off is asked only where some were.
-    places: Sequence[int] = range(len(ends)) if copied == len(ends) else driver.json(_HELD, said)
-    moved = [ends[place].id for place in places]
-    ids = {"ids": orjson.dumps(moved).decode()}
-    awaited: Sequence[tuple[int, int, int]] = driver.json(_AWAITED, ids)
-    driver.execute(_REMOVE, ids)
+    places: Sequence[int] = range(len(ids)) if copied == len(ids) else driver.json(_HELD, said)
+    moved = [ids[place] for place in places]
+    gone = {"ids": orjson.dumps(moved).decode()}
+    awaited: Sequence[tuple[int, int, int]] = driver.json(_AWAITED, gone)
+    driver.execute(_REMOVE, gone)
     return Moved(
         ids=set(moved),
         awaited={moved[place] for place, has_dependents, _ in awaited if has_dependents},
@@ -62,14 +59,18 @@ def move(connection: sa.Connection, ends: Sequence[Finish]) -> Moved:
 
 
 @lru_cache(maxsize=64)
-def _copy(texts: tuple[str, ...]) -> str:
-    """Return the statement for ends that say `texts`: looking in JSON for what nobody says costs a third more."""
-    said = {name: f"json_extract(said.value, '$[{place}]')" for place, name in enumerate(("id", *_NUMBERS, *texts))}
+def _copy(differing: tuple[str, ...], columns: frozenset[str]) -> str:
+    """Return the statement for ends that say `columns`, some of them not the same thing.
+
+    To look into the JSON of each end for what all say, or nobody, would cost a third more.
+    """
+    said = dict.fromkeys(_TEXTS, "null") | {name: f":{name}" for name in columns}
+    said |= {name: f"json_extract(said.value, '$[{place}]')" for place, name in enumerate((*_KEYS, *differing))}
     return f"""
 insert into mainspring.executions
     ({", ".join(_TAKEN)}, lost_count, progress, completed_at, updated_at, duration_ms, {", ".join(_TEXTS)})
 select {", ".join(f"e.{name}" for name in _TAKEN)}, e.lost_count + {said["lost"]},
     case when {said["status"]} = 'succeeded' then 100 else e.progress end, :now, :now,
-    {said["duration_ms"]}, {", ".join(said.get(name, "null") for name in _TEXTS)}
+    {said["duration_ms"]}, {", ".join(said[name] for name in _TEXTS)}
 from {_HELD_ROWS}
 """  # noqa: S608 - only names of columns are put in

@@ -21,6 +21,8 @@ from mainspring.store.tables.types import to_microseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sqlalchemy.pool import ConnectionPoolEntry
+
     from mainspring.errors import StoreError
     from mainspring.world import World
 
@@ -85,12 +87,16 @@ class SqliteConnection:
             raise told from error
         self._driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)
 
-    def _prepare(self, driver: sqlite3.Connection, _record: object) -> None:
-        driver.create_function(SQLITE_NOW, 0, lambda: to_microseconds(self._world.host_now()))
+    def _prepare(self, driver: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        record.info[SQLITE_NOW] = self._now  # for `SqliteDriver`, which asks for it without a statement
+        driver.create_function(SQLITE_NOW, 0, self._now)
         for pragma in ("synchronous=full", "temp_store=memory", "cache_size=-16000"):
             self._patiently(lambda pragma=pragma: driver.execute(f"pragma {pragma}"))
         mode = "query_only=1" if self._read_only else "journal_mode=wal"
         self._patiently(lambda: driver.execute(f"pragma {mode}"))
+
+    def _now(self) -> int:
+        return to_microseconds(self._world.host_now())
 
     def _begin(self, connection: sa.Connection) -> None:
         statement = "begin" if self._read_only else "begin immediate"

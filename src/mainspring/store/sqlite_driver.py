@@ -10,7 +10,7 @@ from mainspring.store.dialect import SQLITE_NOW, TABLE_PREFIX, WRITTEN_PREFIX, c
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import sqlalchemy as sa
 
@@ -27,6 +27,7 @@ class SqliteDriver:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        self._clock: Callable[[], int] = connection.info[SQLITE_NOW]
         self._prefix: str = connection.get_execution_options()[TABLE_PREFIX]
 
     def execute(self, statement: str, values: Mapping[str, object] | None = None) -> sqlite3.Cursor:
@@ -40,5 +41,4 @@ class SqliteDriver:
 
     def now(self) -> int:
         """Return the store's clock, the test shift included."""
-        (now,) = self._driver.execute(f"select {SQLITE_NOW}()").fetchone()
-        return now + int(clock_shift.get() * 1_000_000)
+        return self._clock() + int(clock_shift.get() * 1_000_000)
