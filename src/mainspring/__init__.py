@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.domain.alert import Severity
+    from mainspring.domain.circuit_breaker import CircuitBreaker
     from mainspring.domain.job import JobConfig, Retry, Thresholds
     from mainspring.domain.result import JobResult
     from mainspring.domain.route import Hours, Route
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AcquiredLock",
+    "CircuitBreaker",
     "Command",
     "Cron",
     "CronError",
@@ -60,6 +62,7 @@ __all__ = [
 
 _HOMES: Final = {
     "AcquiredLock": "jobs.acquired_lock",
+    "CircuitBreaker": "domain.circuit_breaker",
     "Command": "jobs.command",
     "Cron": "domain.schedule",
     "CronError": "domain.schedule",

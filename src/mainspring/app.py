@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
+from mainspring.builtin.bulk_action import BulkAction
 from mainspring.builtin.cleanup import Cleanup
 from mainspring.builtin.export import export_report
 from mainspring.builtin.notification import Notifier
@@ -15,6 +16,7 @@ from mainspring.builtin.processing import DataProcessing
 from mainspring.builtin.reports import built_in_reports
 from mainspring.builtin.self_check import Deployment, PlatformSelfCheck
 from mainspring.builtin.sync import Synchronization
+from mainspring.control.bulk_actions import BULK_ACTION
 from mainspring.control.executions import ExecutionCommands
 from mainspring.control.flows import Flows
 from mainspring.control.handles import ExecutionHandle
@@ -144,6 +146,12 @@ class Mainspring(Declarations):
                 run = Cleanup(self.opened.database, self.exports, self.settings, self.world)
                 return await run.carry_out(ctx, payload)
 
+        @self.job(BULK_ACTION, job_type="bulk_action", timeout=timedelta(hours=24))
+        async def change_many(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> JobResult:  # pyright: ignore[reportUnusedFunction] - registered
+            """Cancel or retry all executions that a filter of the dashboard finds."""
+            async with self.connected():  # as above
+                return await BulkAction(self.opened, self.settings, self.world).carry_out(ctx, payload)
+
         self.register(PlatformSelfCheck(self.deployment))
 
     def deployment(self) -> Deployment:
@@ -165,7 +173,7 @@ class Mainspring(Declarations):
         """Ask for one execution a payload, all or none, in one statement."""
         commands, actor = self.commands_and_actor()
         ids = await commands.enqueue(name, payloads, **options)
-        job = self.registry.get(name)
+        job = await commands.job(name)
         return [ExecutionHandle(execution_id, job, commands, actor) for execution_id in ids]
 
     def commands_and_actor(self) -> tuple[ExecutionCommands, Actor]:
@@ -198,7 +206,7 @@ class Mainspring(Declarations):
     def flows(self) -> Flows:
         """Chains of executions, and fan-out with a join."""
         commands, actor = self.commands_and_actor()
-        return Flows(commands, actor, self.opened, registry=self.registry, world=self.world)
+        return Flows(commands, actor, self.opened, world=self.world)
 
     @cached_property
     def manager(self) -> CronJobManager:

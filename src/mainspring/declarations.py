@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mainspring.control.executions import ExecutionCommands
     from mainspring.control.handles import JobHandle
     from mainspring.domain.access import Actor
+    from mainspring.domain.circuit_breaker import CircuitBreaker
     from mainspring.domain.job import Retry, Schedule, Thresholds
     from mainspring.domain.result import JobResult
     from mainspring.domain.route import Route
@@ -89,6 +90,7 @@ class Declarations:
         max_running: int | None = None,
         concurrency_key: str | None = None,
         rate_limit: str | None = None,
+        breaker: CircuitBreaker | None = None,
         overlap: Literal["skip", "queue", "cancel_running", "allow"] = "skip",
         misfire: Literal["skip", "fire_once", "fire_all"] = "fire_once",
         catch_up: timedelta = DEFAULT_CATCH_UP,
@@ -128,6 +130,7 @@ class Declarations:
             max_running: How many run at once, over all nodes; one by default for a job with a schedule.
             concurrency_key: Makes `max_running` and `rate_limit` count for each key.
             rate_limit: How many may start in any period, over all nodes: `100/m`, `5/10s`; a tenth of them at once.
+            breaker: Holds it back on all nodes while it keeps failing for reasons that may pass.
             overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
             misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
             catch_up: How old a missed instant may be.

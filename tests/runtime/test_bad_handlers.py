@@ -14,7 +14,7 @@ import pytest
 
 from mainspring import Job, JobContext, JobFailed, Mainspring, PermanentError, Retry, testing
 from mainspring.domain.execution import Status
-from mainspring.errors import NestedRunError
+from mainspring.errors import ExecutionFailedError, NestedRunError
 from mainspring.runtime import running_attempts
 from mainspring.store import journal
 
@@ -145,6 +145,44 @@ def test_a_run_that_runs_itself_on_a_thread_ends_too() -> None:
 
     with pytest.raises(JobFailed, match="does it run itself"):
         Job.run_sync("again", again).unwrap()
+
+
+async def await_what_was_cancelled() -> None:
+    child = asyncio.get_running_loop().create_future()
+    child.cancel()
+    await child
+
+
+def raise_what_a_cancelled_task_raises() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("function", [await_what_was_cancelled, raise_what_a_cancelled_task_raises])
+async def test_a_handler_that_ends_as_if_it_had_been_cancelled_has_failed_at_once(
+    app: Mainspring, function: Any
+) -> None:
+    job = app.job("stray", retry=Retry(max_retries=0))(function)
+    async with testing.kit(app) as kit:
+        await job.enqueue()
+        run = await kit.run_next()
+    assert run is not None
+    assert (run.status, run.message_code) == (Status.FAILED, "STRAY_CANCELLATION")
+    assert run.error is not None
+    assert "nobody had told it to stop" in run.error["message"]
+
+
+async def test_a_handler_that_cancels_its_own_task_leaves_its_slot_and_has_failed(app: Mainspring) -> None:
+    @app.job("own-end", retry=Retry(max_retries=0))
+    async def own_end() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.get_running_loop().create_future()
+
+    async with app.running():
+        execution = await own_end.enqueue()
+        with pytest.raises(ExecutionFailedError, match="own-end"):
+            await execution.wait(timeout=timedelta(seconds=20))
 
 
 async def test_a_handler_that_goes_on_after_its_cancellation_is_left_behind_and_its_execution_says_so(

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import orjson
 import pytest
 import sentry_sdk
+import sqlalchemy as sa
 
 from mainspring import Cron, Mainspring
+from mainspring.control.callbacks import Callbacks, TokenHolder
 from mainspring.domain.access import Actor
 from mainspring.domain.execution import Trigger
 from mainspring.jobs.job_run import Harness, JobRun
+from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.sentry import Sentry
+from mainspring.remote.protocol import CallbackResult
 from mainspring.runtime.attempt import Attempt, ending_of, prepare
 from mainspring.runtime.error_tracking import ErrorTracking
-from mainspring.store import registration
+from mainspring.runtime.overdue_work import OverdueWork
+from mainspring.store import claims, handed_over, registration
 from mainspring.store.claimed import ClaimedExecution
 from mainspring.store.firing import Firing
+from mainspring.store.handed_over import HandOver
+from mainspring.store.tables import executions_live
 from tests.sentry_transport import Broken, Kept
 
 if TYPE_CHECKING:
@@ -41,8 +49,8 @@ class Bench:
         claimed = ClaimedExecution(
             id=UUID(int=7), job_name="digest", queue="default", organization_id=None, user_id=None, attempt=4, fence=9,
             retry_count=retry_count, lost_count=0, max_retries=3, payload=None, priority=0, trigger=trigger,
-            created_at=now, available_at=now, scheduled_for=None, limit_key=None, isolate=False, checkpoint=None,
-            trace_context=None,
+            created_at=now, available_at=now, scheduled_at=None, scheduled_for=None, limit_key=None, isolate=False,
+            checkpoint=None, trace_context=None,
         )  # fmt: skip
         return prepare(claimed, self.app.registry.get("digest"), sink=Silence(), node="a")
 
@@ -163,3 +171,75 @@ async def test_a_monitor_watches_the_schedule_that_an_admin_has_set(bench: Bench
     (check_in,) = bench.kept.told
     assert check_in["monitor_config"]["schedule"] == {"type": "crontab", "value": "30 4 * * *"}
     assert check_in["monitor_config"]["timezone"] == "Europe/Paris"
+
+
+# Work that services have accepted ------------------------------------------------------------------------------------
+
+
+async def accept(bench: Bench, *, lease_seconds: float, max_retries: int = 0) -> tuple[UUID, TokenHolder]:
+    """Let a service accept the run of a schedule."""
+    database, world = bench.app.opened.database, bench.app.world
+    execution_id = (await bench.app.enqueue("digest", max_retries=max_retries)).id
+    await database.tx(lambda connection: connection.execute(sa.update(executions_live).values(trigger="cron")))
+    request = claims.ClaimRequest("dev", world.new_id(), ["digest"], [claims.QueueCursor("default")], 5)
+    (claimed,) = await database.tx(lambda connection: claims.claim(connection, request, 1))
+    news = HandOver(claimed.id, claimed.fence, lease_seconds, 300.0)
+    await database.tx(lambda connection: handed_over.hand_over(connection, [news]))
+    return execution_id, TokenHolder(claimed.id, claimed.fence)
+
+
+def callbacks_of(bench: Bench) -> Callbacks:
+    opened, app = bench.app.opened, bench.app
+    return Callbacks(
+        opened.database,
+        opened.signals,
+        world=app.world,
+        lease=timedelta(seconds=60),
+        metrics=app.metrics,
+        log_writer=LogWriter(log_format=app.settings.log_format),
+        sentry=Sentry(),
+    )
+
+
+REFUSED: dict[str, Any] = {
+    "success": False,
+    "error": {"type": "SmtpError", "code": "MAIL", "message": "no such letter"},
+}
+
+
+async def test_a_failure_that_a_service_tells_of_is_one_event_and_ends_the_check_in(bench: Bench) -> None:
+    execution_id, holder = await accept(bench, lease_seconds=60)
+    said = CallbackResult.from_bytes(orjson.dumps(REFUSED))
+    for _ in range(2):  # services tell until they are heard
+        await callbacks_of(bench).complete(holder, said)
+
+    event, check_in = bench.kept.told
+    assert event["exception"]["values"][0]["value"] == "no such letter"
+    assert event["tags"]["execution"] == str(execution_id)
+    assert (check_in["check_in_id"], check_in["status"]) == (execution_id.hex, "error")
+
+
+async def test_a_failure_in_a_service_that_is_tried_again_is_not_told(bench: Bench) -> None:
+    _, holder = await accept(bench, lease_seconds=60, max_retries=3)
+    await callbacks_of(bench).complete(holder, CallbackResult.from_bytes(orjson.dumps(REFUSED)))
+
+    assert bench.kept.told == []
+
+
+async def test_a_service_that_says_no_more_is_told_once_its_work_is_given_up(bench: Bench) -> None:
+    execution_id, _ = await accept(bench, lease_seconds=0)
+    await lose(bench, execution_id, times=2)
+    opened, app = bench.app.opened, bench.app
+    overdue = OverdueWork(opened.database, opened.signals, app.metrics, app.world, Sentry())
+    await overdue.run_once()
+    await overdue.run_once()
+
+    event, check_in = bench.kept.told
+    assert event["tags"]["error.code"] == "LEASE_LOST"
+    assert (check_in["check_in_id"], check_in["status"]) == (execution_id.hex, "error")
+
+
+async def lose(bench: Bench, execution_id: UUID, *, times: int) -> None:
+    """Let an execution have been lost before."""
+    lost = sa.update(executions_live).where(executions_live.c.id == execution_id).values(lost_count=times)
+    await bench.app.opened.database.tx(lambda connection: connection.execute(lost))

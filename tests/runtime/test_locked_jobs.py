@@ -8,9 +8,11 @@ import importlib
 import shutil
 import sys
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ import sqlalchemy as sa
 from mainspring import Every, JobContext, Mainspring, Retry, distributed_lock, testing
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError
+from mainspring.store import claims
 from mainspring.store import locks as stored_locks
 from mainspring.store.dialect import store_now
 from mainspring.store.tables import locks
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from conftest import MakeApp
 
     from mainspring.control.handles import ExecutionHandle
+    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.database import Connection
     from tests.valkey import Valkey
 
 SOON = timedelta(seconds=20)
@@ -227,7 +232,52 @@ async def test_a_request_outside_of_the_application_s_context_finds_its_locks(ma
         assert await request == "done"
 
 
-async def test_no_tick_runs_twice_or_beside_another_when_redis_goes_down(make_app: MakeApp, valkey: Valkey) -> None:
+class Looks:
+    """The looks of nodes for work, and how much they have claimed."""
+
+    def __init__(self) -> None:
+        self._looks = Counter[UUID]()
+        self._claimed = 0
+        self._looked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def add(self, node_id: UUID, claimed: int) -> None:
+        """Count one, on whatever thread."""
+        self._looks[node_id] += 1
+        self._claimed += claimed
+        self._loop.call_soon_threadsafe(self._looked.set)
+
+    async def until_more_is_claimed(self) -> None:
+        """Wait until a node has claimed something, and all have looked twice since: by then it has begun."""
+        before = self._claimed
+        while self._claimed == before:
+            await self._next()
+        looks = self._looks.copy()
+        while any(count < looks[node_id] + 2 for node_id, count in self._looks.items()):
+            await self._next()
+
+    async def _next(self) -> None:
+        self._looked.clear()
+        await self._looked.wait()
+
+
+@pytest.fixture
+async def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """The looks of all nodes of the test."""
+    looks, claim = Looks(), claims.claim
+
+    def claim_and_tell(connection: Connection, request: claims.ClaimRequest, slots: int) -> list[ClaimedExecution]:
+        claimed = claim(connection, request, slots)
+        looks.add(request.node_id, len(claimed))
+        return claimed
+
+    monkeypatch.setattr(claims, "claim", claim_and_tell)
+    return looks
+
+
+async def test_no_tick_runs_twice_or_beside_another_when_redis_goes_down(
+    make_app: MakeApp, valkey: Valkey, looks: Looks
+) -> None:
     apps = [make_app(redis_url=valkey.url, node=f"node-{number}") for number in range(2)]
     runs, at_work, most_at_work = asyncio.Queue[datetime | None](), 0, 0
 
@@ -235,12 +285,14 @@ async def test_no_tick_runs_twice_or_beside_another_when_redis_goes_down(make_ap
         nonlocal at_work, most_at_work
         at_work += 1
         most_at_work = max(most_at_work, at_work)
-        await runs.put(ctx.scheduled_for)
-        await asyncio.sleep(0.3)  # noqa: TID251 - the work
+        await looks.until_more_is_claimed()  # the next tick is due before this one has ended
         at_work -= 1
+        await runs.put(ctx.scheduled_for)
 
     for app in apps:
-        app.job("tick", schedule=Every(timedelta(seconds=1)), max_running=4)(distributed_lock("tick", ttl=1)(tick))
+        app.job("tick", schedule=Every(timedelta(seconds=1)), max_running=4, overlap="allow")(
+            distributed_lock("tick", ttl=1)(tick)
+        )
     async with apps[0].running(), apps[1].running():
         ran = [await asyncio.wait_for(runs.get(), 20)]
         valkey.kill()

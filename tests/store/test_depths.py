@@ -20,7 +20,7 @@ async def depths_of(lab: Lab, environment: str | None = None) -> Depths:
 
 
 async def test_nothing_waits_in_an_empty_store(lab: Lab) -> None:
-    assert await depths_of(lab) == Depths(queued={}, oldest_seconds={}, outbox=0, alerts={})
+    assert await depths_of(lab) == Depths(queued={}, oldest_seconds={}, outbox=0, alerts={}, held_back={}, held_jobs={})
 
 
 async def test_what_is_ready_or_has_no_room_is_counted_by_queue(lab: Lab) -> None:

@@ -234,7 +234,7 @@ async def test_a_transaction_of_another_database_is_refused_and_can_go_on(
     if lend in ON_SQLITE:
         other = f"sqlite:///{tmp_path}/other.db"
     else:
-        other = request.getfixturevalue("postgresql_address")("postgres")
+        other = request.getfixturevalue("postgresql_server").get_uri()
     await make_orders(other)
     async with lend(other) as lent:
         with pytest.raises(StoreError, match="another database"):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Outcome, Progress, Status
 from mainspring.domain.failure import failure_of
 from mainspring.domain.result import JobResult
-from mainspring.errors import PermanentError
+from mainspring.errors import PermanentError, ServiceUnreachableError
 from mainspring.store import claims, executions, handed_over, handed_over_ends
 from mainspring.store.dialect import store_now
 from mainspring.store.handed_over import HandOver
@@ -209,6 +209,38 @@ async def test_a_failure_is_tried_again_as_its_definition_says(elsewhere: Elsewh
     assert await elsewhere.has_told_its_end(claimed.id, claimed.fence), (
         "the attempt has ended, though not its execution"
     )
+
+
+async def test_what_its_service_has_stopped_begins_again_and_counts_as_no_retry(
+    elsewhere: Elsewhere, clock: StoreClock
+) -> None:
+    claimed = await elsewhere.accept(max_retries=0)
+    ended = await elsewhere.complete(claimed, ServiceUnreachableError("shut down", retry_after=timedelta(seconds=1)))
+    assert ended is not None
+    assert (ended.outcome, ended.ending.status, ended.ending.retry_in) == (Outcome.INTERRUPTED, Status.RETRYING, 1.0)
+    assert await elsewhere.has_told_its_end(claimed.id, claimed.fence)
+    clock.advance(2)
+    await elsewhere.lab.promote()
+    again = await elsewhere.lab.claim_one(node_id=await elsewhere.lab.register_node())
+    assert (again.id, again.retry_count, again.lost_count) == (claimed.id, 0, 0)
+
+
+async def test_a_day_after_it_was_wanted_it_begins_no_more(elsewhere: Elsewhere, clock: StoreClock) -> None:
+    """The day begins with the end of a delay that was asked for, not with the request."""
+    stopped = ServiceUnreachableError("shut down", retry_after=timedelta(seconds=1))
+    wanted = elsewhere.lab.world.now() + timedelta(days=2)
+    await elsewhere.lab.enqueue_one(max_retries=0, run_at=wanted)
+    statuses: list[Status] = []
+    for hours in (48, 23, 2):
+        clock.advance(hours * 3600.0 + 60)
+        await elsewhere.lab.promote()
+        claimed = await elsewhere.lab.claim_one(node_id=await elsewhere.lab.register_node())
+        assert claimed.wanted_since == wanted
+        ended = await elsewhere.complete(claimed, stopped)
+        assert ended is not None
+        statuses.append(ended.ending.status)
+    assert statuses == [Status.RETRYING, Status.RETRYING, Status.FAILED]
+    assert (await elsewhere.lab.get(claimed.id)).outcome is Outcome.FAILED
 
 
 async def test_a_permanent_failure_is_not_tried_again(elsewhere: Elsewhere) -> None:

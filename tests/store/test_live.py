@@ -112,6 +112,13 @@ async def test_an_end_and_a_beginning_within_one_look_are_seen(lab: Lab, clock: 
     assert Topic.STATS in (await look(lab)).changed_since(before)
 
 
+async def test_a_run_that_began_and_ended_between_two_looks_is_seen(lab: Lab) -> None:
+    before = await look(lab)
+    await enqueue(lab)
+    await claim_and_succeed(lab)
+    assert (await look(lab)).changed_since(before) >= {Topic.RUNS, Topic.QUEUES, Topic.STATS}
+
+
 async def test_a_tick_changes_the_schedules(clockwork: Clockwork) -> None:
     await clockwork.declare(MINUTELY)
     await clockwork.go_to_minute()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mainspring import Cron, Every, JobContext, Mainspring, OnStartup, Retry, testing
+from mainspring import Cron, Every, JobContext, Mainspring, OnStartup, Retry, current_lock, distributed_lock, testing
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import MainspringError
 from mainspring.store import journal
@@ -181,6 +181,28 @@ async def test_what_a_killed_worker_ran_starts_again_when_its_lease_is_over(app:
         assert attempts == [1, 2]
         await kit.advance(2 * HOUR)  # the dead wake, and nobody hears them
         assert (await execution.fetch()).completed_at == MIDNIGHT + lease + timedelta(milliseconds=1)
+
+
+async def test_the_lock_of_a_killed_worker_ends_with_its_time_to_live_and_is_not_renewed(app: Mainspring) -> None:
+    fences: list[int] = []
+
+    @app.job("locked")
+    @distributed_lock("books", ttl=30)
+    async def locked(ctx: JobContext[Any]) -> None:
+        lock = current_lock()
+        assert lock is not None
+        fences.append(lock.fence)
+        if ctx.attempt == 1:
+            await app.world.sleep(86_400)
+
+    async with testing.kit(app) as kit:
+        await app.enqueue("locked")
+        await kit.drain()
+        kit.kill_worker()
+        (run,) = await kit.advance(timedelta(minutes=2))
+    assert (run.status, run.lost_count) == (Status.SUCCEEDED, 1)
+    assert fences == sorted(set(fences))
+    assert len(fences) == 2
 
 
 async def test_nothing_that_a_killed_worker_still_says_is_heard(app: Mainspring) -> None:

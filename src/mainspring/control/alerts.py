@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.alerts import news
 from mainspring.control.schedules import PastInstantError
+from mainspring.control.telling_commands import TellingCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.alert import AlertEvent
 from mainspring.domain.job_object import instant_text
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.alerts.telling import Telling
     from mainspring.domain.access import Actor
     from mainspring.domain.alert import Alert
-    from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.database import Connection
 
 _MAX_REASON: Final = 1_000
 
@@ -42,21 +40,8 @@ class AlertEndedError(MainspringError):
     code = "ALERT_RESOLVED"
 
 
-class AlertCommands:
-    """Commands on alerts, each with permission, change, audit and what is told of it in one transaction.
-
-    Args:
-        database: The store.
-        audit: Permission and audit.
-        signals: To tell those who watch, and the node that delivers.
-        telling: Whom an end is told to.
-    """
-
-    def __init__(self, database: Database, audit: Audit, signals: Signals, telling: Telling) -> None:
-        self._database = database
-        self._audit = audit
-        self._signals = signals
-        self._telling = telling
+class AlertCommands(TellingCommands):
+    """Commands on alerts."""
 
     async def acknowledge(self, actor: Actor, alert_id: UUID, *, reason: str | None = None) -> Alert:
         """Say that somebody looks after an alert: it is not escalated any more.

@@ -20,7 +20,7 @@ from mainspring.errors import (
     WaitTimeoutError,
 )
 from mainspring.security.audit import Audit, Target
-from mainspring.store import endings, enqueues, executions, idempotency, organizations
+from mainspring.store import endings, enqueues, executions, idempotency, organizations, remote_jobs
 from mainspring.store.signals import WORK
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mainspring.domain.access import Scope
     from mainspring.domain.execution import Execution
     from mainspring.egress.addresses import AllowList
-    from mainspring.jobs.registry import JobRegistry
+    from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.database import Connection, Database
     from mainspring.store.endings import Cancel
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 _FIRST_LOOK: Final = 0.02
 _LONGEST_LOOK: Final = 1.0
-_CANCEL: Final = "execution.cancel"
-_RETRY: Final = "execution.retry"
+CANCEL: Final = "execution.cancel"
+RETRY: Final = "execution.retry"
 _MAY_CREATE_ANYTHING: Final = frozenset({ActorKind.SYSTEM, ActorKind.TERMINAL})
 
 
@@ -54,7 +54,7 @@ class ExecutionCommands:
 
     Args:
         database: The store.
-        registry: The jobs that may be asked for.
+        registry: The jobs of the application; those of services are in the store.
         signals: To wake workers.
         world: Ids and time.
         environment: The environment of this program.
@@ -81,9 +81,7 @@ class ExecutionCommands:
         self._world = world
         self._environment = environment
         self._audit = audit or Audit(database, world)
-        self.requests = Requests(
-            registry, world, environment=environment, cipher=cipher, webhooks_may_reach=webhooks_may_reach
-        )
+        self.requests = Requests(world, environment=environment, cipher=cipher, webhooks_may_reach=webhooks_may_reach)
         self._known_organizations: set[str] = set()
 
     async def enqueue(
@@ -123,8 +121,9 @@ class ExecutionCommands:
             await creation.permit(self._audit, actor, self._registry, job_name, payloads)
             options = creation.owned_by(actor, options)
             payloads = creation.within_sight(actor, job_name, payloads)
-        new = self.requests.make(job_name, payloads, trigger, options)
-        key = self.requests.idempotency_key(job_name, options)
+        job = await self.job(job_name)
+        new = self.requests.make(job, payloads, trigger, options)
+        key = self.requests.idempotency_key(job, options)
         tx = options.get("tx")
         if organization := options.get("organization_id"):
             await self._know_organization(organization)
@@ -149,6 +148,20 @@ class ExecutionCommands:
         ids = await self._database.tx(accept)
         self._signals.send(WORK)
         return ids
+
+    async def job(self, name: str) -> RegisteredJob:
+        """Return a job that may be asked for: of this application, or one that a service has registered.
+
+        Raises:
+            JobNotFoundError: No job is called so; the message names the nearest ones.
+        """
+        if name not in self._registry:
+            of_service = await self._database.read(
+                lambda connection: remote_jobs.find(connection, self._environment, name)
+            )
+            if of_service is not None:
+                return of_service
+        return self._registry.get(name)
 
     async def get(self, scope: Scope, execution_id: UUID) -> Execution:
         """Return an execution.
@@ -196,14 +209,14 @@ class ExecutionCommands:
             ExecutionNotFoundError: The actor sees no execution of that id.
             NotCancellableError: It has ended.
         """
-        await self._audit.require(actor, Permission.CANCEL_JOBS, _CANCEL, _target(execution_id))
+        await self._audit.require(actor, Permission.CANCEL_JOBS, CANCEL, target_of(execution_id))
 
         def change(connection: Connection) -> Cancel | None:
             done = endings.cancel(connection, actor.scope, execution_id)
             if done is not None and done.is_accepted:
-                before, after = _facts(done.before), _facts(done.after)
+                before, after = facts_of(done.before), facts_of(done.after)
                 self._audit.record(
-                    connection, actor, _CANCEL, _target(execution_id), before=before, after=after, reason=reason
+                    connection, actor, CANCEL, target_of(execution_id), before=before, after=after, reason=reason
                 )
             return done
 
@@ -232,7 +245,7 @@ class ExecutionCommands:
             ExecutionNotFoundError: The actor sees no execution of that id.
             NotRetryableError: It did not fail, or it has no retries left.
         """
-        await self._audit.require(actor, Permission.RETRY_JOBS, _RETRY, _target(execution_id))
+        await self._audit.require(actor, Permission.RETRY_JOBS, RETRY, target_of(execution_id))
 
         def change(connection: Connection) -> tuple[Execution | None, bool]:
             execution = executions.get(connection, actor.scope, execution_id)
@@ -241,9 +254,9 @@ class ExecutionCommands:
             done = executions.retry(connection, execution)
             after = executions.get(connection, actor.scope, execution_id)
             if after is not None and done:
-                before, now = _facts(execution), _facts(after)
+                before, now = facts_of(execution), facts_of(after)
                 self._audit.record(
-                    connection, actor, _RETRY, _target(execution_id), before=before, after=now, reason=reason
+                    connection, actor, RETRY, target_of(execution_id), before=before, after=now, reason=reason
                 )
             return after, done
 
@@ -266,11 +279,12 @@ class ExecutionCommands:
             self._known_organizations.add(organization)
 
 
-def _target(execution_id: UUID) -> Target:
+def target_of(execution_id: UUID) -> Target:
+    """Return how the audit names an execution."""
     return Target("execution", str(execution_id))
 
 
-def _facts(execution: Execution) -> dict[str, object]:
+def facts_of(execution: Execution) -> dict[str, object]:
     """Return what the commands here change of an execution, for the audit."""
     return {
         "status": execution.status,

@@ -22,13 +22,13 @@ from mainspring.store import dependencies, enqueues, idempotency, organizations
 from mainspring.store.signals import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from mainspring.control.executions import ExecutionCommands
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.access import Actor
     from mainspring.domain.execution import Execution
-    from mainspring.jobs.registry import JobRegistry
+    from mainspring.jobs.registry import RegisteredJob
     from mainspring.store.database import Connection
     from mainspring.store.enqueues import NewExecution
     from mainspring.store.open_store import OpenStore
@@ -62,18 +62,14 @@ class Flows:
         commands: Handles work with these.
         actor: The application.
         store: The open store.
-        registry: The jobs that may be asked for.
         world: Ids.
     """
 
-    def __init__(
-        self, commands: ExecutionCommands, actor: Actor, store: OpenStore, *, registry: JobRegistry, world: World
-    ) -> None:
+    def __init__(self, commands: ExecutionCommands, actor: Actor, store: OpenStore, *, world: World) -> None:
         self._commands = commands
         self._actor = actor
         self._database = store.database
         self._signals = store.signals
-        self._registry = registry
         self._world = world
 
     def request(self, job_name: str, payload: object = None, **options: Unpack[EnqueueOptions]) -> ExecutionRequest:
@@ -168,7 +164,8 @@ class Flows:
     async def _ask_for(
         self, requests: Sequence[ExecutionRequest], connect: Callable[[list[NewExecution]], None], key: str | None
     ) -> list[ExecutionHandle[Any]]:
-        new = self._new(requests)
+        jobs = {name: await self._commands.job(name) for name in {request.job_name for request in requests}}
+        new = self._new(requests, jobs)
         _number(new, self._last_id(len(new)))
         connect(new)
         owner, key = _owner_and_key(requests[-1], key)
@@ -189,11 +186,9 @@ class Flows:
 
         _number(new, await self._database.tx(accept))
         self._signals.send(WORK)
-        return [
-            ExecutionHandle(item.id, self._registry.get(item.job_name), self._commands, self._actor) for item in new
-        ]
+        return [ExecutionHandle(item.id, jobs[item.job_name], self._commands, self._actor) for item in new]
 
-    def _new(self, requests: Sequence[ExecutionRequest]) -> list[NewExecution]:
+    def _new(self, requests: Sequence[ExecutionRequest], jobs: Mapping[str, RegisteredJob]) -> list[NewExecution]:
         new: list[NewExecution] = []
         for request in requests:
             unfit = [option for option in _NOT_IN_FLOWS if option in request.options]
@@ -202,7 +197,8 @@ class Flows:
                     f"job {request.job_name!r} cannot be a part of a flow with {' and '.join(unfit)}: a flow is "
                     "accepted as a whole, in a transaction of its own and under its own `key`"
                 )
-            new += self._commands.requests.make(request.job_name, [request.payload], Trigger.SYSTEM, request.options)
+            job = jobs[request.job_name]
+            new += self._commands.requests.make(job, [request.payload], Trigger.SYSTEM, request.options)
         return new
 
     def _last_id(self, count: int) -> UUID:

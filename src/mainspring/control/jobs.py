@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Status, Trigger
-from mainspring.errors import MainspringError, NotCancellableError
+from mainspring.errors import JobNotFoundError, MainspringError, NotCancellableError
 from mainspring.observability.tracing import current_traceparent, joined_trace
 from mainspring.security.audit import Target
-from mainspring.store import enqueues, executions, idempotency, triggers
+from mainspring.store import definitions, enqueues, executions, idempotency, triggers
 from mainspring.store.executions import Filter
 from mainspring.store.signals import WORK
 
@@ -142,7 +142,7 @@ class JobCommands:
 
         Args:
             actor: Who asks, and whose run it is.
-            name: The job; this process must know it.
+            name: The job, of this application or of a service.
             payload: What to work on; None: what the payload type says of itself.
             idempotency_key: Asking again with this key returns the first run, ended or not.
             options: What else may be said of it, such as its queue, priority and delay.
@@ -157,7 +157,8 @@ class JobCommands:
         target = Target("job", name)
         await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _RUN, target)
         said = options or {}
-        new = self._executions.requests.make(name, [payload], Trigger.API, {**said, "user_id": actor.subject})
+        job = await self._executions.job(name)
+        new = self._executions.requests.make(job, [payload], Trigger.API, {**said, "user_id": actor.subject})
 
         def accept(connection: Connection) -> UUID:
             request = [_RUN, name, payload, *(f"{option}={value}" for option, value in said.items())]
@@ -219,6 +220,9 @@ class JobCommands:
             return BulkResult(name, error=error)
 
     async def _cancel_runs(self, actor: Actor, name: str) -> list[UUID]:
+        known = await self._database.read(lambda connection: definitions.get(connection, self._environment, name))
+        if known is None:  # one that code has dropped is known, and may have runs
+            raise JobNotFoundError(f"no job is called {name!r}: `mainspring jobs list`")
         live = await self._database.read(
             lambda connection: [
                 execution.id

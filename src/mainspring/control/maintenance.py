@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.alerts.maintenance import summarize
 from mainspring.control.schedules import PastInstantError
+from mainspring.control.telling_commands import TellingCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.silence import Coverage, Silence, SilenceKind
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.alerts.telling import Telling
     from mainspring.domain.access import Actor
-    from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.database import Connection
 
 _MAX_REASON: Final = 1_000
 _MAX_TARGET: Final = 500
@@ -42,21 +40,8 @@ class UnfitWindowError(DefinitionError):
     code = "UNFIT_WINDOW"
 
 
-class MaintenanceCommands:
-    """Commands on silences, each with permission, change, audit and what is told of it in one transaction.
-
-    Args:
-        database: The store.
-        audit: Permission and audit.
-        signals: To tell those who watch, and the node that delivers.
-        telling: Whom a summary is told to.
-    """
-
-    def __init__(self, database: Database, audit: Audit, signals: Signals, telling: Telling) -> None:
-        self._database = database
-        self._audit = audit
-        self._signals = signals
-        self._telling = telling
+class MaintenanceCommands(TellingCommands):
+    """Commands on maintenance windows and mutes."""
 
     async def plan(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.execution import Trigger
     from mainspring.egress.addresses import AllowList
-    from mainspring.jobs.registry import JobRegistry, RegisteredJob
+    from mainspring.jobs.registry import RegisteredJob
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.world import World
 
@@ -36,7 +36,6 @@ class Requests:
     """Makes new executions of what is asked for.
 
     Args:
-        registry: The jobs that may be asked for.
         world: Ids and time.
         environment: The environment of this program.
         cipher: What secrets of payloads, and addresses of webhooks, are kept in.
@@ -45,43 +44,38 @@ class Requests:
 
     def __init__(
         self,
-        registry: JobRegistry,
         world: World,
         *,
         environment: str,
         cipher: PayloadCipher,
         webhooks_may_reach: AllowList,
     ) -> None:
-        self._registry = registry
         self._world = world
         self._environment = environment
         self._cipher = cipher
         self._webhooks_may_reach = webhooks_may_reach
 
     def make(
-        self, job_name: str, payloads: Sequence[object], trigger: Trigger, options: EnqueueOptions
+        self, job: RegisteredJob, payloads: Sequence[object], trigger: Trigger, options: EnqueueOptions
     ) -> list[NewExecution]:
         """Return one new execution a payload, each with an id of its own.
 
         Raises:
-            JobNotFoundError: No job is called so.
             InvalidPayloadError: A payload does not fit the job's payload type.
             PayloadTooLargeError: A payload has more than 256 kB as JSON.
             DefinitionError: An option is out of its range.
             EgressRefusedError: No webhook could ever be delivered to that address.
         """
-        job = self._registry.get(job_name)
         template = self._request(job, trigger, options)
-        template.trace_context = traceparent_of_request(job_name, trigger.value, count=len(payloads))
+        template.trace_context = traceparent_of_request(template.job_name, trigger.value, count=len(payloads))
         return [self._with_payload(template, job, payload) for payload in payloads]
 
-    def idempotency_key(self, job_name: str, options: EnqueueOptions) -> str | None:
+    def idempotency_key(self, job: RegisteredJob, options: EnqueueOptions) -> str | None:
         """Return the key under which a request is kept; None: it has none.
 
         Raises:
             DefinitionError: It cannot be one, or the request takes part in a transaction of the caller's.
         """
-        job = self._registry.get(job_name)
         key = _key(job, "idempotency_key", options.get("idempotency_key"))
         if key is not None and options.get("tx") is not None:
             raise _refused(
@@ -101,6 +95,7 @@ class Requests:
         on_parent_failure = options.get("on_parent_failure", "skip")
         if on_parent_failure not in _ON_PARENT_FAILURE:
             raise _refused(job, f"on_parent_failure is {on_parent_failure!r}: it must be 'skip' or 'run'")
+        has_key = (options.get("concurrency_key") or definition.concurrency_key) is not None
         webhook_url = options.get("webhook_url")
         if webhook_url is not None:
             require_webhook_url(webhook_url, self._webhooks_may_reach)
@@ -117,7 +112,7 @@ class Requests:
             run_at=self._run_at(job, options),
             unique_key=_key(job, "unique_key", options.get("unique_key")),
             limit_key=_limit_key(job, options.get("concurrency_key")),
-            limit_max=definition.running_limit or (1 if definition.rate is None else None),
+            limit_max=definition.running_limit or (1 if has_key and definition.rate is None else None),
             rate=definition.rate,
             search_terms=_terms(job, options.get("tags", ())),
             fail_when_lost=definition.on_lost is OnLost.FAIL,
@@ -162,7 +157,7 @@ def _limit_key(job: RegisteredJob, concurrency_key: str | None) -> str | None:
     """Return the key whose executions are limited together: the job's own, or the job's with the caller's key."""
     definition = job.definition
     key = _key(job, "concurrency_key", concurrency_key or definition.concurrency_key)
-    if definition.running_limit is None and definition.rate is None and key is None:
+    if definition.running_limit is None and definition.rate is None and definition.breaker is None and key is None:
         return None
     return f"{definition.name}:{key}" if key is not None else definition.name
 

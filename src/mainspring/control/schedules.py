@@ -103,23 +103,35 @@ class ScheduleCommands:
         values = {"paused_at": None, "paused_until": None, "paused_by": None, "paused_reason": None}
         return await self._change(actor, "schedule.resume", name, values, reason=reason)
 
-    async def enable(self, actor: Actor, name: str, *, reason: str | None = None) -> StoredSchedule:
+    async def enable(
+        self, actor: Actor, name: str, *, reason: str | None = None, version: int | None = None
+    ) -> StoredSchedule:
         """Let a schedule fire whatever code says, from its next instant on.
 
         Raises:
             PermissionDeniedError, JobNotFoundError, NoScheduleError: As for `pause`.
+            VersionConflictError: As for `set_cron`.
         """
-        return await self._set_enabled(actor, "schedule.enable", name, enabled=True, reason=reason, until=None)
+        values = self._switched(actor, is_on=True, reason=reason)
+        return await self._change(actor, "schedule.enable", name, values, reason=reason, version=version)
 
     async def disable(
-        self, actor: Actor, name: str, *, reason: str | None = None, until: datetime | None = None
+        self,
+        actor: Actor,
+        name: str,
+        *,
+        reason: str | None = None,
+        until: datetime | None = None,
+        version: int | None = None,
     ) -> StoredSchedule:
         """Keep a schedule from firing whatever code says, until an instant or until somebody enables it.
 
         Raises:
             PermissionDeniedError, JobNotFoundError, NoScheduleError, DefinitionError: As for `pause`.
+            VersionConflictError: As for `set_cron`.
         """
-        return await self._set_enabled(actor, "schedule.disable", name, enabled=False, reason=reason, until=until)
+        values = self._switched(actor, is_on=False, reason=reason, until=until)
+        return await self._change(actor, "schedule.disable", name, values, reason=reason, version=version)
 
     async def set_cron(
         self,
@@ -160,12 +172,15 @@ class ScheduleCommands:
             actor, "schedule.edit", name, values, reason=reason, permission=Permission.EDIT_SCHEDULES, version=version
         )
 
-    async def reset(self, actor: Actor, name: str, *, reason: str | None = None) -> StoredSchedule:
+    async def reset(
+        self, actor: Actor, name: str, *, reason: str | None = None, version: int | None = None
+    ) -> StoredSchedule:
         """Take back all that was put in the place of the code's own words.
 
         Raises:
             PermissionDeniedError: The actor lacks `schedules.edit_schedules`.
             JobNotFoundError, NoScheduleError: As for `pause`.
+            VersionConflictError: As for `set_cron`.
         """
         values = {
             "override_expression": None,
@@ -176,7 +191,7 @@ class ScheduleCommands:
             **self._signed(actor, reason),
         }
         return await self._change(
-            actor, "schedule.reset", name, values, reason=reason, permission=Permission.EDIT_SCHEDULES
+            actor, "schedule.reset", name, values, reason=reason, permission=Permission.EDIT_SCHEDULES, version=version
         )
 
     async def backfill(
@@ -226,15 +241,14 @@ class ScheduleCommands:
         self._signals.send(WORK)
         return done
 
-    async def _set_enabled(
-        self, actor: Actor, action: str, name: str, *, enabled: bool, reason: str | None, until: datetime | None
-    ) -> StoredSchedule:
-        values = {
-            "override_enabled": enabled,
+    def _switched(
+        self, actor: Actor, *, is_on: bool, reason: str | None, until: datetime | None = None
+    ) -> dict[str, Any]:
+        return {
+            "override_enabled": is_on,
             "override_enabled_until": self._in_the_future("until", until),
             **self._signed(actor, reason),
         }
-        return await self._change(actor, action, name, values, reason=reason)
 
     async def _change(
         self,

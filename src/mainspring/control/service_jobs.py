@@ -40,12 +40,20 @@ Outcome: TypeAlias = Literal["created", "updated", "unchanged", "superseded"]
 
 _REGISTER: Final = "job.register"
 _LIST: Final = "service.list_jobs"
+MOST_JOBS: Final = 1_000
+"""How many jobs one service may have: one whose names never end would fill the store of all others."""
 
 
 class UnfitJobError(DefinitionError):
     """A job that a service declares could never run so."""
 
     code = "UNFIT_JOB"
+
+
+class TooManyJobsError(MainspringError):
+    """The service has as many jobs as a service may have."""
+
+    code = "TOO_MANY_JOBS"
 
 
 class JobElsewhereError(MainspringError):
@@ -131,6 +139,7 @@ class ServiceCommands:
             EgressRefusedError: The service may not be called there.
             UnorderedVersionError: Its version does not say what is newer.
             UnfitJobError: It would run after itself.
+            TooManyJobsError: It would be one more than a service may have.
             PayloadTooLargeError: Its configuration is larger than 256 kB.
         """
         name = job.definition.name
@@ -193,6 +202,8 @@ class ServiceCommands:
         _refuse_job_of_another(connection, before, service)
         if before is not None and _is_superseded(job.code_version, before, known):
             return "superseded"
+        if before is None or before.retired_at is not None or before.service_name != service:
+            _refuse_one_too_many(connection, environment, service)
         _refuse_circle(connection, environment, job.definition)
         enabled = job.definition.enabled if before is None or before.schedule is None else before.schedule.code_enabled
         has_changed = service_jobs.declare(
@@ -232,6 +243,14 @@ def _refuse_job_of_another(connection: Connection, before: StoredDefinition | No
         raise JobElsewhereError(
             f"job {before.name!r} belongs to the service {owner!r}, which has a key for its name: to move it, revoke "
             f"that key with `mainspring key revoke`, and register again; or rename one of the two"
+        )
+
+
+def _refuse_one_too_many(connection: Connection, environment: str, service: str) -> None:
+    if service_jobs.count(connection, environment, service) >= MOST_JOBS:
+        raise TooManyJobsError(
+            f"the service {service!r} has {MOST_JOBS:,} jobs, as many as one may have: make one job of those that "
+            "differ by their payload alone, or drop some by listing the others with `PUT /api/services/{name}/jobs`"
         )
 
 

@@ -43,10 +43,13 @@ class Breaker:
     state: BreakerState = BreakerState.CLOSED
     failures: int = 0
 
-    def after_failure(self) -> Breaker:
+    def after_failure(self, to_open: int = FAILURES_TO_OPEN) -> Breaker:
         """Return the breaker after a call that did not get through.
 
         While it is open, calls that began before it opened still fail: they tell nothing new.
+
+        Args:
+            to_open: How many failures in a row open it.
 
         Example:
             >>> Breaker(failures=4).after_failure()
@@ -55,7 +58,7 @@ class Breaker:
         if self.state is BreakerState.OPEN:
             return self
         failures = self.failures + 1
-        opens = self.state is BreakerState.HALF_OPEN or failures >= FAILURES_TO_OPEN
+        opens = self.state is BreakerState.HALF_OPEN or failures >= to_open
         return Breaker(BreakerState.OPEN if opens else BreakerState.CLOSED, failures)
 
     def wait(self, chance: float) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
+    from mainspring.domain.circuit_breaker import CircuitBreaker
     from mainspring.domain.schedule import Cron, Every
 
     Schedule = Cron | Every | OnStartup
@@ -218,6 +219,7 @@ class JobDefinition:
     max_running: int | None = None
     concurrency_key: str | None = None
     rate_limit: str | None = None
+    breaker: CircuitBreaker | None = None
     overlap: Overlap = Overlap.SKIP
     misfire: Misfire = Misfire.FIRE_ONCE
     catch_up: timedelta = DEFAULT_CATCH_UP

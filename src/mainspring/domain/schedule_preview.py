@@ -26,11 +26,13 @@ def runs_per_week(schedule: Schedule, after: datetime) -> float:
         >>> from mainspring.domain.schedule import Cron
         >>> runs_per_week(Cron("0 9 * * MON-FRI"), datetime(2027, 1, 4, tzinfo=UTC))
         5
+        >>> runs_per_week(Cron("* * * * * *"), datetime(2027, 1, 4, 9, 0, 0, 500_000, tzinfo=UTC))
+        604800
     """
     instants = list(islice(_fires(schedule, after, after + _WEEK), _MOST_COUNTED))
     if len(instants) < _MOST_COUNTED:
         return len(instants)
-    return round(_MOST_COUNTED * (_WEEK / (instants[-1] - after)))
+    return round((_MOST_COUNTED - 1) * (_WEEK / (instants[-1] - instants[0])))
 
 
 def shortest_gap(instants: Sequence[datetime]) -> timedelta | None:

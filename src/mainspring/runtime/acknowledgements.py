@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import StoreError
-from mainspring.store import finishes, handed_over
+from mainspring.store import breaker_ends, finishes, handed_over, job_breakers
 from mainspring.store.handed_over import HandOver
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class Acknowledgements:
     ) -> set[UUID]:
         if write_said is not None:
             write_said(connection)
+        ends = [end for end in batch if not isinstance(end, HandOver) and end.breaker is not None]
+        closed = breaker_ends.hear(connection, self._environment, ends) if ends else ()
         final = [end for end in batch if isinstance(end, finishes.Finish)]
         going_on = [end for end in batch if isinstance(end, finishes.Release)]
         accepted = [end for end in batch if isinstance(end, HandOver)]
@@ -121,4 +123,6 @@ class Acknowledgements:
             written |= finishes.release(connection, self._environment, going_on)
         if accepted:
             written |= handed_over.hand_over(connection, accepted)
+        if closed:
+            job_breakers.admit(connection, self._environment, closed)
         return written

@@ -18,6 +18,7 @@ from mainspring.domain.redaction import texts_under, withheld
 from mainspring.domain.result import JobResult, ReportedFailureError
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobTimeoutError, MainspringError, SkipExecution
+from mainspring.jobs.cancellation import raise_if_stray
 from mainspring.jobs.context import JobContext
 from mainspring.jobs.harness import JobStatus
 from mainspring.jobs.job_run import Harness, JobRun
@@ -189,10 +190,11 @@ async def _carry_out(
         executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)
         try:
             returned = await executor.execute(attempt.job, attempt.context)
-        except asyncio.CancelledError:
-            if attempt.stop_reason is not StopReason.TIMEOUT:
-                raise
-            raise JobTimeoutError(_timed_out(attempt)) from None
+        except asyncio.CancelledError as error:
+            if attempt.stop_reason is StopReason.TIMEOUT:
+                raise JobTimeoutError(_timed_out(attempt)) from None
+            raise_if_stray(error, attempt.stop_reason, attempt.claimed.job_name)
+            raise
         if isinstance(returned, JobResult) and not returned.success:
             raise ReportedFailureError(returned)
         return returned
@@ -248,7 +250,7 @@ def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish
     outcome = _outcome(attempt, run)
     failure = _failure(attempt, run, outcome)
     claimed, definition = attempt.claimed, attempt.job.definition
-    age = (run.timing.completed_at or run.timing.started_at or claimed.created_at) - claimed.created_at
+    age = (run.timing.completed_at or run.timing.started_at or claimed.wanted_since) - claimed.wanted_since
     ending = decide(
         outcome,
         failure=failure,
@@ -280,6 +282,7 @@ def _plain_success(attempt: Attempt, run: JobRun[object]) -> Finish:
         duration_ms=int(run.seconds * 1000),
         result=result_text(run.result),
         limit_key=claimed.limit_key,
+        breaker=attempt.job.definition.breaker,
     )
 
 
@@ -326,6 +329,9 @@ def _release(attempt: Attempt, outcome: Outcome, ending: Ending, failure: Failur
         error=_error_text(failure),
         error_message=_message(failure),
         limit_key=claimed.limit_key,
+        job_name=claimed.job_name,
+        error_fingerprint=failure.fingerprint if failure else None,
+        breaker=attempt.job.definition.breaker,
     )
 
 
@@ -354,6 +360,7 @@ def _finish(attempt: Attempt, run: JobRun[object], outcome: Outcome, ending: End
         summary=clean_text(said.summary, _MAX_MESSAGE) if said is not None and said.summary else None,
         limit_key=attempt.claimed.limit_key,
         adds_lost=ending.adds_lost,
+        breaker=attempt.job.definition.breaker,
     )
 
 

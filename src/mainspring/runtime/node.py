@@ -1,25 +1,24 @@
-"""One node: its entry in the store, its heartbeat and its loops, started in order and stopped in order."""
+"""One node: its loops and what they share, made in one place, started in order and stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import socket
 from typing import TYPE_CHECKING, Final
 
 from mainspring.alerts.telling import Telling
 from mainspring.domain.job import ExecutorKind
-from mainspring.errors import IntegrityError, StoreError
+from mainspring.errors import StoreError
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.child_process import ChildProcessExecutor
+from mainspring.runtime.cluster_entry import ClusterEntry
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.dead_man import PING_SECONDS, DeadMan
 from mainspring.runtime.delivery import Delivery
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.export_expiry import EXPIRY_SECONDS, ExportExpiry
-from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
 from mainspring.runtime.loop import Loop
@@ -29,6 +28,8 @@ from mainspring.runtime.overdue_work import OVERDUE_SECONDS, OverdueWork
 from mainspring.runtime.policies_in_force import POLICY_SECONDS, PoliciesInForce
 from mainspring.runtime.remote_jobs import REFRESH_SECONDS
 from mainspring.runtime.remote_work import RemoteWork
+from mainspring.runtime.replaying import LOOK_SECONDS as REPLAY_SECONDS
+from mainspring.runtime.replaying import Replaying
 from mainspring.runtime.rolling_up import QUIET_SECONDS, RollingUp
 from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.scheduler import Scheduler
@@ -36,9 +37,8 @@ from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
 from mainspring.runtime.service_health import LOOK_SECONDS, ServiceHealth
 from mainspring.runtime.worker import Worker
 from mainspring.security.payload_cipher import PayloadCipher
-from mainspring.settings import program_version
-from mainspring.store import cluster
 from mainspring.store.finishes import Finish
+from mainspring.store.replays import REPLAYS
 from mainspring.store.signals import ATTEMPTS, SERVICES, TOLD, WORK
 
 if TYPE_CHECKING:
@@ -108,12 +108,11 @@ class Node:
         self._harness = harness
         self._world = world
         self._roles = tuple(roles)
+        self._entry = ClusterEntry(settings, database, roles, world, self._lose_lease)
         self._metrics = metrics or Metrics()
         self._sentry = sentry
         self._tracking = ErrorTracking(sentry, database, settings.environment) if sentry is not None else None
-        self._id: UUID = world.new_id()
         self._phase = world.random()
-        self._heartbeat: Heartbeat | None = None
         self._loops: list[Loop] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: list[Lane] = []
@@ -132,13 +131,14 @@ class Node:
         }
         self._remote = RemoteWork(database, signals, settings, world=world, metrics=self._metrics, api_url=api_url)
         self._executors[ExecutorKind.REMOTE] = self._remote.executor
-        if app_path is not None:
-            self._executors[ExecutorKind.PROCESS] = ChildProcessExecutor(world, app_path)
+        self._child_processes = ChildProcessExecutor(world, app_path) if app_path is not None else None
+        if self._child_processes is not None:
+            self._executors[ExecutorKind.PROCESS] = self._child_processes
 
     @property
     def id(self) -> UUID:
         """The id of its present entry; a node that lost its lease goes on under a new one."""
-        return self._id
+        return self._entry.id
 
     @property
     def loops(self) -> Sequence[Loop]:
@@ -153,7 +153,7 @@ class Node:
     @property
     def clock_skew(self) -> float:
         """Seconds by which its wall clock is ahead of the store's, as its last heartbeat saw."""
-        return self._heartbeat.offset_ms / 1000 if self._heartbeat else 0.0
+        return self._entry.clock_skew
 
     async def start(self) -> None:
         """Enter the node, begin to beat, and start the loops.
@@ -161,10 +161,10 @@ class Node:
         Raises:
             IntegrityError: The SQLite file is in use by another host.
         """
-        await self._enter()
+        await self._entry.enter()
         if "worker" in self._roles and len(self._registry):
             self._worker = await self._make_worker()
-            self._worker.begin(self._id)
+            self._worker.begin(self.id)
         if "scheduler" in self._roles:
             await self._start_scheduler()
         if "monitor" in self._roles:
@@ -196,13 +196,16 @@ class Node:
             world=self._world,
             metrics=self._metrics,
         )
-        scheduler.begin(self._id)
+        scheduler.begin(self.id)
         await scheduler.start_up()
         self._add_loop("scheduler", scheduler.run_once, interval=self._settings.poll.total_seconds())
+        replaying = Replaying(self._database, self._signals, self._settings.environment, self._world)
+        begun = self._signals.wakeup(REPLAYS)
+        self._add_loop("replays", replaying.run_once, interval=REPLAY_SECONDS, wakeup=begun)
 
     def _start_monitor(self) -> None:
         delivery = self._delivery = Delivery(
-            self._database, self._signals, self._settings, node_id=lambda: self._id, world=self._world
+            self._database, self._signals, self._settings, node_id=lambda: self.id, world=self._world
         )
         poll = self._settings.poll.total_seconds()
         self._add_loop("delivery", delivery.run_once, interval=poll, wakeup=delivery.wakeup)
@@ -233,6 +236,7 @@ class Node:
             grace: Seconds; 0 hands back at once.
         """
         self._stopping = True
+        self._entry.stay_out()
         if self._worker is not None:
             await self._worker.stop(grace)
         for loop in self._loops:
@@ -244,59 +248,19 @@ class Node:
             self._service_health.close()
         if self._dead_man is not None:
             self._dead_man.close()
-        if self._heartbeat is not None:
-            await self._heartbeat.stop()
-        try:
-            await self._database.tx(lambda connection: cluster.leave(connection, self._id))
-        except StoreError as error:
-            _logger.warning("the store did not hear that this node has stopped (%s); its lease will end", error)
+        await self._entry.leave()
         for lane in self._lanes:
             await lane.close()
         self._remote.close()
         self._conditions.close()
         self._threads.close()
+        if self._child_processes is not None:
+            await self._child_processes.close()
 
     def hand_back(self) -> None:
         """Tell running work to stop now, whatever grace it was given; it goes back as interrupted."""
         if self._worker is not None:
             self._worker.hand_back()
-
-    async def _enter(self) -> None:
-        entry = cluster.NodeEntry(
-            id=self._id,
-            environment=self._settings.environment,
-            name=self._settings.node,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            roles=self._roles,
-            version=program_version(),
-            slots=self._settings.concurrency,
-            queues=self._settings.queues,
-            code_version=self._settings.code_version,
-        )
-        lease = self._settings.lease
-        if self._database.dialect_name == "sqlite":
-            await self._refuse_other_host(entry.host)
-        await self._database.tx(
-            lambda connection: cluster.register(connection, entry, lease_seconds=lease.total_seconds())
-        )
-        self._heartbeat = Heartbeat(
-            self._database,
-            self._id,
-            lease=lease,
-            interval=self._settings.heartbeat,
-            world=self._world,
-            on_lost=self._lose_lease,
-        )
-        self._heartbeat.start()
-
-    async def _refuse_other_host(self, host: str) -> None:
-        other = await self._database.read(lambda connection: cluster.other_host(connection, host))
-        if other is not None:
-            raise IntegrityError(
-                f"the SQLite file of {self._settings.database_url} is in use by host {other!r}: SQLite serves "
-                "processes of one host only. Stop that node, or move to PostgreSQL with `mainspring db copy`"
-            )
 
     async def _make_worker(self) -> Worker:
         settings = self._settings
@@ -399,21 +363,12 @@ class Node:
 
     async def _enter_anew(self) -> None:
         """Go on as a new node: the store rescues what the old one ran, and nothing of it is written here."""
-        pause = 0.2
-        while not self._stopping:
-            self._id = self._world.new_id()
-            try:
-                await self._enter()
-            except StoreError as error:
-                _logger.warning("the node cannot enter the store anew (%s); trying again", error)
-                await self._world.sleep(pause)
-                pause = min(5.0, pause * 2)
-            else:
-                break
+        if not await self._entry.enter_anew():
+            return
         if self._scheduler is not None:
-            self._scheduler.begin(self._id)
+            self._scheduler.begin(self.id)
         if self._worker is not None and not self._stopping:
-            self._worker.begin(self._id)
+            self._worker.begin(self.id)
             self._signals.arrived(WORK)
 
     async def _end_delivery(self) -> None:

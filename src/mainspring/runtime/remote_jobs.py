@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.job import ExecutorKind, JobDefinition, OnLost
-from mainspring.jobs.handler import bind
-from mainspring.jobs.registry import RegisteredJob
 from mainspring.remote.executor import Destination
 from mainspring.runtime.loop import Turn
 from mainspring.security.keys import signing_secret
 from mainspring.store import remote_jobs
-from mainspring.store.stored_policy import retry_of, timeout_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
+    from mainspring.jobs.registry import RegisteredJob
     from mainspring.security.secret_key import SecretKey
     from mainspring.store.database import Database
     from mainspring.store.definitions import StoredDefinition
@@ -87,29 +84,9 @@ class RemoteJobs:
         of_service: dict[str, list[str]] = {}
         for stored in found:
             self._stored[stored.name] = stored
-            self._jobs[stored.name] = _registered(stored)
+            self._jobs[stored.name] = remote_jobs.registered_job(stored)
             of_service.setdefault(stored.service_name or "", []).append(stored.name)
         self._mark, self.of_service, self._key_ids = mark, of_service, dict(mark.keys)
         self.names = frozenset(stored.name for stored in found)
         self._on_change()
         return Turn(did=len(found))
-
-
-def _registered(stored: StoredDefinition) -> RegisteredJob:
-    said: dict[str, Any] = {**stored.code, **stored.override}
-    definition = JobDefinition(
-        name=stored.name,
-        description=stored.description,
-        queue=stored.queue,
-        retry=retry_of(said),
-        timeout=timeout_of(said),
-        executor=ExecutorKind.REMOTE,
-        on_lost=OnLost(said.get("on_lost", OnLost.RETRY)),
-        sensitive=tuple(said.get("sensitive", ())),
-        config={**stored.config, **said.get("config", {})},
-    )
-    return RegisteredJob(definition, bind(_carried_out_elsewhere, job_name=stored.name), stored.service_url or "")
-
-
-async def _carried_out_elsewhere() -> None:
-    raise AssertionError("the handler of this job is in its service")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import STOP_SECONDS
@@ -150,11 +149,18 @@ class RunningAttempts:
     async def _carry_out(self, attempt: Attempt) -> None:
         attempt.began = True
         attempt.tracking = self._tracking
+        work = carry_out(
+            attempt, self._executors, self._harness, self._conditions, self._cipher, chance=self._world.random()
+        )
         try:
-            with self._tracking.watching(attempt) if self._tracking is not None else nullcontext():
-                end = await carry_out(
-                    attempt, self._executors, self._harness, self._conditions, self._cipher, chance=self._world.random()
-                )
+            if self._tracking is None:
+                end = await work
+            else:
+                with self._tracking.watching(attempt):
+                    end = await work
+        except asyncio.CancelledError as error:  # of its task, and not by us: a handler that cancels itself
+            self._give_up(attempt, error)
+            raise
         except Exception as error:  # a defect of ours must not take a slot for ever
             _logger.exception("job %r, execution %s: the attempt broke", attempt.claimed.job_name, attempt.claimed.id)
             self._give_up(attempt, error)

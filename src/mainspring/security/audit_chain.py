@@ -115,16 +115,17 @@ class ChainWalk:
                 Flaw.ENTRY_CHANGED,
                 f"the entry {sealed.entry_id} was changed, or written with another secret key than the present one",
             )
-        following = self.head.followed_by(sealed.entry_id, sealed.mac, sealed.sealed_at, self._key)
-        if not hmac.compare_digest(following.chain_hash, sealed.head.chain_hash):
+        chain_hash = self.head.chain_hash_after(sealed.entry_id, sealed.mac, sealed.sealed_at, self._key)
+        if not hmac.compare_digest(chain_hash, sealed.head.chain_hash):
             raise BrokenChainError(
                 expected,
                 Flaw.SEAL_CHANGED,
                 f"its seal was not made for the entry {sealed.entry_id} in this place: seals or entries were changed, "
                 "swapped or replaced, or sealed with another secret key than the present one",
             )
-        self.head = following
-        self._compare_with_noted()
+        self.head = sealed.head
+        if self._noted:
+            self._compare_with_noted()
 
     def end(self) -> Head:
         """Return the head after the last entry.

@@ -34,6 +34,7 @@ class AlertFilter:
         job_name: Of which job.
         start: Opened from this instant on.
         end: Opened before this instant.
+        unresolved: Only those that have not ended.
     """
 
     state: AlertState | None = None
@@ -42,6 +43,7 @@ class AlertFilter:
     job_name: str | None = None
     start: datetime | None = None
     end: datetime | None = None
+    unresolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ def _of_alerts(scope: Scope, wanted: AlertFilter) -> list[sa.ColumnElement[bool]
     conditions: list[sa.ColumnElement[bool]] = [c.environment == scope.environment]
     if wanted.state is not None:
         conditions.append(sa.literal(wanted.state.value) == STATE)
+    if wanted.unresolved:
+        conditions.append(c.resolved_at.is_(None))
     if wanted.severity is not None:
         conditions.append(c.severity == wanted.severity.value)
     if wanted.rule is not None:

@@ -345,6 +345,16 @@ def all_open(connection: sa.Connection, environment: str) -> list[Alert]:
     return [alert_of(row) for row in connection.execute(_OPEN, {"b_environment": environment})]
 
 
+_UNTAKEN: Final = sa.select(sa.func.count()).where(
+    _IN_ENVIRONMENT, _c.resolved_at.is_(None), _c.acknowledged_at.is_(None)
+)
+
+
+def count_untaken(connection: sa.Connection, environment: str) -> int:
+    """Return how many alerts are open that nobody has acknowledged."""
+    return connection.execute(_UNTAKEN, {"b_environment": environment}).scalar_one()
+
+
 _MET: Final = (
     sa.select(*ALERT_COLUMNS)
     .where(

@@ -64,9 +64,13 @@ class Head:
         return cls(int(sequence), chain_hash.lower())
 
     def followed_by(self, entry_id: UUID, mac: str, sealed_at: datetime, key: bytes) -> Head:
-        """Return the next head.
+        """Return the next head; the arguments are those of `chain_hash_after`."""
+        return Head(self.sequence + 1, self.chain_hash_after(entry_id, mac, sealed_at, key))
 
-        The hash is the HMAC-SHA256 over the hash before, the sequence, the id and the MAC of the entry, and when it was
+    def chain_hash_after(self, entry_id: UUID, mac: str, sealed_at: datetime, key: bytes) -> str:
+        """Return the chain hash of the next head.
+
+        It is the HMAC-SHA256 over the hash before, the sequence, the id and the MAC of the entry, and when it was
         sealed, to the microsecond.
 
         Args:
@@ -75,9 +79,8 @@ class Head:
             sealed_at: When it was sealed.
             key: The audit key.
         """
-        sequence = self.sequence + 1
-        facts = f"{_LABEL}|{self.chain_hash}|{sequence}|{entry_id.hex}|{mac}|{to_microseconds(sealed_at)}"
-        return Head(sequence, hmac.digest(key, facts.encode(), "sha256").hex())
+        facts = f"{_LABEL}|{self.chain_hash}|{self.sequence + 1}|{entry_id.hex}|{mac}|{to_microseconds(sealed_at)}"
+        return hmac.digest(key, facts.encode(), "sha256").hex()
 
 
 GENESIS: Final = Head(0, "0" * 64)
@@ -178,7 +181,7 @@ _CHAIN: sa.Executable = (
         audit_seals.c.sealed_at,
         audit_seals.c.entry_id,
         audit_entries.c.mac,
-        *ENTRY_COLUMNS,
+        *(column for column in ENTRY_COLUMNS if column is not audit_entries.c.id),  # the seal names it
     )
     .outerjoin_from(audit_seals, audit_entries, audit_entries.c.id == audit_seals.c.entry_id)
     .where(audit_seals.c.sequence > sa.bindparam("after"))
@@ -211,7 +214,9 @@ def sealed_after(connection: sa.Connection, sequence: int, *, most: int = BATCH)
     """
     rows: Iterable[Any] = connection.execute(_CHAIN, {"after": sequence, "most": most})
     return [
-        SealedEntry(Head(at, chain_hash), sealed_at, entry_id, None if mac is None else AuditEntry(*facts), mac or "")
+        SealedEntry(
+            Head(at, chain_hash), sealed_at, entry_id, None if mac is None else AuditEntry(entry_id, *facts), mac or ""
+        )
         for at, chain_hash, sealed_at, entry_id, mac, *facts in rows
     ]
 

@@ -34,6 +34,7 @@ class ClaimedExecution:
     trigger: Trigger
     created_at: datetime
     available_at: datetime
+    scheduled_at: datetime | None
     scheduled_for: datetime | None
     limit_key: str | None
     isolate: bool
@@ -43,6 +44,11 @@ class ClaimedExecution:
     def __post_init__(self) -> None:
         """Take the trigger's stored word."""
         self.trigger = _TRIGGERS[self.trigger]
+
+    @property
+    def wanted_since(self) -> datetime:
+        """When it was first to begin: the end of a delay that was asked for, else when it was accepted."""
+        return self.created_at if self.scheduled_at is None else max(self.created_at, self.scheduled_at)
 
 
 _TRIGGERS: Final = {trigger.value: trigger for trigger in Trigger}

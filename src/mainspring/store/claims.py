@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Stage
-from mainspring.store import claims_postgresql, claims_sqlite, limit_keys, queue_limits, rates
+from mainspring.store import claims_postgresql, claims_sqlite, job_probes, limit_keys, queue_limits, rates
 from mainspring.store.dialect import store_now
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live
@@ -120,19 +120,20 @@ _NEXT = sa.select(
     store_now().label("now"),
     sa.func.min(_live.available_at).label("due"),
     rates.NEXT_OPEN.scalar_subquery().label("open"),
+    job_probes.NEXT_PROBE.scalar_subquery().label("probe"),
 ).where(_live.stage == sa.literal_column("0"))
 
 
 def promote_due(connection: sa.Connection, most: int = PROMOTED_AT_ONCE) -> float | None:
-    """Make waiting executions ready whose instant has come, or whose key has opened by its rate.
+    """Make waiting executions ready whose instant has come, whose key has opened by its rate, or who are a probe.
 
     Args:
         connection: Where to run.
         most: How many at once, at least 1; of keys too.
 
     Returns:
-        Seconds until the next one is due or the next key opens, or None if nothing waits for an instant; 0 if more are
-        due now, be it that they wait to be tied to their parents (`dependencies.tie`).
+        Seconds until the next one is due, the next key opens or the next probe may be sent, or None if nothing waits
+        for an instant; 0 if more are due now, be it that they wait to be tied to their parents (`dependencies.tie`).
     """
     promoted = connection.execute(_PROMOTE, {"most": most}).all()
     limit_keys.admit_each(connection, ((row.environment, row.limit_key) for row in promoted))
@@ -143,5 +144,9 @@ def promote_due(connection: sa.Connection, most: int = PROMOTED_AT_ONCE) -> floa
     if opens is not None and opens <= following.now:
         rates.admit_open(connection, most)
         opens = connection.execute(rates.NEXT_OPEN).scalar()
-    instants = [instant for instant in (following.due, opens) if instant is not None]
+    probe = following.probe
+    if probe is not None and probe <= following.now:
+        job_probes.send(connection, most)
+        probe = connection.execute(job_probes.NEXT_PROBE).scalar()
+    instants = [instant for instant in (following.due, opens, probe) if instant is not None]
     return max(0.0, (min(instants) - following.now).total_seconds()) if instants else None

@@ -1,4 +1,4 @@
-"""How much waits: executions in their queues, and messages in the outbox."""
+"""How much waits, in queues and in the outbox, and which services nobody calls for a while."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from mainspring.domain.breaker import BreakerState
 from mainspring.store.dialect import store_now
-from mainspring.store.tables import alerts, executions_live, notifications
+from mainspring.store.tables import alerts, breakers, executions_live, notifications, services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,8 @@ _OPEN_ALERTS = (
     .where(alerts.c.environment == _environment, alerts.c.resolved_at.is_(None))
     .group_by(alerts.c.severity)
 )
+_BREAKERS = sa.select(services.c.name, services.c.breaker_state).where(services.c.environment == _environment)
+_BREAKERS_OF_JOBS = sa.select(breakers.c.job_name, breakers.c.state).where(breakers.c.environment == _environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,16 @@ class Depths:
         oldest_seconds: By queue, for how long the oldest of them has been able to.
         outbox: How many messages are not delivered yet.
         alerts: By severity, how many alerts are open.
+        held_back: By service, whether its breaker holds calls back.
+        held_jobs: By job whose breaker has ever counted a failure, whether it holds executions back.
     """
 
     queued: Mapping[str, int]
     oldest_seconds: Mapping[str, float]
     outbox: int
     alerts: Mapping[str, int]
+    held_back: Mapping[str, bool]
+    held_jobs: Mapping[str, bool]
 
 
 def depths(connection: sa.Connection, environment: str) -> Depths:
@@ -57,4 +64,12 @@ def depths(connection: sa.Connection, environment: str) -> Depths:
         oldest_seconds={queue: max(0.0, (now - oldest).total_seconds()) for queue, _count, oldest, now in rows},
         outbox=connection.execute(_UNDELIVERED, {"environment": environment}).scalar_one(),
         alerts={row.severity: row.open for row in connection.execute(_OPEN_ALERTS, {"environment": environment})},
+        held_back={
+            row.name: row.breaker_state != BreakerState.CLOSED
+            for row in connection.execute(_BREAKERS, {"environment": environment})
+        },
+        held_jobs={
+            row.job_name: row.state != BreakerState.CLOSED
+            for row in connection.execute(_BREAKERS_OF_JOBS, {"environment": environment})
+        },
     )

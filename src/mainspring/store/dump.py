@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
 from mainspring.store import definitions as stored_definitions
-from mainspring.store import executions as single
+from mainspring.store import executions as stored_executions
 from mainspring.store.tables import definitions, executions, executions_live, nodes, ticks
 
 if TYPE_CHECKING:
@@ -92,12 +93,17 @@ def executions_after(connection: sa.Connection, last: UUID | None) -> list[Execu
     parts = [_ids_after(table, last) for table in (executions_live, executions)]
     union = sa.union_all(*parts).subquery()
     statement = sa.select(union.c.id, union.c.environment).order_by(union.c.id).limit(PORTION)
-    found: list[ExecutionRecord] = []
-    for row in connection.execute(statement).all():
-        execution = single.get(connection, Scope(row.environment), row.id)
-        if execution is not None:
-            found.append(ExecutionRecord(execution, single.earlier_attempts(connection, execution)))
-    return found
+    ids: defaultdict[str, list[UUID]] = defaultdict(list)
+    for row in connection.execute(statement):
+        ids[row.environment].append(row.id)
+    found = [
+        execution
+        for environment, of_it in ids.items()
+        for execution in stored_executions.get_each(connection, Scope(environment), of_it)
+    ]
+    attempts = stored_executions.attempts_at_each(connection, found)
+    found.sort(key=lambda execution: execution.id)
+    return [ExecutionRecord(execution, attempts[execution.id]) for execution in found]
 
 
 def _ids_after(table: sa.Table, last: UUID | None) -> sa.Select[Any, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from mainspring.domain.execution import FINAL, Stage, Status
 from mainspring.store import executions as single
+from mainspring.store.history_ends import HistoryEnds, WantedHistory
 from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_COUNTED: Final = 10_000
 _LIVE: Final = frozenset(Status) - FINAL
+_live = executions_live.c
+_ended = executions.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,77 +72,79 @@ def page(connection: sa.Connection, scope: Scope, wanted: Wanted, *, skip: int, 
         skip: How many to leave out, for pages by number.
         size: How many the page holds.
     """
-    ids = _newest_ids(scope, wanted, skip + size + 1).subquery()
-    chosen = connection.execute(sa.select(ids.c.id).order_by(ids.c.id.desc()).offset(skip)).scalars().all()
+    history = HistoryEnds(connection, _ended_ones(scope, wanted))
+    ids = _newest_ids(connection, scope, wanted, history, skip + size + 1)
+    shown = ids[skip : skip + size]
     # One that ended since is found in history; one that retention removed since is left out.
-    found = [single.get(connection, scope, execution_id) for execution_id in chosen[:size]]
-    total = connection.execute(_count(scope, wanted)).scalar_one()
+    found = {run.id: run for run in single.get_each(connection, scope, shown)}
+    has_more = len(ids) > skip + size
+    is_whole = wanted.before is None and not has_more
+    total = len(ids) if is_whole else _count(connection, scope, replace(wanted, before=None), history)
     return Page(
-        executions=[execution for execution in found if execution is not None],
+        executions=[found[execution_id] for execution_id in shown if execution_id in found],
         total=min(total, MOST_COUNTED),
         is_capped=total > MOST_COUNTED,
-        has_more=len(chosen) > size,
+        has_more=has_more,
     )
 
 
-def _newest_ids(scope: Scope, wanted: Wanted, most: int) -> sa.Select[Any]:
-    """Select the newest ids, at most `most`: each table gives its own first, so that an index serves either."""
-    parts = [
-        sa.select(sa.select(table.c.id).where(*conditions).order_by(table.c.id.desc()).limit(most).subquery().c.id)
-        for table, conditions in _tables(scope, wanted, before=wanted.before)
-    ]
-    union = sa.union_all(*parts).subquery()
-    return sa.select(union.c.id).order_by(union.c.id.desc()).limit(most)
+def _newest_ids(connection: sa.Connection, scope: Scope, wanted: Wanted, history: HistoryEnds, most: int) -> list[UUID]:
+    found = set(history.first_ids(most=most))
+    if live := _conditions_of_live(scope, wanted):
+        newest = sa.select(_live.id).where(*live).order_by(_live.id.desc()).limit(most)
+        found |= set(connection.execute(newest).scalars())
+    return sorted(found, reverse=True)[:most]
 
 
-def _count(scope: Scope, wanted: Wanted) -> sa.Select[int]:
-    parts = [
-        sa.select(sa.select(table.c.id).where(*conditions).limit(MOST_COUNTED + 1).subquery())
-        for table, conditions in _tables(scope, wanted, before=None)
-    ]
-    union = sa.union_all(*parts).subquery()
-    return sa.select(sa.func.count()).select_from(union)
+def _count(connection: sa.Connection, scope: Scope, wanted: Wanted, history: HistoryEnds) -> int:
+    total = history.count(most=MOST_COUNTED + 1)
+    if live := _conditions_of_live(scope, wanted):
+        some = sa.select(_live.id).where(*live).limit(MOST_COUNTED + 1).subquery()
+        total += connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+    return total
 
 
-def _tables(
-    scope: Scope, wanted: Wanted, *, before: UUID | None
-) -> list[tuple[sa.Table, list[sa.ColumnElement[bool]]]]:
-    """Return the tables that may hold what is wanted, each with its conditions."""
-    chosen: list[tuple[sa.Table, list[sa.ColumnElement[bool]]]] = []
-    statuses = wanted.statuses if wanted.statuses is not None else frozenset(Status)
-    if live := statuses & _LIVE:
-        conditions = _seen(executions_live, scope, wanted, before)
-        if live != _LIVE:
-            conditions.append(sa.or_(*map(_is_live_status, sorted(live))))
-        chosen.append((executions_live, conditions))
-    if ended := statuses & FINAL:
-        conditions = _seen(executions, scope, wanted, before)
-        if ended != FINAL:
-            conditions.append(executions.c.status.in_(sorted(ended)))
-        chosen.append((executions, conditions))
-    return chosen
+def _ended_ones(scope: Scope, wanted: Wanted) -> WantedHistory:
+    asked = {name for name in (scope.organization_id, wanted.organization_id) if name is not None}
+    return WantedHistory(
+        scope.environment,
+        statuses=FINAL if wanted.statuses is None else wanted.statuses & FINAL,
+        names=None if wanted.job_name is None else [wanted.job_name],
+        organizations=None if not asked else () if len(asked) > 1 else tuple(asked),
+        of_tenants_alone=wanted.of_tenants_alone,
+        user_id=scope.user_id,
+        cursor=[] if wanted.before is None else [_ended.id < wanted.before],
+    )
+
+
+def _conditions_of_live(scope: Scope, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    statuses = _LIVE if wanted.statuses is None else wanted.statuses & _LIVE
+    if not statuses:
+        return []
+    conditions = _seen(scope, wanted)
+    return conditions if statuses == _LIVE else [*conditions, sa.or_(*map(_is_live_status, sorted(statuses)))]
 
 
 def _is_live_status(status: Status) -> sa.ColumnElement[bool]:
-    running = executions_live.c.stage == int(Stage.RUNNING)
+    running = _live.stage == int(Stage.RUNNING)
     if status is Status.RUNNING:
         return running
-    retrying = executions_live.c.retrying
+    retrying = _live.retrying
     return sa.and_(~running, retrying if status is Status.RETRYING else ~retrying)
 
 
-def _seen(table: sa.Table, scope: Scope, wanted: Wanted, before: UUID | None) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = [table.c.environment == scope.environment]
+def _seen(scope: Scope, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [_live.environment == scope.environment]
     if wanted.of_tenants_alone:
-        conditions.append(table.c.organization_id.is_not(None))
-    for name, value in (
-        ("organization_id", scope.organization_id),
-        ("user_id", scope.user_id),
-        ("organization_id", wanted.organization_id),
-        ("job_name", wanted.job_name),
+        conditions.append(_live.organization_id.is_not(None))
+    for column, value in (
+        (_live.organization_id, scope.organization_id),
+        (_live.user_id, scope.user_id),
+        (_live.organization_id, wanted.organization_id),
+        (_live.job_name, wanted.job_name),
     ):
         if value is not None:
-            conditions.append(table.c[name] == value)
-    if before is not None:
-        conditions.append(table.c.id < before)
+            conditions.append(column == value)
+    if wanted.before is not None:
+        conditions.append(_live.id < wanted.before)
     return conditions

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import STOP_SECONDS, Attempt, Outcome, Stage, Status
 from mainspring.errors import NotRetryableError
-from mainspring.store import limit_keys
+from mainspring.store import retries
 from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.execution_rows import from_history, from_live, read_json
+from mainspring.store.index_ends import none_ended_before
 from mainspring.store.lists import one_of
 from mainspring.store.tables import attempts, executions, executions_live
 
@@ -49,13 +50,21 @@ def get(connection: sa.Connection, scope: Scope, execution_id: UUID) -> Executio
     return None
 
 
+_DAY = sa.literal(86_400.0)
+
+
 def get_each(connection: sa.Connection, scope: Scope, ids: Sequence[UUID]) -> list[Execution]:
     """Return those executions of a list that exist and that the scope sees, in the order of their ids."""
     found: dict[UUID, Execution] = {}
-    for table, read in ((executions, from_history), (executions_live, from_live)):
-        wanted = sa.select(table).where(one_of(table.c.id, "ids"), *seen_by_id(table, scope))
-        rows = connection.execute(wanted, {"ids": ids})
-        found |= {row.id: read(row) for row in rows}
+    weeks = (executions.c.completed_at >= none_ended_before(ids), executions.c.completed_at < store_now_plus(_DAY))
+    # History first, in the weeks that it can be in; then what lives, and what has ended meanwhile or is stranger.
+    for table, read, where in (
+        (executions, from_history, weeks), (executions_live, from_live, ()), (executions, from_history, ())
+    ):  # fmt: skip
+        missing = [execution_id for execution_id in ids if execution_id not in found]
+        if missing:
+            wanted = sa.select(table).where(one_of(table.c.id, "ids"), *where, *seen_by_id(table, scope))
+            found |= {row.id: read(row) for row in connection.execute(wanted, {"ids": missing})}
     return [found[execution_id] for execution_id in sorted(found)]
 
 
@@ -64,6 +73,13 @@ def lock(connection: sa.Connection, scope: Scope, execution_id: UUID) -> Executi
     seen = sa.select(executions_live).where(_live.id == execution_id, *_seen(executions_live, scope))
     row = connection.execute(seen.with_for_update()).first()
     return None if row is None else from_live(row)
+
+
+def lock_each(connection: sa.Connection, scope: Scope, ids: Sequence[UUID]) -> list[Execution]:
+    """Return those executions of a list that have not ended and that the scope sees, and lock their rows."""
+    seen = sa.select(executions_live).where(one_of(_live.id, "ids"), *seen_by_id(executions_live, scope))
+    rows = connection.execute(seen.order_by(_live.id).with_for_update(), {"ids": ids})
+    return [from_live(row) for row in rows]
 
 
 def find(connection: sa.Connection, scope: Scope, wanted: Filter, *, most: int) -> list[Execution]:
@@ -140,36 +156,48 @@ def seen_by_id(table: sa.Table, scope: Scope) -> list[sa.ColumnElement[bool]]:
 
 def earlier_attempts(connection: sa.Connection, execution: Execution) -> list[Attempt]:
     """Return the attempts of an execution, the present or last one included, oldest first."""
-    rows = connection.execute(
-        sa.select(attempts).where(attempts.c.execution_id == execution.id).order_by(attempts.c.fence)
-    )
-    found = [
-        Attempt(
-            execution_id=row.execution_id,
-            number=row.number,
-            fence=row.fence,
-            node_id=row.node_id,
-            started_at=row.started_at,
-            completed_at=row.completed_at,
-            outcome=Outcome(row.outcome),
-            error=read_json(row.error),
-        )
-        for row in rows
-    ]
-    if execution.attempt and (not found or found[-1].fence < execution.fence):
-        found.append(
+    return attempts_at_each(connection, [execution])[execution.id]
+
+
+def attempts_at_each(connection: sa.Connection, found: Sequence[Execution]) -> dict[UUID, list[Attempt]]:
+    """Return the attempts at each of the executions, the present or last ones included, oldest first."""
+    rows = connection.execute(_EARLIER_ATTEMPTS, {"ids": [execution.id for execution in found]})
+    told: dict[UUID, list[Attempt]] = {execution.id: [] for execution in found}
+    for row in rows:
+        told[row.execution_id].append(
             Attempt(
-                execution_id=execution.id,
-                number=execution.attempt,
-                fence=execution.fence,
-                node_id=execution.node_id,
-                started_at=execution.started_at,
-                completed_at=execution.completed_at,
-                outcome=execution.outcome,
-                error=execution.error,
+                execution_id=row.execution_id,
+                number=row.number,
+                fence=row.fence,
+                node_id=row.node_id,
+                started_at=row.started_at,
+                completed_at=row.completed_at,
+                outcome=Outcome(row.outcome),
+                error=read_json(row.error),
             )
         )
-    return found
+    for execution in found:
+        earlier = told[execution.id]
+        if execution.attempt and (not earlier or earlier[-1].fence < execution.fence):
+            earlier.append(_last_attempt(execution))
+    return told
+
+
+_EARLIER_ATTEMPTS = sa.select(attempts).where(one_of(attempts.c.execution_id, "ids")).order_by(attempts.c.fence)
+
+
+def _last_attempt(execution: Execution) -> Attempt:
+    """Return the attempt that the row of its execution tells of: only what was followed by another has a row."""
+    return Attempt(
+        execution_id=execution.id,
+        number=execution.attempt,
+        fence=execution.fence,
+        node_id=execution.node_id,
+        started_at=execution.started_at,
+        completed_at=execution.completed_at,
+        outcome=execution.outcome,
+        error=execution.error,
+    )
 
 
 _STOPPED_BY = store_now_plus(sa.literal(STOP_SECONDS, sa.Double()))
@@ -201,73 +229,17 @@ def cancel_requests(connection: sa.Connection, environment: str, node_id: UUID) 
     return list(connection.execute(statement).scalars())
 
 
-_RESET_BY_RETRY: Final = frozenset(
-    {
-        "node_id", "retry_count", "started_at", "updated_at", "progress", "current_step", "total_steps",
-        "progress_message", "items_processed", "items_succeeded", "items_failed", "error", "error_message",
-    }
-)  # fmt: skip
-_KEPT_BY_RETRY: Final = tuple(
-    column.name for column in executions_live.columns if column.name in _ended and column.name not in _RESET_BY_RETRY
-)
-_FAILED = sa.and_(_ended.id == sa.bindparam("b_id"), _ended.status == Status.FAILED.value)
-_LOCK_FAILED = sa.select(executions).where(_FAILED).with_for_update()
-_REMOVE_FAILED = sa.delete(executions).where(_FAILED, _ended.completed_at == sa.bindparam("b_completed_at"))
-_HOLDS_UNIQUE_KEY = sa.select(_live.id).where(
-    _live.environment == sa.bindparam("b_environment"),
-    _live.job_name == sa.bindparam("b_job_name"),
-    _live.unique_key == sa.bindparam("b_unique_key"),
-)
-
-
 def retry(connection: sa.Connection, execution: Execution) -> bool:
     """Move a failed execution back to the queue under its id, with one more retry; False if it is no longer there.
-
-    Its limit key holds no slot before it is admitted again, and its last attempt joins the earlier ones.
 
     Raises:
         NotRetryableError: Another execution with its unique key is live.
     """
-    names = {"b_id": execution.id, "b_completed_at": execution.completed_at}
-    failed = connection.execute(_LOCK_FAILED, {"b_id": execution.id}).mappings().first()
-    if failed is None or not connection.execute(_REMOVE_FAILED, names).rowcount:
-        return False
-    _refuse_second_holder(connection, failed)
-    if failed["attempt"]:
-        _keep_attempt(connection, failed)
-    connection.execute(
-        sa.insert(executions_live).values(
-            **{name: failed[name] for name in _KEPT_BY_RETRY},
-            retry_count=failed["retry_count"] + 1,
-            isolate=failed["lost_count"] > 0,
-            stage=int(Stage.PARKED if failed["limit_key"] else Stage.READY),
-            available_at=store_now(),
-            updated_at=store_now(),
-        )
-    )
-    limit_keys.admit_each(connection, [(failed["environment"], failed["limit_key"])])
-    return True
-
-
-def _refuse_second_holder(connection: sa.Connection, failed: sa.RowMapping) -> None:
-    if failed["unique_key"] is None:
-        return
-    names = {f"b_{name}": failed[name] for name in ("environment", "job_name", "unique_key")}
-    holder = connection.execute(_HOLDS_UNIQUE_KEY, names).scalar()
+    refused = retries.retry_each(connection, [execution])
+    holder = refused.get(execution.id)
     if holder is not None:
         raise NotRetryableError(
-            f"execution {failed['id']} of job {failed['job_name']!r} cannot be retried now: execution {holder} has the "
-            f"same unique key {failed['unique_key']!r} and has not ended"
+            f"execution {execution.id} of job {execution.job_name!r} cannot be retried now: execution {holder} has the "
+            "same unique key and has not ended"
         )
-
-
-def _keep_attempt(connection: sa.Connection, failed: sa.RowMapping) -> None:
-    kept = {name: failed[name] for name in ("fence", "node_id", "started_at", "completed_at", "error")}
-    connection.execute(
-        sa.insert(attempts).values(
-            execution_id=failed["id"],
-            number=failed["attempt"],
-            outcome=failed["outcome"] or Outcome.FAILED,
-            **kept,
-        )
-    )
+    return execution.id not in refused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Status
-from mainspring.store.cron_run_pages import first_id
+from mainspring.store.index_ends import first_id
 from mainspring.store.tables import executions, nodes
 
 if TYPE_CHECKING:

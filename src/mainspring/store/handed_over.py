@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from mainspring.domain.job import Retry
 
 _ENDED_AT_ONCE: Final = 500
-_TOLD_BY_THE_SERVICE: Final = (Outcome.SUCCEEDED.value, Outcome.FAILED.value, Outcome.SKIPPED.value)
+_TOLD_BY_THE_SERVICE: Final = tuple(
+    outcome.value for outcome in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.SKIPPED, Outcome.INTERRUPTED)
+)
 
 _live = executions_live.c
 _IS_HELD = sa.and_(
@@ -78,6 +80,7 @@ class Held:
     trigger: Trigger
     trace_context: str | None
     created_at: datetime
+    scheduled_at: datetime | None
     started_at: datetime
     now: datetime
     deadline_at: datetime | None
@@ -157,9 +160,9 @@ _FACTS = (
     sa.select(
         *(executions_live.c[name] for name in (
             "id", "environment", "job_name", "fence", "attempt", "trigger", "trace_context", "created_at", "started_at",
-            "deadline_at", "cancel_requested_at", "retry_count", "lost_count", "max_retries", "limit_key",
-            "fail_when_lost", "progress", "current_step", "total_steps", "progress_message", "items_processed",
-            "items_succeeded", "items_failed",
+            "scheduled_at", "deadline_at", "cancel_requested_at", "retry_count", "lost_count", "max_retries",
+            "limit_key", "fail_when_lost", "progress", "current_step", "total_steps", "progress_message",
+            "items_processed", "items_succeeded", "items_failed",
         )),
         definitions.c.service_name, definitions.c.code, definitions.c.override, store_now().label("now"),
     )
@@ -229,6 +232,7 @@ def _held(row: Any) -> Held:  # noqa: ANN401 - a row of either driver
         trigger=Trigger(row.trigger),
         trace_context=row.trace_context,
         created_at=row.created_at,
+        scheduled_at=row.scheduled_at,
         started_at=row.started_at,
         now=row.now,
         deadline_at=row.deadline_at,

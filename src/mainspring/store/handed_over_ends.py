@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.execution import Ending, Outcome, Status, decide
-from mainspring.domain.failure import Failure, failure_of
+from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.domain.job import Retry
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobCancelledError, JobTimeoutError, LeaseLostError
@@ -68,6 +68,7 @@ def complete(connection: sa.Connection, held: Held, told: Told, *, chance: float
     """Write the end that a service tells of.
 
     Work that fails because it was told to stop is cancelled, or has timed out; what is done in spite of it is done.
+    What its service has stopped, because it shuts down, waits as if it had not begun.
 
     Args:
         connection: Where to run, in the transaction that holds the lock of the row.
@@ -81,8 +82,11 @@ def complete(connection: sa.Connection, held: Held, told: Told, *, chance: float
         return _end(connection, held, outcome, None, told, chance=chance, new_id=new_id)
     if held.cancel_requested_at is not None:
         outcome = Outcome.CANCELLED
+    elif held.is_past_deadline:
+        outcome = Outcome.TIMED_OUT
     else:
-        outcome = Outcome.TIMED_OUT if held.is_past_deadline else Outcome.FAILED
+        was_kept = told.failure.error_class is ErrorClass.DEPENDENCY
+        outcome = Outcome.INTERRUPTED if was_kept else Outcome.FAILED
     return _end(connection, held, outcome, told.failure, told, chance=chance, new_id=new_id)
 
 
@@ -115,6 +119,8 @@ def _end(
     new_id: Callable[[], UUID] | None = None,
 ) -> Ended:
     ending = _ending(held, outcome, failure, chance)
+    if outcome is Outcome.INTERRUPTED and ending.status.is_final:  # its service has stopped it for too long
+        outcome = Outcome.FAILED
     seconds = max(0.0, (held.now - held.started_at).total_seconds())
     ended = Ended(held, outcome, ending, failure, seconds)
     if told is not None:
@@ -136,7 +142,7 @@ def _ending(held: Held, outcome: Outcome, failure: Failure | None, chance: float
         lost_count=held.lost_count,
         max_retries=held.max_retries,
         retry=held.retry or _DEFAULT_WAITS,
-        age=held.now - held.created_at,
+        age=held.now - max(held.created_at, held.scheduled_at or held.created_at),
         chance=chance,
     )
 
@@ -159,7 +165,7 @@ def _finish(ended: Ended, told: Told | None) -> finishes.Finish:
     if ending.status is Status.CANCELLED:
         code = JobCancelledError.code
     own_code = told.result.message_code if told is not None else None
-    facts: dict[str, str | None] = {"message_code": own_code or code}
+    facts: dict[str, Any] = {"message_code": own_code or code}
     if told is not None:
         facts["result"] = result_text(told.result.as_json())
         facts["summary"] = _said(told.result.summary)

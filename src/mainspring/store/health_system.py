@@ -11,7 +11,7 @@ from mainspring.domain.alert import AlertRule
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.rules import queues as queue_rules
 from mainspring.domain.rules import system as system_rules
-from mainspring.store import partitions
+from mainspring.store import job_breakers, partitions
 from mainspring.store.dialect import store_now, store_now_plus
 from mainspring.store.lists import chosen
 from mainspring.store.tables import executions_live, nodes, queues, services
@@ -95,10 +95,15 @@ def nodes_and_services(connection: sa.Connection, environment: str) -> list[Brea
         system_rules.OpenBreaker(row.name, row.consecutive_failures, row.last_error)
         for row in connection.execute(_BREAKERS, asked)
     ]
+    held = [
+        system_rules.HeldJob(job.job_name, job.failures, job.last_error, job.held_by)
+        for job in job_breakers.not_closed(connection, environment)
+    ]
     return [
         *system_rules.lost_nodes(lost),
         *system_rules.silent_runs(silent, now),
         *system_rules.open_breakers(breakers),
+        *system_rules.held_jobs(held),
     ]
 
 

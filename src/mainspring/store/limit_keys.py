@@ -11,7 +11,7 @@ a key's lock is taken only where nobody else holds it.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,7 +24,7 @@ from mainspring.store.tables import executions_live, limits
 from mainspring.store.tables.urgency import POSTGRESQL_URGENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mainspring.domain.rate import Rate
     from mainspring.store.enqueues import NewExecution
@@ -42,14 +42,17 @@ _LOCK = (
     .with_for_update(key_share=True)
 )
 _ADMITTED = sa.select(sa.func.count()).where(admitted_under(_key))
-_FIRST = sa.select(_live.limit_max).where(parked_under(_key)).order_by(parked.MOST_URGENT_FIRST).limit(1)
+_FIRST = sa.select(parked.ROOM_LIMIT).where(parked_under(_key)).order_by(parked.MOST_URGENT_FIRST).limit(1)
 
 # The same for all keys in one statement, whose snapshot is newer than the locks.
 _ADMIT_ALL = sa.text(f"""
 update mainspring.executions_live e set stage = 1 where e.id = any(array(
     select next.id from unnest(cast(:keys as text[])) k(key)
     cross join lateral (
-        select p.limit_max from mainspring.executions_live p
+        select case when exists (
+            select from mainspring.breakers b
+            where b.environment = p.environment and b.job_name = p.job_name and b.state <> 'closed')
+        then 0 else p.limit_max end as limit_max from mainspring.executions_live p
         where p.environment = :env and p.limit_key = k.key and p.stage = 2
         order by {POSTGRESQL_URGENCY} limit 1) first
     cross join lateral (
@@ -96,6 +99,21 @@ def admit_each(connection: sa.Connection, keys: Iterable[tuple[str, str | None]]
             by_environment[environment].append(key)
     for environment in sorted(by_environment):
         admit(connection, environment, by_environment[environment])
+
+
+def room_of(connection: sa.Connection, environment: str, key: str, limit_max: int | None) -> int:
+    """Return how many more a key has room for, under the lock of its row.
+
+    Args:
+        connection: Where to run.
+        environment: The environment of the key.
+        key: The key.
+        limit_max: How many may be admitted at once; None: any number.
+    """
+    _lock(connection, environment, [key], {})
+    if limit_max is None:
+        return _WITHOUT_LIMIT
+    return limit_max - connection.execute(_ADMITTED, {"env": environment, "key": key}).scalar_one()
 
 
 def admit_new(connection: sa.Connection, new: Iterable[NewExecution]) -> None:
@@ -188,7 +206,7 @@ def _admit_one(connection: sa.Connection, environment: str, key: str) -> int:
     return parked.admit(connection, environment, {key: room}).total() if room > 0 else 0
 
 
-def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, str]]) -> None:
+def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows that are not there yet."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(table).on_conflict_do_nothing(), rows)

@@ -76,6 +76,11 @@ def one_of(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
     return OneOf(column, sa.bindparam(name, type_=ListOf(column.type)))
 
 
+def is_among(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:
+    """Return the same condition for a list that is at hand."""
+    return OneOf(column, sa.bindparam(None, sorted(values), type_=ListOf(column.type), unique=True))
+
+
 def chosen(column: sa.ColumnElement[Any], rows: sa.Select[Any]) -> sa.ColumnElement[bool]:
     """Return the condition that a column's value is among `rows`, which PostgreSQL reads first and once.
 

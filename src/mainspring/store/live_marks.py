@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.topics import Topic
-from mainspring.store.tables import alerts, audit_entries, executions_live, nodes, ticks
+from mainspring.store.tables import SCHEMA, alerts, audit_entries, executions_live, fences, nodes, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,13 @@ def _newest(column: sa.Column[Any], *conditions: sa.ColumnElement[bool]) -> sa.S
     return sa.select(column).where(*conditions).order_by(column.desc()).limit(1).scalar_subquery()
 
 
+# Each attempt that begins takes a fence: the only trace of a run that began and ended between two looks.
+_BEGUN: Mapping[str, sa.ColumnElement[int]] = {
+    "postgresql": sa.literal_column(
+        f"pg_sequence_last_value(cast('{SCHEMA}.fence_values' as regclass))", sa.BigInteger()
+    ),
+    "sqlite": sa.select(fences.c.value).scalar_subquery(),
+}
 _MARKS = sa.select(
     # Of any environment: a hint too many costs less than a condition that this index does not serve.
     _newest(_live.id).label("asked_for"),
@@ -44,13 +51,14 @@ _MARKS = sa.select(
     sa.select(sa.func.max(alerts.c.last_seen_at)).where(*_OPEN).scalar_subquery().label("alert_seen"),
     _newest(audit_entries.c.at, audit_entries.c.environment == _environment).label("command"),
 )
+_MARKS_OF = {name: _MARKS.add_columns(begun.label("begun")) for name, begun in _BEGUN.items()}
 _MEANING: Mapping[Topic, tuple[str, ...]] = {
-    Topic.RUNS: ("asked_for", "running", "running_moved", "command"),
+    Topic.RUNS: ("asked_for", "begun", "running", "running_moved", "command"),
     Topic.SCHEDULES: ("tick", "node", "command"),
     Topic.NODES: ("node", "nodes"),
-    Topic.QUEUES: ("asked_for", "running", "running_moved", "command"),
+    Topic.QUEUES: ("asked_for", "begun", "running", "running_moved", "command"),
     Topic.ALERTS: ("alerts", "alert_seen", "command"),
-    Topic.STATS: ("running", "running_moved"),
+    Topic.STATS: ("begun", "running", "running_moved"),
 }
 """Which numbers tell that a topic has changed; a command of anybody may be about anything that it names."""
 
@@ -73,4 +81,5 @@ class Marks:
 
 def marks(connection: sa.Connection, environment: str) -> Marks:
     """Look once, by one statement."""
-    return Marks(dict(connection.execute(_MARKS, {"environment": environment}).mappings().one()))
+    statement = _MARKS_OF[connection.dialect.name]
+    return Marks(dict(connection.execute(statement, {"environment": environment}).mappings().one()))

@@ -19,7 +19,7 @@ from mainspring.store.tables.types import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -86,7 +86,14 @@ _NO_INDEX: Final[sa.ColumnClause[str]] = sa.literal_column("''", sa.Text())
 _SINCE = _ended.completed_at > sa.bindparam("since", type_=Instant())
 
 
-def over_time(connection: sa.Connection, scope: Scope, span: timedelta, buckets: int) -> list[OutcomeCounts]:
+def over_time(  # noqa: PLR0917 - what is asked of one chart
+    connection: sa.Connection,
+    scope: Scope,
+    span: timedelta,
+    buckets: int,
+    now: datetime | None = None,
+    parts: Sequence[tuple[datetime, datetime]] | None = None,
+) -> list[OutcomeCounts]:
     """Return how the executions that a scope sees ended within a span, in even buckets, the oldest first.
 
     Args:
@@ -94,19 +101,26 @@ def over_time(connection: sa.Connection, scope: Scope, span: timedelta, buckets:
         scope: Whose executions count.
         span: How far to look back.
         buckets: Into how many parts it is cut.
+        now: Back from when; None: from the present instant.
+        parts: Only what ended within these, each from an instant to before another one; None: all of it.
     """
     counts = [OutcomeCounts() for _ in range(buckets)]
     statement = (
         sa.select(_BUCKET.label("bucket"), _ended.status, sa.func.count().label("executions"))
-        .where(_SINCE, *_seen(scope))
+        .where(_SINCE, *_seen(scope), *_within(parts))
         .group_by(sa.text("1"), _ended.status)
     )
-    rows: Iterable[Any] = connection.execute(statement, _asked(connection, span, buckets))
+    rows: Iterable[Any] = connection.execute(statement, _asked(connection, span, buckets, now))
     for row in rows:
-        place: int = buckets - 1 - min(max(row.bucket, 0), buckets - 1)
-        found = counts[place]
-        setattr(found, row.status, getattr(found, row.status) + row.executions)
+        _count(counts, row)
     return counts
+
+
+def _within(parts: Sequence[tuple[datetime, datetime]] | None) -> list[sa.ColumnElement[bool]]:
+    if parts is None:
+        return []
+    ended = _ended.completed_at
+    return [sa.or_(sa.false(), *(sa.and_(ended >= start, ended < end) for start, end in parts))]
 
 
 def by_queue(connection: sa.Connection, scope: Scope, span: timedelta, buckets: int) -> dict[str, list[OutcomeCounts]]:
@@ -148,8 +162,8 @@ def durations(connection: sa.Connection, scope: Scope, span: timedelta, buckets:
     return [sorted(bucket) for bucket in found]
 
 
-def _asked(connection: sa.Connection, span: timedelta, buckets: int) -> dict[str, Any]:
-    now = connection.execute(sa.select(store_now())).scalar_one()
+def _asked(connection: sa.Connection, span: timedelta, buckets: int, now: datetime | None = None) -> dict[str, Any]:
+    now = now or connection.execute(sa.select(store_now())).scalar_one()
     return {"now": now, "since": now - span, "width": span.total_seconds() / buckets}
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from mainspring.domain.breaker import BreakerState
 from mainspring.domain.execution import Stage
 from mainspring.store.lists import chosen
-from mainspring.store.tables import executions_live
+from mainspring.store.tables import breakers, executions_live
 from mainspring.store.tables.urgency import POSTGRESQL_URGENCY, Urgency
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ def admitted_under(key: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 
 MOST_URGENT_FIRST = Urgency(_live.available_at, _live.priority)
+
+_IS_HELD_BACK = sa.exists().where(
+    breakers.c.environment == _live.environment,
+    breakers.c.job_name == _live.job_name,
+    breakers.c.state != BreakerState.CLOSED.value,
+)
+ROOM_LIMIT = sa.case((_IS_HELD_BACK, sa.literal_column("0", sa.Integer())), else_=_live.limit_max).label("limit_max")
+"""How many of a parked execution's key may be admitted at once: none while the breaker of its job is not closed."""
 
 _ADMIT_ONE_KEY = (
     sa.update(executions_live)

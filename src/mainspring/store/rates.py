@@ -31,7 +31,7 @@ _count: sa.ColumnElement[int] = sa.bindparam("b_count", type_=sa.Integer())
 _seconds: sa.ColumnElement[float] = sa.bindparam("b_seconds", type_=sa.Double())
 
 _ADMITTED = sa.select(sa.func.count()).where(admitted_under(limits.c.key))
-_FIRST = sa.select(_live.limit_max).where(parked_under(limits.c.key)).order_by(parked.MOST_URGENT_FIRST).limit(1)
+_FIRST = sa.select(parked.ROOM_LIMIT).where(parked_under(limits.c.key)).order_by(parked.MOST_URGENT_FIRST).limit(1)
 _STANDING = (
     sa.select(
         limits.c.key,

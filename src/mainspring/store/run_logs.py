@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _line = execution_logs.c
+_END = sa.select(sa.func.coalesce(sa.func.max(_line.id), 0)).where(_line.execution_id == sa.bindparam("execution"))
+
+
+def end(connection: sa.Connection, execution_id: UUID) -> int:
+    """Return the id of the last log line of an execution; 0: it has said nothing."""
+    return connection.execute(_END, {"execution": execution_id}).scalar_one()
 
 
 def tail(
@@ -21,6 +27,7 @@ def tail(
     *,
     most: int,
     before: int | None = None,
+    after: int | None = None,
     levels: Collection[str] | None = None,
     text: str = "",
 ) -> list[sa.Row[Any]]:
@@ -31,12 +38,15 @@ def tail(
         execution_id: Whose lines.
         most: At most so many.
         before: The id of the line before which they end; None: the last ones.
+        after: The id of the line after which they begin; None: however long ago.
         levels: Those of these levels; None: of any.
         text: Those that hold this, in capitals or not; empty: any.
     """
     lines = sa.select(execution_logs).where(_line.execution_id == execution_id)
     if before is not None:
         lines = lines.where(_line.id < before)
+    if after is not None:
+        lines = lines.where(_line.id > after)
     if levels is not None:
         lines = lines.where(_line.level.in_(sorted(levels)))
     if text:

@@ -1,13 +1,12 @@
 """Finding runs: a filter of people as pages without deep offsets, as counts, and as the ids of a bulk action.
 
-Where a filter names few jobs or statuses, each combination of them is the end of an index of its own: the newest of
-each are taken and merged, so that neither a rare failure among millions of successes nor a rare job costs a scan.
+What has ended is found by `history_ends`, so that neither a rare failure among millions of successes nor a rare job
+costs a scan; what no index knows is looked for within a window.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -15,11 +14,12 @@ import sqlalchemy as sa
 from mainspring.domain.execution import FINAL, Stage, Status
 from mainspring.domain.run_filter_keys import JOB_NAME
 from mainspring.store import executions as single
+from mainspring.store.history_ends import HistoryEnds, WantedHistory
+from mainspring.store.lists import is_among
 from mainspring.store.run_search_conditions import NAMING, RunSearch, conditions
 from mainspring.store.tables import definitions, executions, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from mainspring.domain.access import Scope
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mainspring.domain.run_filter import Term
 
 MOST_COUNTED: Final = 10_000
-_MOST_BRANCHES: Final = 12
 _LIVE: Final = frozenset(Status) - FINAL
+_live = executions_live.c
 _NAMES = {"job": definitions.c.name, "group": definitions.c.job_group, "type": definitions.c.job_type}
 
 
@@ -123,66 +123,72 @@ def _ids(
     connection: sa.Connection, scope: Scope, search: RunSearch, most: int, *, before: UUID | None, after: UUID | None
 ) -> list[UUID]:
     """Return the first ids: the newest first, or the oldest first where they follow another."""
-    found: set[UUID] = set()
-    for table, wanted in _branches(connection, scope, search, search.statuses):
-        cursor = [] if before is None else [table.c.id < before]
-        cursor += [] if after is None else [table.c.id > after]
-        order = table.c.id.desc() if after is None else table.c.id.asc()
-        found |= set(
-            connection.execute(sa.select(table.c.id).where(*wanted, *cursor).order_by(order).limit(most)).scalars()
-        )
+    wanted = _ended_ones(connection, scope, search, search.statuses, before=before, after=after)
+    found = set(HistoryEnds(connection, wanted).first_ids(most=most, oldest_first=after is not None))
+    if live := _conditions_of_live(connection, scope, search, search.statuses):
+        order = _live.id.desc() if after is None else _live.id.asc()
+        ids = sa.select(_live.id).where(*live, *_cursor(executions_live, before, after)).order_by(order).limit(most)
+        found |= set(connection.execute(ids).scalars())
     return sorted(found, reverse=after is None)[:most]
 
 
 def _count(connection: sa.Connection, scope: Scope, search: RunSearch, status: Status) -> int:
-    total = 0
-    for table, wanted in _branches(connection, scope, search, frozenset({status})):
-        some = sa.select(table.c.id).where(*wanted).limit(MOST_COUNTED + 1).subquery()
+    statuses = frozenset({status})
+    total = HistoryEnds(connection, _ended_ones(connection, scope, search, statuses)).count(most=MOST_COUNTED + 1)
+    if live := _conditions_of_live(connection, scope, search, statuses):
+        some = sa.select(_live.id).where(*live).limit(MOST_COUNTED + 1).subquery()
         total += connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
     return min(total, MOST_COUNTED + 1)
 
 
-def _branches(
+def _ended_ones(
+    connection: sa.Connection,
+    scope: Scope,
+    search: RunSearch,
+    statuses: frozenset[Status],
+    *,
+    before: UUID | None = None,
+    after: UUID | None = None,
+) -> WantedHistory:
+    organizations = search.organizations
+    if scope.organization_id is not None:
+        organizations = {scope.organization_id} & (organizations or {scope.organization_id})
+    return WantedHistory(
+        scope.environment,
+        statuses=statuses & FINAL,
+        names=search.names,
+        triggers=search.triggers,
+        fingerprint=search.fingerprint,
+        organizations=organizations,
+        user_id=scope.user_id,
+        conditions=[
+            *conditions(search, scope, executions, connection.dialect.name),
+            *_cursor(executions, before, after),
+        ],
+    )
+
+
+def _cursor(table: sa.Table, before: UUID | None, after: UUID | None) -> list[sa.ColumnElement[bool]]:
+    earlier = [] if before is None else [table.c.id < before]
+    return earlier if after is None else [*earlier, table.c.id > after]
+
+
+def _conditions_of_live(
     connection: sa.Connection, scope: Scope, search: RunSearch, statuses: frozenset[Status]
-) -> list[tuple[sa.Table, list[sa.ColumnElement[bool]]]]:
-    """Return the looks into an index that together find all that is wanted."""
-    if search.names == ():
+) -> list[sa.ColumnElement[bool]]:
+    live = statuses & _LIVE
+    if not live or search.names == ():
         return []
-    dialect = connection.dialect.name
-    branches: list[tuple[sa.Table, list[sa.ColumnElement[bool]]]] = []
-    if live := statuses & _LIVE:
-        wanted = conditions(search, scope, executions_live, dialect)
-        wanted += [] if live == _LIVE else [sa.or_(*map(_is_live, sorted(live)))]
-        wanted += _of_jobs(executions_live, search.names)
-        branches.append((executions_live, wanted))
-    if ended := sorted(statuses & FINAL):
-        common = conditions(search, scope, executions, dialect)
-        branches += [(executions, [*common, *branch]) for branch in _index_ends(scope, search, ended)]
-    return branches
-
-
-def _index_ends(scope: Scope, search: RunSearch, ended: Sequence[Status]) -> list[list[sa.ColumnElement[bool]]]:
-    """Return status and job of each look into history."""
-    is_narrow = search.names is not None or len(ended) < len(FINAL)
-    of_one_tenant = scope.organization_id is not None
-    if is_narrow and not of_one_tenant and len(ended) * len(search.names or ("any",)) <= _MOST_BRANCHES:
-        return [
-            [executions.c.status == status.value, *_of_jobs(executions, name)]
-            for status, name in product(ended, [(name,) for name in search.names] if search.names else [None])
-        ]
-    status = [] if len(ended) == len(FINAL) else [executions.c.status.in_([word.value for word in ended])]
-    return [[*status, *_of_jobs(executions, search.names)]]
-
-
-def _of_jobs(table: sa.Table, names: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
-    if names is None:
-        return []
-    return [table.c.job_name == names[0] if len(names) == 1 else table.c.job_name.in_(names)]
+    wanted = conditions(search, scope, executions_live, connection.dialect.name)
+    if live != _LIVE:
+        wanted.append(sa.or_(*map(_is_live, sorted(live))))
+    if search.names is not None:
+        wanted.append(is_among(_live.job_name, search.names))
+    return wanted
 
 
 def _is_live(status: Status) -> sa.ColumnElement[bool]:
-    running: Any = executions_live.c.stage == int(Stage.RUNNING)
+    running: Any = _live.stage == int(Stage.RUNNING)
     if status is Status.RUNNING:
         return running
-    retrying = executions_live.c.retrying
-    return sa.and_(~running, retrying if status is Status.RETRYING else ~retrying)
+    return sa.and_(~running, _live.retrying if status is Status.RETRYING else ~_live.retrying)

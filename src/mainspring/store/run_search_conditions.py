@@ -12,10 +12,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from mainspring.domain.execution import Status
+from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.run_filter_keys import JOB_NAME, PAYLOAD, Kind
 from mainspring.domain.run_filter_values import count_of, seconds_of, time_of
-from mainspring.store.cron_run_pages import first_id
+from mainspring.store.index_ends import first_id
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:
@@ -76,6 +76,31 @@ class RunSearch:
                 said = frozenset(map(Status, term.values))
                 left = left - said if term.is_excluded else left & said
         return left
+
+    @property
+    def triggers(self) -> frozenset[Trigger] | None:
+        """The triggers that it does not rule out; None: it says nothing of them."""
+        terms = [term for term in self.filter.terms if term.key == "trigger"]
+        left = frozenset(Trigger)
+        for term in terms:
+            said = frozenset(map(Trigger, term.values))
+            left = left - said if term.is_excluded else left & said
+        return left if terms else None
+
+    @property
+    def organizations(self) -> set[str] | None:
+        """The tenants that it asks for; None: any, or those that it does not take away."""
+        return self._asked("org")
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The one error that it asks for."""
+        asked = self._asked("fingerprint")
+        return asked.pop() if asked is not None and len(asked) == 1 else None
+
+    def _asked(self, key: str) -> set[str] | None:
+        said = [set(term.values) for term in self.filter.terms if term.key == key and not term.is_excluded]
+        return said[0].intersection(*said[1:]) if said else None
 
 
 def conditions(search: RunSearch, scope: Scope, table: sa.Table, dialect: str) -> list[sa.ColumnElement[bool]]:
@@ -170,7 +195,10 @@ def _field_is(table: sa.Table, way: str, values: tuple[str, ...], dialect: str) 
     if dialect == "postgresql":
         path = sa.bindparam(None, steps, type_=postgresql.ARRAY(sa.Text()))
         found = sa.cast(table.c.payload, postgresql.JSONB).op("#>", return_type=postgresql.JSONB())(path)
-    else:
-        path = "$" + "".join(f'."{step}"' for step in steps)
-        found = table.c.payload.op("->", return_type=sa.Text())(path)
-    return sa.cast(found, sa.Text()).in_(written)
+        return sa.cast(found, sa.Text()).in_(written)
+    path = "$" + "".join(f'."{step}"' for step in steps)
+    found = table.c.payload.op("->", return_type=sa.Text())(path)
+    # SQLite gives back what was written: where the text is nowhere, the payload need not be read as JSON.
+    sought = [text for text in written if not any(other != text and other in text for other in written)]
+    is_somewhere = sa.or_(*(sa.func.instr(table.c.payload, text) > 0 for text in sought))
+    return sa.and_(is_somewhere, sa.cast(found, sa.Text()).in_(written))

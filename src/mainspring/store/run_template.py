@@ -118,7 +118,7 @@ def run_template(job_name: str, queue: str, code: str, override: str | None) -> 
 
 
 def _limit_key(job_name: str, said: Mapping[str, Any]) -> str | None:
-    if said["running_limit"] is None and said["rate_limit"] is None:
+    if said["running_limit"] is None and said["rate_limit"] is None and said.get("breaker") is None:
         return None
     key = said["concurrency_key"]
     return job_name if key is None else f"{job_name}:{key}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mainspring.store.database import Database
 
-VERSION: Final = "0010"
+VERSION: Final = "0011"
 """The revision that this build needs; the newest one in `migrations/versions`."""
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -102,6 +102,11 @@ def drop_others(
     return dropped
 
 
+def count(connection: sa.Connection, environment: str, service: str) -> int:
+    """Return how many jobs a service has that it has not dropped."""
+    return connection.execute(_COUNT, {"environment": environment, "service": service}).scalar_one()
+
+
 def of_services(connection: sa.Connection, environment: str) -> list[StoredDefinition]:
     """Return the definitions that belong to services, by name, orphaned ones too."""
     return [stored_definition(row) for row in connection.execute(_OF_SERVICES, {"environment": environment})]
@@ -129,6 +134,7 @@ _OF_SERVICE = sa.select(definitions.c.name, definitions.c.code_version).where(
     definitions.c.service_name == sa.bindparam("service"),
     definitions.c.retired_at.is_(None),
 )
+_COUNT = sa.select(sa.func.count()).select_from(_OF_SERVICE.subquery())
 _DROP = (
     sa.update(definitions)
     .where(definitions.c.environment == sa.bindparam("b_environment"), one_of(definitions.c.name, "names"))

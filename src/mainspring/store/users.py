@@ -90,6 +90,16 @@ def get(connection: sa.Connection, scope: Scope, name: str, *, for_update: bool 
     return None if row is None else _user(row)
 
 
+_ANYBODY: Final = (
+    sa.select(users.c.id).where(users.c.password_hash.is_not(None), users.c.disabled_at.is_(None)).limit(1)
+)
+
+
+def exist(connection: sa.Connection) -> bool:
+    """Whether anybody can sign in with a password."""
+    return connection.execute(_ANYBODY).first() is not None
+
+
 _CREDENTIALS: Final = sa.select(*_SHOWN, users.c.password_hash).where(users.c.name == sa.bindparam("b_name"))
 
 

@@ -46,6 +46,16 @@ class OpenBreaker:
     last_error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job of which nothing is started for a while, because it keeps failing, or because somebody holds it back."""
+
+    name: str
+    failures: int
+    last_error: str | None
+    held_by: str | None
+
+
 def lost_nodes(nodes: Iterable[LostNode]) -> list[Breach]:
     """Return an alert for each node lost; it is critical where no other one is alive."""
     return [
@@ -93,6 +103,28 @@ def open_breakers(breakers: Iterable[OpenBreaker]) -> list[Breach]:
         )
         for breaker in breakers
     ]
+
+
+def held_jobs(jobs: Iterable[HeldJob]) -> list[Breach]:
+    """Return an alert for each job that its breaker holds back."""
+    return [
+        Breach(
+            AlertRule.BREAKER_OPEN,
+            subject=f"{job.name}/breaker",  # a service may have the name of a job
+            job_name=job.name,
+            severity=Severity.WARNING,
+            sentence=_why_held(job),
+            figures={"failures": job.failures, "lastError": job.last_error, "heldBy": job.held_by},
+        )
+        for job in jobs
+    ]
+
+
+def _why_held(job: HeldJob) -> str:
+    if job.held_by is not None:
+        return f"job {job.name} is not started: {job.held_by} holds its breaker open"
+    because = f", the last time because of {job.last_error}" if job.last_error else ""
+    return f"job {job.name} is not started: it failed {counted(job.failures, 'time')} in a row{because}"
 
 
 def missing_weeks(weeks: Iterable[datetime]) -> list[Breach]:

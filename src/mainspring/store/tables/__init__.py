@@ -33,6 +33,8 @@ from mainspring.store.tables.jobs import (
     ticks,
 )
 from mainspring.store.tables.metadata import SCHEMA, metadata
+from mainspring.store.tables.repair import breakers, replayed_executions, replays
+from mainspring.store.tables.saved_views import saved_views
 
 __all__ = [
     "SCHEMA",
@@ -42,6 +44,7 @@ __all__ = [
     "audit_entries",
     "audit_seals",
     "audit_unsealed",
+    "breakers",
     "definitions",
     "execution_dependencies",
     "execution_logs",
@@ -61,9 +64,12 @@ __all__ = [
     "organizations",
     "pauses",
     "queues",
+    "replayed_executions",
+    "replays",
     "revocations",
     "rollup_marks",
     "rollups",
+    "saved_views",
     "schedules",
     "services",
     "sessions",

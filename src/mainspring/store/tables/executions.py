@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import FINAL
 from mainspring.store.tables.metadata import metadata
+from mainspring.store.tables.newest_first import NewestFirst
 from mainspring.store.tables.types import Identifier, Instant, terms_column
 from mainspring.store.tables.urgency import Urgency
 
@@ -209,26 +210,39 @@ sa.Index(
     "executions_organization",
     _ended.environment,
     _ended.organization_id,
-    _ended.id.desc(),
+    _ended.job_name,
+    _ended.status,
+    NewestFirst(_ended.id),
     postgresql_where=_ended.organization_id.is_not(None),
     sqlite_where=_ended.organization_id.is_not(None),
 )
-sa.Index("executions_job_status", _ended.environment, _ended.job_name, _ended.status, _ended.id.desc())
-sa.Index("executions_status", _ended.environment, _ended.status, _ended.id.desc())
-_is_rare = _ended.trigger.not_in([sa.literal_column("'api'"), sa.literal_column("'cron'")])
 sa.Index(
-    "executions_trigger",
+    "executions_tenants",
     _ended.environment,
-    _ended.trigger,
-    _ended.id.desc(),
-    postgresql_where=_is_rare,
-    sqlite_where=_is_rare,
+    _ended.job_name,
+    _ended.status,
+    NewestFirst(_ended.id),
+    postgresql_where=_ended.organization_id.is_not(None),
+    sqlite_where=_ended.organization_id.is_not(None),
 )
+sa.Index(
+    "executions_user",
+    _ended.environment,
+    _ended.organization_id,
+    _ended.user_id,
+    NewestFirst(_ended.id),
+    postgresql_where=_ended.organization_id.is_not(None),
+    sqlite_where=_ended.organization_id.is_not(None),
+)
+sa.Index(
+    "executions_job_status", _ended.environment, _ended.job_name, _ended.status, _ended.trigger, NewestFirst(_ended.id)
+)
+sa.Index("executions_status", _ended.environment, _ended.status, _ended.trigger, NewestFirst(_ended.id))
 sa.Index(
     "executions_fingerprint",
     _ended.environment,
     _ended.error_fingerprint,
-    _ended.id.desc(),
+    NewestFirst(_ended.id),
     postgresql_where=_ended.error_fingerprint.is_not(None),
     sqlite_where=_ended.error_fingerprint.is_not(None),
 )

@@ -1,0 +1,120 @@
+"""Which runs stand at which ends of indexes: any combination of what is asked, whoever asks, without a scan."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from mainspring.domain.execution import FINAL, Status, Trigger
+from mainspring.store import history_ends
+from mainspring.store.dialect import store_now
+from mainspring.store.history_ends import HistoryEnds, WantedHistory
+from tests.store.test_cron_run_pages import ended_row, plan_of, write
+from tests.store.test_hot_path_guards import statements_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from tests.store.conftest import Lab
+
+NAMES = ("hourly", "nightly", "rare")
+TRIGGERS = (Trigger.CRON, Trigger.API, Trigger.ADMIN, Trigger.SYSTEM)
+STATUSES = (Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.CANCELLED)
+ASKED: dict[str, tuple[Any, ...]] = {
+    "names": (None, ["rare"], ["hourly", "rare"], []),
+    "statuses": (FINAL, frozenset({Status.FAILED}), frozenset({Status.FAILED, Status.SKIPPED})),
+    "triggers": (None, frozenset({Trigger.API}), frozenset({Trigger.ADMIN, Trigger.STARTUP})),
+    "who": (
+        {},
+        {"organizations": ["acme"]},
+        {"organizations": ["acme", "new"], "user_id": "ann"},
+        {"of_tenants_alone": True},
+    ),
+}
+
+
+async def some_history(lab: Lab, count: int) -> list[dict[str, Any]]:
+    now = await lab.scalar(sa.select(store_now()))
+    rows = [
+        ended_row(
+            lab,
+            now - timedelta(seconds=count - number),
+            number,
+            job_name=NAMES[number * 7 % 11 % 3],
+            trigger=TRIGGERS[number * 5 % 13 % 4].value,
+            status=STATUSES[number * 3 % 7 % 5].value,
+            organization_id=("acme", "other", None)[number * 11 % 17 % 3],
+            user_id=("ann", "bob")[number % 2],
+        )
+        for number in range(count)
+    ]
+    await write(lab, rows)
+    return rows
+
+
+def is_meant(row: dict[str, Any], wanted: WantedHistory) -> bool:
+    """Say in plain words what the indexes have to find."""
+    return (
+        row["status"] in {status.value for status in wanted.statuses}
+        and (wanted.names is None or row["job_name"] in wanted.names)
+        and (wanted.triggers is None or row["trigger"] in {trigger.value for trigger in wanted.triggers})
+        and (wanted.organizations is None or row["organization_id"] in wanted.organizations)
+        and (wanted.user_id is None or row["user_id"] == wanted.user_id)
+        and not (wanted.of_tenants_alone and row["organization_id"] is None)
+    )
+
+
+def questions(environment: str) -> list[WantedHistory]:
+    combined = product(*ASKED.values())
+    return [
+        WantedHistory(environment, names=names, statuses=statuses, triggers=triggers, **who)
+        for names, statuses, triggers, who in combined
+    ]
+
+
+@pytest.mark.parametrize("many", [64, 1], ids=["few ends", "many ends"])
+async def test_every_combination_finds_and_counts_what_is_meant(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(history_ends, "_MANY_ENDS", many)
+    rows = await some_history(lab, 90)
+
+    def look(connection: sa.Connection) -> list[tuple[WantedHistory, Sequence[UUID], Sequence[UUID], int]]:
+        found = [(wanted, HistoryEnds(connection, wanted)) for wanted in questions(lab.environment)]
+        return [
+            (wanted, ends.first_ids(most=5), ends.first_ids(most=5, oldest_first=True), ends.count(most=7))
+            for wanted, ends in found
+        ]
+
+    for wanted, newest, oldest, counted in await lab.database.read(look):
+        expected = [row["id"] for row in rows if is_meant(row, wanted)]
+        assert newest == expected[::-1][:5], wanted
+        assert oldest == expected[:5], wanted
+        assert counted == min(7, len(expected)), wanted
+
+
+async def test_none_but_the_indexes_that_are_made_for_it_are_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await some_history(lab, 3_000)
+    if lab.database.dialect_name == "postgresql":
+        await lab.database.tx(lambda connection: connection.execute(sa.text("analyze mainspring.executions")))
+    for wanted in (
+        WantedHistory(lab.environment),
+        WantedHistory(lab.environment, names=["rare"]),
+        WantedHistory(lab.environment, statuses=frozenset({Status.FAILED}), triggers=frozenset({Trigger.API})),
+        WantedHistory(lab.environment, organizations=["acme"]),
+        WantedHistory(lab.environment, organizations=["acme"], user_id="ann"),
+        WantedHistory(lab.environment, of_tenants_alone=True),
+    ):
+        with statements_of(lab.database, monkeypatch) as sent:
+            await lab.database.read(lambda connection, wanted=wanted: HistoryEnds(connection, wanted).first_ids(most=9))
+        looks = [item for item in sent if "NULLS LAST" in item[0] or "json_group_array" in item[0]]
+        assert looks
+        for statement, values in looks:
+            plan = await plan_of(lab, statement, values)
+            assert "_pkey" not in plan, (wanted, plan)
+            assert "SCAN mainspring_executions" not in plan, (wanted, plan)
