@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -12,6 +13,7 @@ from mainspring.api.envelope import is_enveloped
 from mainspring.api.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from fastapi import FastAPI
@@ -46,9 +48,14 @@ class DocumentedTransport(httpx2.ASGITransport):
 def documented_answers(document: Mapping[str, Any], method: str, path: str) -> dict[str, Any] | None:
     """Return what a document says of the answers at an address; None: it says nothing of the address."""
     paths: Mapping[str, Any] = document["paths"]
-    found = [template for template in paths if template == path or compile_path(template)[0].match(path)]
+    found = [template for template in paths if template == path or _pattern(template).match(path)]
     operation = paths[min(found, key=lambda template: "{" in template)].get(method.lower()) if found else None
     return None if operation is None else operation["responses"]
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return compile_path(template)[0]
 
 
 def documented_codes(answer: Mapping[str, Any]) -> set[str]:

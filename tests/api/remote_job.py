@@ -11,13 +11,15 @@ from mainspring.security.secret_key import SecretKey
 from tests.api.conftest import SECRET_KEY
 
 if TYPE_CHECKING:
+    import httpx2
+
     from tests.api.conftest import Door
 
 NAME: Final = "mail.digest"
 
 
-async def register_remote_job(door: Door) -> None:
-    """Register the job `mail.digest` of the service `mailer`, which nobody calls in these tests."""
+async def register_remote_job(door: Door) -> httpx2.AsyncClient:
+    """Register the job `mail.digest` of the service `mailer`, which nobody calls here, and return that client."""
     keys = KeyCommands(
         AccessChanges(door.services.database, door.services.audit), SecretKey(SECRET_KEY.encode()), door.app.world
     )
@@ -26,3 +28,4 @@ async def register_remote_job(door: Door) -> None:
     service = await door.client(key.key)
     answer = await service.post("/api/jobs/register", json={"name": NAME, "serviceUrl": "https://mail.example"})
     assert answer.status_code == 201, answer.text
+    return service

@@ -195,6 +195,24 @@ async def test_a_right_that_is_taken_away_ends_the_socket(station: Station, monk
         assert await end_of(connection) == (1008, "TOKEN_REVOKED")
 
 
+async def test_a_right_that_is_taken_away_ends_the_events_too(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mainspring.live.turns.CHECK_SECONDS", 0.02)
+    services = station.api.state.services
+    headers = {"Authorization": f"Bearer {station.token('goer')}"}
+    address = f"http://127.0.0.1:{station.port}{PATH}/events?topics=runs"
+    async with httpx2.AsyncClient() as client, client.stream("GET", address, headers=headers) as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines)
+        changes = AccessChanges(services.database, services.audit, forget=services.identity.forget)
+        await changes.revoke_tokens_of(Actor.at_terminal("dev", "root"), "goer")
+        async with asyncio.timeout(30):
+            told = [line async for line in lines]
+    assert "event: close" in told
+    assert any("TOKEN_REVOKED" in line for line in told)
+
+
 async def test_who_goes_away_is_let_go_at_once(station: Station) -> None:
     streams = station.api.state.open_streams
     before = len(streams)

@@ -122,6 +122,14 @@ async def test_a_failure_that_may_pass_is_tried_again(attempts: Attempts) -> Non
     assert (execution.available_at - execution.updated_at).total_seconds() >= 119
 
 
+async def test_what_its_service_has_stopped_begins_again_and_no_retry_is_counted(attempts: Attempts) -> None:
+    claimed = await attempts.accept()
+    error = {"message": "shut down", "class": "interrupted", "retryAfter": 1}
+    assert (await attempts.tell(claimed, "complete", {"success": False, "error": error})).status_code == 200
+    execution = await attempts.execution(claimed)
+    assert (execution.status, execution.retry_count) == ("retrying", 0)
+
+
 async def test_a_cancel_is_heard_at_the_next_callback(attempts: Attempts) -> None:
     claimed = await attempts.accept()
     admin = await attempts.door.client(attempts.door.token("root", Role.ADMIN, "acme"))

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 FIELDS = {
     "name", "serviceName", "serviceUrl", "displayName", "description", "cronExpression", "cronDescription", "jobType",
     "enabled", "config", "jobGroup", "queue", "timezone", "retired", "orphaned", "timeout", "retry", "thresholds",
-    "rateLimit", "maxRunning", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "notify", "hasCondition",
-    "override", "pause", "code", "nextRunAt", "problem", "lastRun", "running", "successRate", "averageDurationMs",
-    "createdAt", "updatedAt", "version",
+    "rateLimit", "maxRunning", "breaker", "overlap", "misfire", "catchUp", "jitter", "dependsOn", "notify",
+    "hasCondition", "override", "pause", "code", "nextRunAt", "problem", "lastRun", "running", "successRate",
+    "averageDurationMs", "createdAt", "updatedAt", "version",
 }  # fmt: skip
 
 
@@ -101,6 +101,7 @@ async def test_a_job_says_what_code_declares_and_when_it_fires(admin: httpx2.Asy
         "thresholds": {"staleness": None, "failureRate": 0.2, "executionTime": None, "consecutiveFailures": 3},
         "rateLimit": None,
         "maxRunning": 1,
+        "breaker": None,
         "overlap": "skip",
         "misfire": "fire_once",
         "catchUp": 86400.0,
@@ -334,7 +335,9 @@ async def test_many_jobs_are_triggered_once_under_one_idempotency_key(admin: htt
 
 async def test_all_runs_of_many_jobs_are_cancelled(admin: httpx2.AsyncClient) -> None:
     execution_id = (await admin.post("/api/jobs/nightly/trigger")).json()["executionId"]
-    [result] = (await admin.post("/api/jobs/bulk", json={"action": "cancel", "names": ["nightly"]})).json()["results"]
+    body = {"action": "cancel", "names": ["nightly", "nowhere"]}
+    [result, refused] = (await admin.post("/api/jobs/bulk", json=body)).json()["results"]
+    assert (refused["done"], refused["error"]["code"]) == (False, "JOB_NOT_FOUND")
     assert result == {"name": "nightly", "done": True, "executionIds": [execution_id], "error": None}
     [run] = (await admin.get("/api/jobs/nightly/history")).json()["executions"]
     assert run["status"] == "cancelled"
@@ -352,6 +355,11 @@ async def test_a_preview_changes_nothing_and_says_what_would_be(admin: httpx2.As
     assert preview["runsPerWeek"] == {"now": 1, "then": 7}
     assert len(preview["clockChanges"]) == 2
     assert (await admin.get("/api/jobs/nightly")).json()["cronExpression"] == "0 9 * * MON"
+
+
+async def test_a_preview_counts_what_fires_each_second(admin: httpx2.AsyncClient) -> None:
+    preview = (await admin.get("/api/jobs/nightly/preview?cron=*+*+*+*+*+*")).json()
+    assert preview["runsPerWeek"]["then"] == 7 * 24 * 3600
 
 
 async def test_a_preview_names_what_fires_at_the_same_instant(door: Door, admin: httpx2.AsyncClient) -> None:

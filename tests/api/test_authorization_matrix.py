@@ -183,6 +183,15 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
         changes=True,
     ),
     "POST /admin/maintenance/{silence_id}/end": Expectation(may=PLATFORM_OPERATORS, status=404, body={}),
+    # As above: nobody has failed, and no job declares a breaker (tests/api/test_admin_replays.py).
+    "GET /admin/breakers": Expectation(may=PLATFORM),
+    "PUT /admin/breakers/{job}": Expectation(may=PLATFORM_OPERATORS, status=409, body={"state": "open"}),
+    "GET /admin/replays": Expectation(may=PLATFORM),
+    "POST /admin/replays": Expectation(
+        may=PLATFORM_OPERATORS, status=409, body={"jobName": "nightly", "fingerprint": "f00d"}
+    ),
+    "GET /admin/replays/{replay_id}": Expectation(may=PLATFORM, status=404),
+    "POST /admin/replays/{replay_id}/cancel": Expectation(may=PLATFORM_OPERATORS, status=404, body={}),
     "GET /admin/notifications": Expectation(may=PLATFORM),
     "GET /admin/notifications/analytics": Expectation(may=PLATFORM),
     "GET /admin/notification-routes": Expectation(may=PLATFORM),
@@ -260,6 +269,7 @@ class Cast:
                 "file": name,
                 "alert_id": UNKNOWN,
                 "silence_id": UNKNOWN,
+                "replay_id": UNKNOWN,
                 "name": named,
                 "job_name": SELF_CHECK,
                 "job": name or "nightly",

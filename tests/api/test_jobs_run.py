@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
 
 from mainspring.domain.access import Role
-from mainspring.errors import PermanentError
+from mainspring.errors import JobNotFoundError, PermanentError
+from tests.api import remote_job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -158,3 +160,31 @@ async def test_asking_again_with_the_same_key_is_answered_by_the_same_run(
     somebody_else = await door.client(door.token("oscar", Role.OPERATOR, None))
     theirs = (await somebody_else.post("/jobs/digest/run", json={"week": 7}, headers=key)).json()
     assert (theirs["result"], theirs["id"] == first["id"]) == ({"week": 7}, False)
+
+
+class TestJobsOfServices:
+    async def test_one_is_run_by_hand_like_a_job_of_the_application(
+        self, door: Door, operator: httpx2.AsyncClient
+    ) -> None:
+        await remote_job.register_remote_job(door)
+        answer = await operator.post(f"/jobs/{remote_job.NAME}/run?wait=0", json={"week": 7})
+        assert (answer.status_code, answer.json()["status"]) == (202, "PENDING")
+        run = await door.services.commands.get(door.app.commands_and_actor()[1].scope, UUID(answer.json()["id"]))
+        assert (run.job_name, run.queue, run.payload, run.user_id) == (remote_job.NAME, "default", {"week": 7}, "olga")
+        assert [entry.action for entry in await door.audit(remote_job.NAME)] == ["job.run", "job.register"]
+
+    async def test_the_application_asks_for_one_and_waits_for_it_in_a_flow(self, door: Door) -> None:
+        await remote_job.register_remote_job(door)
+        asked = await door.app.enqueue(remote_job.NAME, {"week": 7}, priority=5)
+        assert (asked.job_name, (await asked.fetch()).max_retries) == (remote_job.NAME, 3)
+        first, then = await door.app.flows.chain(
+            [door.app.flows.request(remote_job.NAME), door.app.flows.request("greet")]
+        )
+        assert [(await execution.fetch()).job_name for execution in (first, then)] == [remote_job.NAME, "greet"]
+
+    async def test_one_that_its_service_has_dropped_is_unknown(self, door: Door) -> None:
+        service = await remote_job.register_remote_job(door)
+        answer = await service.put("/api/services/mailer/jobs", json={"names": []})
+        assert answer.json()["orphaned"] == [remote_job.NAME]
+        with pytest.raises(JobNotFoundError, match=r"mail\.digest"):
+            await door.app.enqueue(remote_job.NAME)

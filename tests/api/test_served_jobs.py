@@ -34,7 +34,7 @@ class Server:
         self.may_end = asyncio.Event()
         services = Services.of(app, secret_key_in_force(app.settings, app.world))
         self._token = services.identity.tokens.create("olga", role=Role.OPERATOR)
-        services.close()
+        services.egress.close()
 
     async def ask(self, method: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a request by a connection of its own."""

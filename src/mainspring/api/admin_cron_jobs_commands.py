@@ -12,16 +12,15 @@ from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Editor, JobName
 from mainspring.api.api_jobs_bodies import TriggerJob
 from mainspring.api.deps import CurrentServices, body_schema, json_body
 from mainspring.api.idempotency_key import IdempotencyKey
-from mainspring.api.job_commands import CurrentCommands
+from mainspring.api.job_commands import TRIGGER_FAULTS, CurrentCommands, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.control.job_policies import JobPolicyCommands
-from mainspring.control.jobs import JobAlreadyRunningError
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.control.service_jobs import UnfitJobError
 from mainspring.domain.job_object import instant_text
-from mainspring.errors import ExternalJobError, IdempotencyConflictError, JobNotFoundError
+from mainspring.errors import JobNotFoundError
 from mainspring.store import definitions
 
 if TYPE_CHECKING:
@@ -37,10 +36,7 @@ router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only
     "/{job}/trigger",
     status_code=202,
     response_class=Response,
-    responses={
-        202: {"model": Started},
-        **documented(400, 404, 413, 422, ExternalJobError, JobAlreadyRunningError, IdempotencyConflictError),
-    },
+    responses={202: {"model": Started}, **TRIGGER_FAULTS},
     openapi_extra=body_schema(TriggerJob, required=False),
 )
 async def trigger_cron_job(
@@ -54,9 +50,9 @@ async def trigger_cron_job(
 ) -> Response:
     """Run a job at once, paused or not, unless a run of it is queued, retrying or running."""
     await _require_job(services, job)
-    execution_id = await commands.jobs.trigger(actor, job, user_id=body.user_id, idempotency_key=idempotency_key)
-    told = {"executionId": str(execution_id), "message": "Job triggered successfully"}
-    return json_response(told, status=202, headers={"Location": f"{CRON_JOBS_PATH}/{execution_id}"})
+    return await answer_to_trigger(
+        commands, actor, job, user_id=body.user_id, idempotency_key=idempotency_key, where=CRON_JOBS_PATH
+    )
 
 
 @router.post(

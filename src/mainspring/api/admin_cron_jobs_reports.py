@@ -31,7 +31,7 @@ from mainspring.api.problems import InvalidRequestError, documented
 from mainspring.api.responses import json_response
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.job_trend import trend_of
-from mainspring.store import cron_runs, definitions, failure_report, rollup_rows, statistics
+from mainspring.store import cron_runs, definitions, failure_report, rollup_rows, state_versions, statistics
 from mainspring.store.cron_runs import WantedNames
 from mainspring.store.rollup_rows import Rollup, Span
 from mainspring.store.statistics import By, Figures
@@ -46,6 +46,7 @@ router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only
 
 _CSV: Final[dict[str, Any]] = {"text/csv": {"schema": {"type": "string"}}}
 _LONGEST: Final = timedelta(days=366)
+_BUCKET: Final = timedelta(minutes=5)
 _MOST_KINDS: Final = 100
 _FIGURES_OF_A_TREND: Final = ("p95DurationMs", "failureRate", "itemsProcessed", "runs")
 
@@ -88,6 +89,11 @@ class Question:
             raise InvalidRequestError([Fault("from", fault)])
         return first, last
 
+    def about(self, span: Span) -> list[Any]:
+        """Return what an answer from roll-ups depends on: their buckets begin every five minutes."""
+        first, last = (statistics.floor(at, _BUCKET) for at in (span[0], span[1] - timedelta.resolution))
+        return [first, last, self.job_name, self.job_group, self.every]
+
 
 Asked = Annotated[Question, Depends()]
 
@@ -106,15 +112,15 @@ async def get_cron_statistics(
     span = asked.span(services, timedelta(days=1))
     environment = services.app.settings.environment
 
-    def read(connection: Connection) -> tuple[Figures, list[Figures]]:
+    def read(connection: Connection) -> dict[str, Any]:
         names = cron_runs.names_of(connection, environment, asked.names)
-        return statistics.read(connection, environment, span, by, names)
+        totals, parts = statistics.read(connection, environment, span, by, names)
+        return {"totals": figures_json(totals), "rows": [figures_json(part) for part in parts]}
 
-    totals, parts = await services.database.read(read)
-    rows = [figures_json(part) for part in parts]
+    found = await services.answers.of(["stats", by.value, *asked.about(span)], state_versions.of_figures, read)
     if asked.format == "csv":
-        return csv_response(f"statistics-by-{by}", rows, FIGURES)
-    return json_response({**_span_json(span), "by": by.value, "totals": figures_json(totals), "rows": rows})
+        return csv_response(f"statistics-by-{by}", found["rows"], FIGURES)
+    return json_response({**_span_json(span), "by": by.value, **found})
 
 
 @router.get(
@@ -130,21 +136,21 @@ async def report_performance(
 ) -> Response:
     """Report how each job performed, the slowest first, beside the span before of the same length."""
     span = asked.span(services, timedelta(days=7))
-    before = (span[0] - (span[1] - span[0]), span[0])
+    before = (statistics.floor(span[0] - (span[1] - span[0]), _BUCKET), statistics.floor(span[0], _BUCKET))
     environment = services.app.settings.environment
 
-    def read(connection: Connection) -> list[dict[str, Any]]:
+    def read(connection: Connection) -> dict[str, Any]:
         names = cron_runs.names_of(connection, environment, asked.names)
         _, now = statistics.read(connection, environment, span, By.JOB, names)
         _, then = statistics.read(connection, environment, before, By.JOB, names)
         earlier = {figures.key: figures for figures in then}
-        return [performance_json(figures, earlier.get(figures.key)) for figures in now]
+        rows = [performance_json(figures, earlier.get(figures.key)) for figures in now]
+        return {"jobs": sorted(rows, key=lambda row: (-(row["p95DurationMs"] or 0), row["key"]))}
 
-    rows = await services.database.read(read)
-    rows.sort(key=lambda row: (-(row["p95DurationMs"] or 0), row["key"]))
+    found = await services.answers.of(["performance", *asked.about(span), *before], state_versions.of_figures, read)
     if asked.format == "csv":
-        return csv_response("performance", rows, PERFORMANCE)
-    return json_response({**_span_json(span), "jobs": rows})
+        return csv_response("performance", found["jobs"], PERFORMANCE)
+    return json_response({**_span_json(span), **found})
 
 
 @router.get(
@@ -195,21 +201,21 @@ async def report_trends(
     span = asked.span(services, timedelta(days=30))
     environment = services.app.settings.environment
 
-    def read(connection: Connection) -> tuple[list[Rollup], Mapping[str, float]]:
+    def read(connection: Connection) -> dict[str, Any]:
         names = cron_runs.names_of(connection, environment, asked.names)
         rows = rollup_rows.covering(
             connection, environment, statistics.floor(span[0], timedelta(days=1)), span[1], names
         )
-        return rows, {
+        timeouts = {
             job.name: timeout_of({**job.code, **job.override}).total_seconds() * 1000
             for job in definitions.find(connection, environment, retired=True)
         }
+        return {"jobs": [_trend_json(name, days, timeouts.get(name)) for name, days in sorted(_by_day(rows).items())]}
 
-    rows, timeouts = await services.database.read(read)
-    trends = [_trend_json(name, days, timeouts.get(name)) for name, days in sorted(_by_day(rows).items())]
+    found = await services.answers.of(["trends", *asked.about(span)], state_versions.of_figures, read)
     if asked.format == "csv":
-        return csv_response("trends", [_flat(trend) for trend in trends], list(_flat(_trend_json("", {}, None))))
-    return json_response({**_span_json(span), "jobs": trends})
+        return csv_response("trends", [_flat(job) for job in found["jobs"]], list(_flat(_trend_json("", {}, None))))
+    return json_response({**_span_json(span), **found})
 
 
 def _by_day(rows: list[Rollup]) -> dict[str, dict[int, Figures]]:

@@ -17,9 +17,10 @@ from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
+from mainspring.domain.breaker import BreakerState
 from mainspring.domain.health import HealthState
 from mainspring.domain.job_object import instant_text
-from mainspring.store import definition_pages, health, job_statistics
+from mainspring.store import definition_pages, health, job_breakers, job_statistics, state_versions
 from mainspring.store.definition_pages import WantedJobs
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class JobStatusView(_Shown):
     last_run: LastRunView | None
     success_rate: float | None = Field(description="Of the last day, 0 to 1.")
     health: HealthView
+    breaker: BreakerState | None = Field(description="Whether it is held back; null: it declares no breaker.")
     version: int = Field(description="Of the definition: `PATCH` may name it.")
 
 
@@ -109,13 +111,18 @@ async def get_cron_status(
         names = [definition.name for definition in found]
         summaries = job_statistics.summaries(connection, environment, names, _SHOWN_SPAN)
         states = health.find(connection, environment)
+        breakers = job_breakers.states(connection, environment, found)
         shown = [
-            _status_json(definition, summaries[definition.name], states.get(definition.name)) for definition in found
+            _status_json(definition, summaries[definition.name], states.get(definition.name))
+            | {"breaker": breakers.get(definition.name)}
+            for definition in found
         ]
         counted = Counter(state.health.state.value for state in states.values())
         return {"jobs": shown, "summary": dict(counted), **pages_of(total, page, page_size)}
 
-    return json_response(await services.database.read(read))
+    minute = services.app.world.now().timestamp() // 60  # the last day ends with it
+    question = ["status", page, page_size, job_group, search, minute]
+    return json_response(await services.answers.of(question, state_versions.of_status, read))
 
 
 def _status_json(definition: StoredDefinition, summary: JobSummary, state: JobHealth | None) -> dict[str, Any]:

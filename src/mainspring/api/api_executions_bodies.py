@@ -53,7 +53,8 @@ class ErrorTold(_Sent):
         default=None,
         alias="class",
         max_length=_MAX_WORD,
-        description="`permanent`: another try ends the same way; `transient`, `timeout`, `crash`, `unknown`.",
+        description="`permanent`: another try ends the same way; `transient`, `timeout`, `crash`, `unknown`; "
+        "`interrupted`: the service shuts down, and the run begins again without a retry being counted.",
     )
     type: str | None = Field(default=None, max_length=_MAX_WORD, description="The name of the exception.")
     retry_after: float | None = Field(

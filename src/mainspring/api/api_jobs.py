@@ -22,17 +22,16 @@ from mainspring.api.api_jobs_bodies import (
 from mainspring.api.api_jobs_lookup import JOBS_PATH, SHOWN_DAYS, JobName, Reader, require_job, shown_job
 from mainspring.api.deps import CurrentServices, body_schema, json_body
 from mainspring.api.idempotency_key import IdempotencyKey
-from mainspring.api.job_commands import CurrentCommands
+from mainspring.api.job_commands import TRIGGER_FAULTS, CurrentCommands, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
-from mainspring.control.jobs import BulkResult, JobAlreadyRunningError
+from mainspring.control.jobs import BulkResult
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.domain.access import Actor, Permission
-from mainspring.errors import ExternalJobError, IdempotencyConflictError
-from mainspring.store import definition_pages, job_statistics
+from mainspring.store import definition_pages, job_breakers, job_statistics
 from mainspring.store.definition_pages import WantedJobs
 
 if TYPE_CHECKING:
@@ -88,7 +87,9 @@ async def list_platform_jobs(
         )
         names = [definition.name for definition in found]
         summaries = job_statistics.summaries(connection, environment, names, SHOWN_DAYS)
-        return [job_json(definition, summaries[definition.name]) for definition in found], total
+        held = job_breakers.states(connection, environment, found)
+        shown = [job_json(job, summaries[job.name], held.get(job.name)) for job in found]
+        return shown, total
 
     jobs, total = await services.database.read(read)
     return json_response({"jobs": jobs, **pages_of(total, page, page_size)})
@@ -123,10 +124,7 @@ async def get_platform_job(services: CurrentServices, _actor: Reader, name: JobN
     "/{name}/trigger",
     status_code=202,
     response_class=Response,
-    responses={
-        202: {"model": Triggered},
-        **documented(400, 404, 413, 422, ExternalJobError, JobAlreadyRunningError, IdempotencyConflictError),
-    },
+    responses={202: {"model": Triggered}, **TRIGGER_FAULTS},
     openapi_extra=body_schema(TriggerJob, required=False),
 )
 async def trigger_job(
@@ -140,9 +138,7 @@ async def trigger_job(
 ) -> Response:
     """Run a job at once, enabled or not, unless a run of it is queued, retrying or running."""
     await require_job(services, name)
-    execution_id = await commands.jobs.trigger(actor, name, user_id=body.user_id, idempotency_key=idempotency_key)
-    told = {"executionId": str(execution_id), "message": "Job triggered successfully"}
-    return json_response(told, status=202)
+    return await answer_to_trigger(commands, actor, name, user_id=body.user_id, idempotency_key=idempotency_key)
 
 
 @router.post(

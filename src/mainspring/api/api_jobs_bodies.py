@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mainspring.api.instants import GivenInstant
+from mainspring.domain.breaker import BreakerState
 from mainspring.domain.job_object import instant_text
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class JobView(_Shown):
     thresholds: dict[str, Any] = Field(description="The limits whose breach opens an alert, in seconds.")
     rate_limit: str | None = Field(description="How often it may start.")
     max_running: int | None = Field(description="How many of its runs may be under way at once.")
+    breaker: BreakerState | None = Field(description="Whether it is held back; null: it declares no breaker.")
     overlap: str
     misfire: str
     catch_up: float = Field(description="How far back missed instants are caught up with, in seconds.")
@@ -203,7 +205,7 @@ class BulkResults(_Shown):
     results: list[BulkResultView]
 
 
-def job_json(definition: StoredDefinition, summary: JobSummary) -> dict[str, Any]:
+def job_json(definition: StoredDefinition, summary: JobSummary, breaker: str | None = None) -> dict[str, Any]:
     """Return a job as `JobView` describes it."""
     schedule = definition.schedule
     text = None if schedule is None else schedule.text
@@ -234,6 +236,7 @@ def job_json(definition: StoredDefinition, summary: JobSummary) -> dict[str, Any
             "version": definition.code_version,
         },
         **_policies_json(definition),
+        "breaker": breaker,
         "nextRunAt": None if schedule is None else instant_text(schedule.next_run_at),
         "problem": None if schedule is None else schedule.problem,
         "lastRun": _last_run_json(summary.last_run),

@@ -12,7 +12,7 @@ from mainspring.api.deps import Services
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.errors import JobNotFoundError
-from mainspring.store import definitions, job_statistics
+from mainspring.store import definitions, job_breakers, job_statistics
 
 if TYPE_CHECKING:
     from mainspring.store.definitions import StoredDefinition
@@ -46,7 +46,10 @@ async def shown_job(services: Services, name: str) -> dict[str, Any]:
     """
     environment = services.app.settings.environment
     found = await require_job(services, name)
-    summaries = await services.database.read(
-        lambda connection: job_statistics.summaries(connection, environment, [name], SHOWN_DAYS)
+    summaries, breakers = await services.database.read(
+        lambda connection: (
+            job_statistics.summaries(connection, environment, [name], SHOWN_DAYS),
+            job_breakers.states(connection, environment, [found]),
+        )
     )
-    return job_json(found, summaries[name])
+    return job_json(found, summaries[name], breakers.get(name))

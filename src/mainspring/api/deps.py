@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from mainspring.alerts.telling import Telling
 from mainspring.api.faults import faults_in
+from mainspring.api.kept_answers import KeptAnswers
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
 from mainspring.api.rate_limit import RateLimits
 from mainspring.control.callbacks import Callbacks
@@ -24,6 +25,7 @@ from mainspring.egress.addresses import AllowList
 from mainspring.egress.client import Egress
 from mainspring.errors import PermissionDeniedError
 from mainspring.observability.logs import process_log_writer
+from mainspring.redis_backend.answer_cache import answer_cache
 from mainspring.security.audit import Audit, Target
 from mainspring.security.authentication import AuthenticationError
 from mainspring.security.identity import Identity
@@ -65,6 +67,7 @@ class Services:
         callbacks: What services tell of the attempts that they carry out.
         secret_keys: The secret key in force, and the one before it while that still holds.
         telling: Whom alerts are told to.
+        answers: Answers that are kept while they are true.
     """
 
     app: Mainspring
@@ -78,6 +81,7 @@ class Services:
     callbacks: Callbacks
     secret_keys: Sequence[SecretKey]
     telling: Telling
+    answers: KeptAnswers
 
     @classmethod
     def of(cls, app: Mainspring, key: SecretKey) -> Services:
@@ -120,11 +124,13 @@ class Services:
             ),
             secret_keys=[key, *secret_keys_in_force(settings, world)[1:]],
             telling=Telling.of(settings, world),
+            answers=KeptAnswers(opened.database, settings.environment, answer_cache(settings, world)),
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what only the routes need."""
         self.egress.close()
+        await self.answers.close()
 
 
 def services_of(request: Request) -> Services:

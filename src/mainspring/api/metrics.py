@@ -74,6 +74,8 @@ async def metrics(request: Request, services: CurrentServices) -> Response:
         oldest_queued_seconds=waiting and {**empty, **waiting.oldest_seconds},
         outbox_depth=waiting and waiting.outbox,
         alerts_open=waiting and {**dict.fromkeys(Severity, 0), **waiting.alerts},
+        breakers_open=waiting and waiting.held_back,
+        job_breakers_open=waiting and waiting.held_jobs,
         loop_lag_seconds={loop.name: loop.lag for loop in node.loops} if node else {},
         clock_skew_seconds=node.clock_skew if node else None,
         database_reconnects=services.database.reconnects,

@@ -22,11 +22,13 @@ from mainspring.api.faults import Fault, faults_in
 from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.control.alerts import AlertEndedError, AlertNotFoundError
 from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
+from mainspring.control.job_breakers import NoBreakerError
 from mainspring.control.jobs import JobAlreadyRunningError
 from mainspring.control.maintenance import SilenceNotFoundError, UnfitWindowError
 from mainspring.control.notification_routes import RouteNotFoundError, UnfitRouteError
+from mainspring.control.replays import NothingToReplayError, ReplayEndedError, ReplayNotFoundError
 from mainspring.control.schedules import NoScheduleError, PastInstantError, VersionConflictError
-from mainspring.control.service_jobs import JobElsewhereError, UnfitJobError
+from mainspring.control.service_jobs import JobElsewhereError, TooManyJobsError, UnfitJobError
 from mainspring.control.templates import UnknownTemplateError
 from mainspring.domain.code_version import UnorderedVersionError
 from mainspring.domain.cron_syntax import CronError
@@ -110,7 +112,11 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     AlertNotFoundError: HTTPStatus.NOT_FOUND,
     SilenceNotFoundError: HTTPStatus.NOT_FOUND,
     RouteNotFoundError: HTTPStatus.NOT_FOUND,
+    ReplayNotFoundError: HTTPStatus.NOT_FOUND,
     AlertEndedError: HTTPStatus.CONFLICT,
+    ReplayEndedError: HTTPStatus.CONFLICT,
+    NothingToReplayError: HTTPStatus.CONFLICT,
+    NoBreakerError: HTTPStatus.CONFLICT,
     IdempotencyConflictError: HTTPStatus.CONFLICT,
     NotCancellableError: HTTPStatus.CONFLICT,
     NotRetryableError: HTTPStatus.CONFLICT,
@@ -132,6 +138,7 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     UnfitRouteError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownTemplateError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnseenParentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyJobsError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnfitJobError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnorderedVersionError: HTTPStatus.UNPROCESSABLE_ENTITY,
     EgressRefusedError: HTTPStatus.UNPROCESSABLE_ENTITY,

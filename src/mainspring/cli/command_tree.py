@@ -26,6 +26,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "exec": ("exec_command:exec_command", "Run a program as a tracked job, for cron and for people."),
     "import-crontab": ("import_crontab:import_crontab", "Show a crontab, or write it as a module of jobs."),
     "alerts": ("alerts:program", ""),
+    "breakers": ("breakers:program", ""),
+    "replays": ("replays:program", ""),
     "maintenance": ("maintenance:program", ""),
     "notifications": ("notifications:program", ""),
     "organizations": ("organizations:program", ""),

@@ -203,7 +203,7 @@ def _enqueue(
         access = AccessAtTerminal.of(app)
         commands, actor = access.executions(app), access.actor
         [execution_id] = await commands.enqueue(name, [value], actor=actor, trigger=Trigger.ADMIN, user_id=login())
-        sensitive = app.registry.get(name).definition.sensitive
+        sensitive = (await commands.job(name)).definition.sensitive
         if until is None:
             return await commands.get(actor.scope, execution_id), sensitive
         timeout = None if until == timedelta.max else until

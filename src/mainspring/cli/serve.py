@@ -69,7 +69,18 @@ async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str],
         until_ready.close()
         sys.stdout.write(json.dumps(served.as_ready_line()) + "\n")
         sys.stdout.flush()
+        await _tell_of_empty_house(app, served.url)
         await stop.wait()
+
+
+async def _tell_of_empty_house(app: Mainspring, url: str | None) -> None:
+    """Say how the first person gets in, where nobody can: the dashboard asks for a name that nobody has."""
+    from mainspring.store import users
+
+    if url is not None and not await app.opened.database.read(users.exist):
+        _logger.warning(
+            "nobody can sign in to %s/ui/ yet: `mainspring user create NAME --role admin` makes the first person", url
+        )
 
 
 class StopSignals:
