@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.contract.curl import Request, request_of
+
 DOCUMENT = Path(__file__).with_name("scheduler-service.md")
 """A copy, word for word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request of the document.
-
-    Attributes:
-        method: GET or POST.
-        path: Its path, as it is written.
-        headers: As they are written, the placeholder of a token among them.
-        body: The body as it is written; None: it has none.
-    """
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: str | None
+SERVER = "http://localhost:7007"
 
 
 def registration() -> Request:
@@ -45,7 +29,7 @@ def local_test() -> list[Request]:
     """Return the requests of "Test locally", in their order."""
     (script,) = re.findall(r"\*\*Test locally\*\*:\n```bash\n(.*?)```", _text(), re.DOTALL)
     commands: list[str] = re.findall(r"^curl .*$", script.replace("\\\n", " "), re.MULTILINE)
-    return [_of_command(command) for command in commands]
+    return [request_of(command, SERVER) for command in commands]
 
 
 def tuned_schedule() -> tuple[str, str, str]:
@@ -77,21 +61,3 @@ def _object(literal: str) -> dict[str, Any]:
     literal = re.sub(r"(?<!:)//.*", "", literal).replace("{ ... }", "{}")
     quoted = re.sub(r"^(\s*\{?\s*)(\w+):", r'\1"\2":', literal, flags=re.MULTILINE)
     return json.loads(re.sub(r"'([^']*)'", r'"\1"', quoted))
-
-
-def _of_command(command: str) -> Request:
-    words = iter(shlex.split(command)[1:])
-    method, path, body = "GET", "", None
-    headers: dict[str, str] = {}
-    for word in words:
-        match word:
-            case "-X":
-                method = next(words)
-            case "-H":
-                name, _, value = next(words).partition(": ")
-                headers[name] = value
-            case "-d":
-                body = next(words)
-            case _:
-                path = urlsplit(word).path
-    return Request(method, path, headers, body)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+
+from tests.contract.curl import Request, request_of
 
 DOCUMENT = Path(__file__).with_name("on-demand-jobs.md")
 """A copy, word for word."""
@@ -20,23 +20,15 @@ SHAPES = (INSTANT, ID, DOWNLOAD)
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Request):
     """One request of the document, and what is answered.
 
     Attributes:
         title: What the document calls it.
-        method: GET or POST.
-        address: Path and query.
-        headers: As they are written, the token among them.
-        body: As it is written.
         answer: The documented body.
     """
 
     title: str
-    method: str
-    address: str
-    headers: dict[str, str]
-    body: str | None
     answer: dict[str, Any]
 
     @property
@@ -66,7 +58,7 @@ def endpoint(title: str) -> Exchange:
     first, *lines = head.strip().splitlines()
     method, address = first.split()
     headers = dict(line.split(": ", 1) for line in lines)
-    return Exchange(title, method, address, headers, body.strip() or None, json.loads(answer))
+    return Exchange(method, address, headers, body.strip() or None, title, json.loads(answer))
 
 
 def states() -> dict[str, tuple[bool, bool]]:
@@ -113,23 +105,7 @@ def _without_comments() -> str:
 def _of_command(step: str) -> Exchange:
     title, _, rest = step.partition("\n")
     command, _, answer = rest.partition("# Response:\n")
-    words = iter(shlex.split(command.replace("\\\n", " "))[1:])
-    method, address, body = "GET", "", None
-    headers: dict[str, str] = {}
-    for word in words:
-        match word:
-            case "-X":
-                method = next(words)
-            case "-H":
-                name, _, value = next(words).partition(": ")
-                headers[name] = value
-            case "-d":
-                body = next(words)
-            case _:
-                assert word.startswith(SERVER), word
-                parts = urlsplit(word)
-                address = parts.path + (f"?{parts.query}" if parts.query else "")
-    return Exchange(title, method, address, headers, body, json.loads(answer))
+    return Exchange(**asdict(request_of(command, SERVER)), title=title, answer=json.loads(answer))
 
 
 def require_answer(answered: Any, documented: Any, *, at: str = "answer", more: bool = False) -> None:

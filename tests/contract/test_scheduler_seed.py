@@ -21,7 +21,7 @@ from mainspring.control.keys import KeyCommands
 from mainspring.domain.access import Actor, Role
 from mainspring.security.secret_key import SecretKey
 from tests.contract import scheduler_document
-from tests.contract.scheduler_document import Request
+from tests.contract.curl import Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ class Scheduler:
         """Send a request of the document with a credential that holds."""
         headers = request.headers | {"Authorization": f"Bearer {credential}"}
         content = None if request.body is None else request.body.encode()
-        return await self.client.request(request.method, request.path, headers=headers, content=content)
+        return await self.client.request(request.method, request.address, headers=headers, content=content)
 
     async def ask(self, method: str, path: str, body: object = None) -> httpx2.Response:
         """Do what the document's admin does with the mouse."""
@@ -66,7 +66,7 @@ async def scheduler() -> AsyncIterator[Scheduler]:
         root = Actor.at_terminal("dev", "root")
         made = [await keys.create_for_service(root, "email-service", prefix) for prefix in ("weekly-", "monthly-")]
         transport = httpx2.ASGITransport(app=api)
-        client = httpx2.AsyncClient(transport=transport, base_url="http://localhost:7007")
+        client = httpx2.AsyncClient(transport=transport, base_url=scheduler_document.SERVER)
         await stack.enter_async_context(client)
         token = services.identity.tokens.create("admin-user-id", role=Role.ADMIN)
         yield Scheduler(client, made[0].key, made[1].key, token)
@@ -91,7 +91,7 @@ async def test_a_registered_job_has_every_documented_column(scheduler: Scheduler
 
 async def test_the_local_test_of_a_job_that_was_added(scheduler: Scheduler) -> None:
     listing, trigger = scheduler_document.local_test()
-    name = trigger.path.split("/")[3]
+    name = trigger.address.split("/")[3]
     registration = scheduler_document.registration()
     body = json.dumps(json.loads(registration.body or "") | {"name": name})
     added = await scheduler.send(replace(registration, body=body), scheduler.recap_key)

@@ -14,6 +14,7 @@ from mainspring import RemoteService
 from mainspring.testing import Clock
 from mainspring.testing.manual_clock import ManualWorld
 from mainspring.world import RealWorld
+from tests.remote.accepted_work import Work
 from tests.remote.stand_in import KEY, SECRET, Call, DirectEgress, StandIn, call
 
 if TYPE_CHECKING:
@@ -87,3 +88,9 @@ def deployment(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Deployment:
         world=world,
     )
     return Deployment(service, scheduler, egress, clock, world)
+
+
+@pytest.fixture
+def work(deployment: Deployment) -> Work:
+    """A job that goes on until the test lets it end."""
+    return Work(deployment)

@@ -190,6 +190,13 @@ def test_a_new_job_of_the_service_is_there_and_can_be_triggered(installation: In
     assert (run["itemsProcessed"], run["itemsSucceeded"], run["itemsFailed"]) == (41, 40, 1)
 
 
+def test_a_job_of_the_service_is_run_by_hand_and_waited_for(installation: Installation) -> None:
+    """What its last line says of the mails is the result, whoever carried it out."""
+    answer = installation.client.post(f"/jobs/{DIGEST}/run", params={"wait": 30})
+    assert (answer.status_code, answer.json()["status"]) == (200, "COMPLETED"), answer.text
+    assert (answer.json()["name"], answer.json()["result"]["itemsSucceeded"]) == (DIGEST, 40)
+
+
 # ---- "Tuning Job Schedule (Admin)" and "Emergency Disable (Admin)" -------------------------------------------------
 
 

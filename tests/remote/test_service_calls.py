@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -196,6 +197,16 @@ async def test_the_run_joins_the_trace_of_the_scheduler(
     said = capsys.readouterr().out
     assert said.count(trace) == 2, said  # the start line and the end line
     assert str(EXECUTION) in said
+
+
+async def test_a_handler_that_ends_as_if_it_had_been_cancelled_has_failed_at_once(deployment: Deployment) -> None:
+    @deployment.service.job("work")
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    answer = (await deployment.send(deployment.call("work"))).json()
+
+    assert (answer["success"], answer["error"]["code"]) == (False, "STRAY_CANCELLATION")
 
 
 async def test_a_defect_of_the_harness_is_no_success(

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from mainspring import JobContext, JobResult, provided
+from mainspring import JobContext, provided
 from mainspring.jobs.job_run import Harness
 from mainspring.remote.protocol import CallbackRequest
 from mainspring.remote.served_attempt import ServedAttempt, StopReason
@@ -20,47 +20,8 @@ from tests.remote.stand_in import EXECUTION
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    import httpx2
-
+    from tests.remote.accepted_work import Work
     from tests.remote.conftest import Deployment
-
-
-class Work:
-    """A job that goes on until the test lets it end."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
-        self.may_end = asyncio.Event()
-        self.contexts: list[JobContext[Any]] = []
-        self.stopped: list[int] = []
-        deployment.service.job("work")(self.run)
-
-    async def run(self, ctx: JobContext[Any]) -> JobResult:
-        self.contexts.append(ctx)
-        try:
-            await self.may_end.wait()
-        except asyncio.CancelledError:
-            self.stopped.append(ctx.fence)
-            raise
-        return JobResult(items_processed=3, items_succeeded=3, summary="done")
-
-    @property
-    def ctx(self) -> JobContext[Any]:
-        """The context of the latest attempt."""
-        return self.contexts[-1]
-
-    async def accepted(self, **said: Any) -> httpx2.Response:
-        """Start it, and wait longer than a call waits for its end."""
-        sending = self.deployment.start(self.deployment.send(self.deployment.call("work", **said)))
-        await self.deployment.settle()
-        self.deployment.clock.advance(timedelta(seconds=10))
-        await self.deployment.settle()
-        return await sending
-
-
-@pytest.fixture
-def work(deployment: Deployment) -> Work:
-    return Work(deployment)
 
 
 async def test_work_that_takes_longer_is_accepted_and_its_end_is_told(deployment: Deployment, work: Work) -> None:
@@ -432,59 +393,3 @@ async def test_what_was_answered_is_forgotten_by_and_by(deployment: Deployment) 
 
     assert (oldest.status_code, oldest.json()["code"]) == (409, "LEASE_LOST")
     assert newest.status_code == 200
-
-
-# ---- the end of the service ----------------------------------------------------------------------------------------
-
-
-async def test_a_service_that_shuts_down_lets_its_work_end_and_tells_it(deployment: Deployment, work: Work) -> None:
-    stopping = asyncio.Event()
-
-    async def live() -> None:
-        async with deployment.service.lifespan():
-            await stopping.wait()
-
-    living = deployment.start(live())
-    await work.accepted()
-    stopping.set()
-    await deployment.pass_time(5)
-    refused = await deployment.send(deployment.call("work", executionId="01929292-0000-7000-8000-000000000002"))
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-    assert not living.done()
-    work.may_end.set()
-    await deployment.settle()
-
-    assert living.done()
-    assert deployment.scheduler.said("complete")[0]["success"] is True
-
-
-async def test_work_that_outlasts_the_grace_is_stopped_and_left_to_the_scheduler(
-    deployment: Deployment, work: Work
-) -> None:
-    async def live() -> None:
-        async with deployment.service.lifespan():
-            await work.accepted()
-
-    living = deployment.start(live())
-    await deployment.pass_time(50)
-
-    assert living.done()
-    assert work.stopped == [7]
-    assert deployment.scheduler.said("complete") == []
-
-
-async def test_health_tells_whether_calls_are_taken(deployment: Deployment, work: Work) -> None:
-    import httpx2
-
-    transport = httpx2.ASGITransport(deployment.service.asgi())
-    async with httpx2.AsyncClient(transport=transport, base_url="http://email-service:7006") as client:
-        await work.accepted()
-        healthy = await client.get("/healthz")
-        work.may_end.set()
-        async with deployment.service.lifespan():
-            pass
-        draining = await client.get("/healthz")
-
-    assert healthy.status_code == 200
-    assert healthy.json() == {"status": "ok", "service": "email-service", "jobs": ["work"], "running": 1}
-    assert (draining.status_code, draining.json()["status"]) == (503, "draining")

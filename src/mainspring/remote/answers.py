@@ -31,7 +31,10 @@ _NOT_TAKEN: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MA
 """The service, or what stands before it, has taken nothing (RFC 9110 §15.6.4, RFC 6585 §4)."""
 _OF_A_GATEWAY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
-_CLASSES: Final = {kind.value: kind for kind in ErrorClass if kind is not ErrorClass.DEPENDENCY}
+_CLASSES: Final = {
+    **{kind.value: kind for kind in ErrorClass if kind is not ErrorClass.DEPENDENCY},
+    protocol.INTERRUPTED: ErrorClass.DEPENDENCY,
+}
 
 
 class ServiceFailedError(TransientError):
@@ -136,8 +139,15 @@ def _result(answer: Answer, service: str) -> JobResult:
     if said.skip_reason is not None:
         raise SkipExecution(said.skip_reason)
     if not said.result.success:
-        raise ServiceJobFailedError(said)
+        failed = ServiceJobFailedError(said)
+        if said.error_class == protocol.INTERRUPTED:
+            raise ServiceUnreachableError(str(failed), retry_after=_wait_of(failed.failure))
+        raise failed
     return said.result
+
+
+def _wait_of(failure: Failure) -> timedelta | None:
+    return None if failure.retry_after is None else timedelta(seconds=failure.retry_after)
 
 
 def _failure(error: ServiceJobFailedError, said: CallbackResult) -> Failure:

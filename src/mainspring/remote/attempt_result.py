@@ -10,7 +10,7 @@ import orjson
 from mainspring.domain.failure import failure_of
 from mainspring.domain.result import JobResult, ReportedFailureError
 from mainspring.domain.write_door import clean_text, result_text
-from mainspring.remote.protocol import CallbackResult
+from mainspring.remote.protocol import INTERRUPTED, CallbackResult
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Progress
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mainspring.domain.result import ResultError
     from mainspring.jobs.job_run import JobRun
 
+RESTART_SECONDS: Final = 1.0
+"""How soon an attempt that was stopped may start again: another process of the service may be there at once."""
 _MAX_SUMMARY: Final = 2_000
 
 
@@ -45,6 +47,13 @@ def result_of(run: JobRun[object], reported: Progress, *, stopped: Failure | Non
 def broken_off(error: Exception) -> CallbackResult:
     """Return what is told of an attempt that the service itself could not carry out."""
     return _failed(JobResult(), failure_of(error))
+
+
+def interrupted(service: str) -> CallbackResult:
+    """Return what is told of an attempt that its service has stopped because it shuts down."""
+    message = f"the service {service!r} was shut down while it was at work"
+    result = JobResult(success=False, error={"code": "SERVICE_SHUT_DOWN", "message": message})
+    return CallbackResult(result, error_class=INTERRUPTED, retry_after=RESTART_SECONDS)
 
 
 def _failed(said: JobResult, failure: Failure) -> CallbackResult:

@@ -189,8 +189,6 @@ class ServiceEndpoint:
         result = attempt.ended.result()
         if result is not None:
             return Reply(HTTPStatus.OK, result.to_bytes())
-        if self._attempts.draining:
-            raise ShuttingDownError(f"the service {self._service!r} shuts down, and has stopped the work")
         raise LeaseLostError(f"a later attempt at execution {request.execution_id} has taken the place of this one")
 
     def _answer_again(self, known: ServedAttempt | EndedAttempt) -> Reply:

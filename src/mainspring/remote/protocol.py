@@ -36,6 +36,9 @@ HEARTBEAT: Final = "heartbeat"
 PROGRESS: Final = "progress"
 COMPLETE: Final = "complete"
 
+INTERRUPTED: Final = "interrupted"
+"""The class of an error that is none of the job: its service has stopped it because it shuts down itself."""
+
 HEALTH_PATH: Final = "/healthz"
 """Below the address of a service: it answers 200 while it takes calls."""
 
@@ -169,7 +172,7 @@ class CallbackResult:
     Attributes:
         result: What the handler returned; `success` is False for one that raised.
         skip_reason: Why the handler chose not to run.
-        error_class: The class of the error, in the words of `ErrorClass`; None: nothing is known of it.
+        error_class: The class of the error, in the words of `ErrorClass`, or `INTERRUPTED`; None: nothing is known.
         error_type: The name of the exception.
         retry_after: Seconds that the error asks to wait before the next try, at least 0.
     """

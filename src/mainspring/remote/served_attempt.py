@@ -12,10 +12,12 @@ from mainspring.domain.execution import STOP_SECONDS, Trigger
 from mainspring.domain.failure import ErrorClass, failure_of
 from mainspring.domain.result import JobResult, ReportedFailureError
 from mainspring.errors import JobCancelledError, JobTimeoutError, PermanentError
+from mainspring.jobs.cancellation import raise_if_stray
 from mainspring.jobs.context import JobContext
 from mainspring.jobs.job_run import JobRun
 from mainspring.observability.run_identity import RunIdentity
-from mainspring.remote.attempt_result import broken_off, result_of
+from mainspring.observability.sentry_children import attempt_in_program
+from mainspring.remote.attempt_result import broken_off, interrupted, result_of
 from mainspring.remote.handler_call import call_handler
 from mainspring.remote.message_fields import MalformedMessageError
 from mainspring.world import ends_within
@@ -60,7 +62,7 @@ class ServedAttempt:
 
     Attributes:
         ended: Done when it has ended; its result, or None where there is nothing to tell: the scheduler has given the
-            execution to another attempt, or will, because this service shuts down.
+            execution to another attempt.
         has_news: Whether the handler has said something since somebody looked last.
         times_out_at: When it has run too long, by the monotonic clock.
         stop_reason: Why it was told to stop, if it was.
@@ -164,7 +166,8 @@ class ServedAttempt:
         self._began = True
         run: JobRun[object] = JobRun(self._identity)
         try:
-            await self._harness.carry_out(run, self._handler)
+            with attempt_in_program(self._identity):
+                await self._harness.carry_out(run, self._handler)
         except asyncio.CancelledError:
             if self.stop_reason is None:
                 raise
@@ -180,18 +183,20 @@ class ServedAttempt:
     async def _handler(self) -> object:
         try:
             returned = await call_handler(self._job, self.context, self._world)
-        except asyncio.CancelledError:
-            if self.stop_reason is not StopReason.TIMEOUT:
-                raise
-            raise JobTimeoutError(self._timed_out()) from None
+        except asyncio.CancelledError as error:
+            if self.stop_reason is StopReason.TIMEOUT:
+                raise JobTimeoutError(self._timed_out()) from None
+            raise_if_stray(error, self.stop_reason, self.request.job_name)
+            raise
         if isinstance(returned, JobResult) and not returned.success:
             raise ReportedFailureError(returned)
         return returned
 
     def _result_of(self, run: JobRun[object]) -> CallbackResult | None:
-        reason = self.stop_reason
-        if reason in {StopReason.LEASE_LOST, StopReason.SHUTDOWN} and run.failure is not None:
+        if run.failure is not None and self.stop_reason is StopReason.LEASE_LOST:
             return None
+        if run.failure is not None and self.stop_reason is StopReason.SHUTDOWN:
+            return interrupted(self.context.node)
         return result_of(run, self.context.reported, stopped=self._stopped())
 
     def _stopped(self) -> Failure | None:

@@ -30,6 +30,7 @@ REMEMBER_SECONDS: Final = 2 * TOLERANCE.total_seconds()
 MAX_RESULT_BYTES: Final = 16_000_000
 """How much of their results is kept, the newest ones."""
 _STOP_AT_THE_END_SECONDS: Final = 3.0
+"""How long work that is told to stop may take, and its scheduler to hear of it."""
 
 
 class ShuttingDownError(MainspringError):
@@ -146,21 +147,22 @@ class ServedAttempts:
     async def drain(self, seconds: float) -> None:
         """Start nothing more, let what is at work end and be told within `seconds`, and stop the rest."""
         self._draining = True
-        until = self._world.monotonic() + seconds
-        while (under_way := self._under_way()) and (left := until - self._world.monotonic()) > 0:
-            await ends_within(self._world, asyncio.gather(*under_way, return_exceptions=True), left)
-        stopped = list(self._at_work.values())
-        for attempt in stopped:
+        await self._settled(seconds)
+        for attempt in list(self._at_work.values()):
             _logger.warning(
                 "job %r, execution %s: this service shuts down, and it stops; the scheduler starts it again",
                 attempt.request.job_name, attempt.request.execution_id,
             )  # fmt: skip
             attempt.stop(StopReason.SHUTDOWN)
-        if stopped:
-            ends = asyncio.gather(*(attempt.ended for attempt in stopped), return_exceptions=True)
-            await ends_within(self._world, ends, _STOP_AT_THE_END_SECONDS)
+        await self._settled(_STOP_AT_THE_END_SECONDS)
         for report in list(self._reports.values()):
             report.cancel()
+
+    async def _settled(self, seconds: float) -> None:
+        """Wait until everything has ended and been told, at most that long."""
+        until = self._world.monotonic() + seconds
+        while (under_way := self._under_way()) and (left := until - self._world.monotonic()) > 0:
+            await ends_within(self._world, asyncio.gather(*under_way, return_exceptions=True), left)
 
     def _under_way(self) -> list[asyncio.Future[Any]]:
         return [*(attempt.ended for attempt in self._at_work.values()), *self._reports.values()]

@@ -13,6 +13,8 @@ from mainspring.egress.client import Egress
 from mainspring.egress.target import read_target
 from mainspring.errors import ConfigurationError, EgressRefusedError
 from mainspring.jobs.job_run import Harness
+from mainspring.observability.telemetry import hand_over_telemetry
+from mainspring.observability.trace_export import set_up_trace_export
 from mainspring.remote.asgi import ServiceAsgi
 from mainspring.remote.background_loop import BackgroundLoop
 from mainspring.remote.declared_jobs import ServiceJobs
@@ -191,12 +193,14 @@ class RemoteService(ServiceJobs):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncGenerator[None]:
+        set_up_trace_export(node=self.name, service=self.name)
         self._attempts.open()
         try:
             yield
         finally:
             await self._attempts.drain(self._grace)
             self._egress.close()
+            await hand_over_telemetry(self._world)
 
     def asgi(self, *, answer_within: timedelta = timedelta(seconds=10)) -> ServiceAsgi:
         """Return an ASGI application that answers the scheduler, to be mounted or served on its own.
