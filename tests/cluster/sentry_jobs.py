@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import sentry_sdk
+
 from mainspring import Every, Job, JobContext, Mainspring, PermanentError, Retry
 
 app = Mainspring()
@@ -20,15 +22,21 @@ async def breaks(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> No
     raise ValueError(message)
 
 
-@app.job("breaks-in-child", executor="process", retry=Retry(max_retries=0))
-def breaks_in_child(ctx: JobContext[None]) -> None:
-    """Fail in a process of its own."""
+@app.job("breaks-in-child", executor="process", retry=Retry(max_retries=0), sensitive=("pin",))
+def breaks_in_child(ctx: JobContext[dict[str, Any]], payload: dict[str, Any]) -> None:
+    """Fail in a process of its own, after a word to Sentry itself."""
     ctx.log("in a child")
+    sentry_sdk.set_tag("warehouse", "north")
+    sentry_sdk.add_breadcrumb(category="stock", message=f"counted with {payload['pin']}")
+    sentry_sdk.capture_message(f"the count with {payload['pin']} looks odd")
     raise_in_child()
 
 
 def raise_in_child() -> None:
-    raise LookupError("no such table in the child")
+    try:
+        _ = dict[str, str]()["stock"]
+    except KeyError as error:
+        raise LookupError("no such table in the child") from error
 
 
 @app.job("unwraps", retry=Retry(max_retries=0))

