@@ -60,18 +60,27 @@ def build() -> None:
     if tools is None:
         raise AssetsError(f"the dashboard's assets need Node.js {OLDEST_NODE} or newer with npm; {_WAYS_OUT}")
     node, npm = tools
-    environment = os.environ | {"PATH": os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", "")))}
-    _install_packages(npm, environment)
-    _run((node, "build.mjs", "--fingerprint", fingerprint()), environment)
+    install_packages(FRONTEND, node, npm)
+    run((node, "build.mjs", "--fingerprint", fingerprint()), FRONTEND, node)
     if not is_up_to_date():
         raise AssetsError("frontend/build.mjs ended well and left no manifest.json of these sources")
 
 
-def _install_packages(npm: tuple[str, ...], environment: dict[str, str]) -> None:
-    installed_from, locked = FRONTEND / "node_modules" / ".installed-from", _digest([FRONTEND / n for n in _LOCKED])
+def install_packages(folder: Path, node: str, npm: tuple[str, ...]) -> None:
+    """Install what the lock file of a folder names, unless it is what lies there.
+
+    Args:
+        folder: Where `package.json` and its lock file are.
+        node: Node.js, as `find_tools` returns it.
+        npm: What runs npm, as `find_tools` returns it.
+
+    Raises:
+        AssetsError: npm failed.
+    """
+    installed_from, locked = folder / "node_modules" / ".installed-from", _digest([folder / name for name in _LOCKED])
     if installed_from.is_file() and installed_from.read_text(encoding="utf-8") == locked:
         return
-    _run((*npm, "ci", "--ignore-scripts", "--prefer-offline"), environment)
+    run((*npm, "ci", "--ignore-scripts", "--prefer-offline"), folder, node)
     installed_from.write_text(locked, encoding="utf-8")
 
 
@@ -103,9 +112,20 @@ def _tools_of_the_system() -> tuple[str, tuple[str, ...]] | None:
     return (node, (npm,)) if major.isdigit() and int(major) >= OLDEST_NODE else None
 
 
-def _run(command: tuple[str, ...], environment: dict[str, str]) -> None:
+def run(command: tuple[str, ...], folder: Path, node: str) -> None:
+    """Run a program of Node.js.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where it runs.
+        node: Node.js, which programs look for by its name.
+
+    Raises:
+        AssetsError: It failed; the message ends with what it has said.
+    """
+    environment = os.environ | {"PATH": os.pathsep.join((str(Path(node).parent), os.environ.get("PATH", "")))}
     done = subprocess.run(
-        command, cwd=FRONTEND, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode:
         said = done.stdout[-_SHOWN_CHARACTERS:]

@@ -3,17 +3,18 @@ import { Modal } from "@tabler/core";
 import { find } from "./page";
 
 const element = find("#dialog");
+const modal = element && (Modal.getOrCreateInstance(element) as Modal);
 let opener: HTMLElement | null = null;
 
 function content(): HTMLElement | null {
   return find("#dialog-content");
 }
 
-if (element) {
+if (element && modal) {
   document.addEventListener("htmx:after:swap", () => {
     if (content()?.childElementCount && !element.classList.contains("show")) {
       opener = document.activeElement as HTMLElement | null;
-      Modal.getOrCreateInstance(element).show();
+      modal.show();
     }
   });
   element.addEventListener("shown.bs.modal", () => {
@@ -24,9 +25,9 @@ if (element) {
     opener?.focus();
   });
   // An action that succeeded says so by a header, and its dialog is no longer needed.
-  document.body.addEventListener("ms:close-dialog", () => Modal.getInstance(element)?.hide());
+  document.body.addEventListener("ms:close-dialog", () => modal.hide());
   document.addEventListener("click", (event) => {
-    if ((event.target as Element).closest("[data-close-dialog]")) Modal.getInstance(element)?.hide();
+    if ((event.target as Element).closest("[data-close-dialog]")) modal.hide();
   });
 }
 

@@ -1,7 +1,7 @@
 // Single keys, off while somebody types and where the visitor has switched them off (WCAG 2.1.4).
 import { all, find } from "./page";
 
-const TOGETHER_MS = 900;
+const TOGETHER_MS = 2_000;
 let wentAt = -Infinity; // and not 0: a page that has just been loaded would take its first letter for the second
 
 function isTyping(target: EventTarget | null): boolean {

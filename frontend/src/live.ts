@@ -1,5 +1,6 @@
 // One socket tells which topics have changed; fragments listen for them as events (`hx-trigger="ms:runs from:body"`).
-// Nothing is asked for in a hidden tab. Without a socket there are server-sent events, and then polling.
+// Nothing is asked for in a hidden tab. Where no socket is let through there are server-sent events, and where these
+// are not either, the page asks again every ten seconds, and looks for a better way every thirty.
 import { base, find, words } from "./page";
 
 const FIRST_WAIT_MS = 1_000;
@@ -18,7 +19,7 @@ let isPaused = false;
 let hangUp: () => void = () => undefined;
 let timer = 0;
 
-function show(state: "live" | "reconnecting" | "paused"): void {
+function show(state: "live" | "reconnecting" | "paused" | "polling"): void {
   const badge = find("#live");
   if (!badge) return;
   badge.dataset.state = state;
@@ -43,11 +44,13 @@ function bySocket(): () => void {
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address);
   socket.onopen = () => {
-    failures = 0;
     show("live");
     socket.send(JSON.stringify({ topics }));
   };
-  socket.onmessage = (message) => tell(JSON.parse(message.data as string) as Told);
+  socket.onmessage = (message) => {
+    failures = 0; // and not when it opens: some proxies open a socket, and let nothing through
+    tell(JSON.parse(message.data as string) as Told);
+  };
   socket.onclose = () => {
     if (hangUp === close) again();
   };
@@ -57,16 +60,34 @@ function bySocket(): () => void {
 
 function byEvents(): () => void {
   const source = new EventSource(`${base}/live/events?topics=${topics.join(",")}`);
-  source.onopen = () => show("live");
+  let endPolling: (() => void) | undefined;
+  source.onopen = () => {
+    endPolling?.();
+    endPolling = undefined;
+    show("live");
+  };
   source.onmessage = (message) => tell(JSON.parse(message.data as string) as Told);
-  let polling = 0;
   source.onerror = () => {
-    show("reconnecting");
-    polling ||= window.setInterval(() => tell({ event: "resync", topics }), POLL_MS);
+    endPolling ??= poll();
   };
   return () => {
     source.close();
-    window.clearInterval(polling);
+    endPolling?.();
+  };
+}
+
+function poll(): () => void {
+  const ask = () => tell({ event: "resync", topics });
+  show("polling");
+  ask();
+  const asking = window.setInterval(ask, POLL_MS);
+  timer = window.setTimeout(() => {
+    stop();
+    resume();
+  }, LONGEST_WAIT_MS);
+  return () => {
+    window.clearInterval(asking);
+    window.clearTimeout(timer);
   };
 }
 

@@ -1,10 +1,10 @@
-// The results of the search by keys: down and up go through them, Enter opens the first, Escape puts them away.
+// The results of the search by keys: down and up go through them, Enter takes the first, Escape puts them away.
 import { all, find } from "./page";
 
 const box = find<HTMLInputElement>("[data-search]");
 
 function results(): HTMLElement[] {
-  return all("#found a[href]");
+  return all("#found a[href], #found button");
 }
 
 function putAway(): void {
@@ -33,5 +33,9 @@ find("[role=search]")?.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  if (!(event.target as Element).closest("[role=search]")) find("#found")?.replaceChildren();
+  const target = event.target as Element;
+  if (target.closest("#found button")) {
+    box?.focus(); // where the dialog gives the focus back to
+    putAway();
+  } else if (!target.closest("[role=search]")) find("#found")?.replaceChildren();
 });

@@ -1,22 +1,32 @@
 // Short news at the edge of the page, said once to screen readers; a server sends them by `HX-Trigger: ms:toast`.
 import htmx from "htmx.org";
-import { find } from "./page";
+import { find, words } from "./page";
 
 const SHOWN_MS = 10_000;
+
+interface ResponseDetail {
+  ctx: { swap: string; text: string };
+}
+
+interface Undo {
+  path: string;
+  form: Record<string, string | number>;
+  words: string;
+}
 
 interface News {
   words: string;
   tone?: string;
-  undo?: { path: string; words: string };
+  undo?: Undo;
 }
 
-function undoButton(undo: { path: string; words: string }, shown: HTMLElement): HTMLElement {
+function undoButton(undo: Undo, shown: HTMLElement): HTMLElement {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "btn btn-sm ms-2";
   button.textContent = undo.words;
   button.addEventListener("click", () => {
-    void htmx.ajax("POST", undo.path, { swap: "none" });
+    void htmx.ajax("POST", undo.path, { swap: "none", values: undo.form });
     shown.remove();
   });
   return button;
@@ -39,4 +49,12 @@ export function toast(news: News): void {
 document.body.addEventListener("ms:toast", (event) => toast((event as CustomEvent<News>).detail));
 document.addEventListener("click", (event) => {
   (event.target as Element).closest("[data-toast-close]")?.closest(".toast")?.remove();
+});
+
+// What was done without a dialog, such as an undo, has no other place to say why it was refused.
+document.addEventListener("htmx:response:error", (event) => {
+  const { swap, text } = (event as CustomEvent<ResponseDetail>).detail.ctx;
+  if (swap !== "none") return;
+  const answer = new DOMParser().parseFromString(text, "text/html");
+  toast({ words: find("[role=alert]", answer)?.textContent?.trim() || words("failed"), tone: "bad" });
 });

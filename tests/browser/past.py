@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.failure import ErrorClass, Failure
-from mainspring.store.tables import attempts, execution_logs, executions, ticks
+from mainspring.store import rollups
+from mainspring.store.tables import attempts, execution_logs, executions, rollup_marks, ticks
 from mainspring.world import uuid7
 
 if TYPE_CHECKING:
@@ -119,7 +120,16 @@ class Past:
                         connection.execute(sa.insert(table), values)
 
             await self.app.opened.database.tx(write)
+        await self._roll_up_anew()
         return written
+
+    async def _roll_up_anew(self) -> None:
+        """Let roll-ups know this past, too: they were final before it was written."""
+        environment, database = self.app.settings.environment, self.app.opened.database
+        of_environment = rollup_marks.c.environment == environment
+        await database.tx(lambda connection: connection.execute(sa.delete(rollup_marks).where(of_environment)))
+        while (await database.tx(lambda connection: rollups.roll(connection, environment))).more:
+            pass
 
     async def does_not_fire(
         self, schedule: str, instants: Sequence[datetime], outcome: TickOutcome, reason: TickReason

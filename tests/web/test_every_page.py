@@ -32,7 +32,7 @@ ROUTES: Final = [
 ]
 STREAMS: Final = {"/live/events"}
 FOR_STRANGERS: Final = {"/sign-in", "/sign-in/link"}
-MOST_PAGES: Final = 120
+MOST_PAGES: Final = 180
 ANY_ID: Final = "01890000-0000-7000-8000-000000000001"
 
 
@@ -119,6 +119,7 @@ async def test_no_request_changes_anything_without_the_token_of_its_session(site
 
 async def test_a_read_only_dashboard_offers_and_does_nothing_but_what_is_the_visitor_s_own(app: Mainspring) -> None:
     own = {"/sign-in", "/sign-in/link", "/sign-out", "/clock", "/settings", "/settings/password", "/settings/sign-out"}
+    own |= {"/runs/views/save", "/runs/views/remove"}
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.connected())
         client = await mounted(app, stack, read_only=True).client()
@@ -131,7 +132,7 @@ async def test_a_read_only_dashboard_offers_and_does_nothing_but_what_is_the_vis
         assert (await client.post("/sign-out")).status_code == 303
 
 
-OF_THE_PLATFORM: Final = {"Overview", "Schedules", "Queues", "Workers", "Platform", "Audit log"}
+OF_THE_PLATFORM: Final = {"Overview", "Schedules", "Queues", "Workers", "Alerts", "Repair", "Platform", "Audit log"}
 
 
 @pytest.mark.parametrize(

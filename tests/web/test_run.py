@@ -18,11 +18,14 @@ from mainspring.store.tables import executions as history
 from mainspring.web.run_error import marked
 from mainspring.web.run_timeline import timeline
 from mainspring.web.run_value import tree, visible
+from mainspring.web.words_run import RUN
 from mainspring.world import uuid7
 from tests.web.conftest import Page, words_of
 
 if TYPE_CHECKING:
     from typing import Any
+
+    import httpx2
 
     from mainspring import Mainspring
     from tests.web.conftest import Site
@@ -151,13 +154,45 @@ async def test_the_log_is_shown_by_level_and_text_in_chunks_from_its_end(site: S
     last = await client.get(f"/runs/{run_id}/logs")
     assert "line 599." in last.text
     assert "line 100." not in last.text
-    earlier = Page(last.text).all("button")[0].attributes["hx-get"].removeprefix("/ui")
-    assert "line 0." in (await client.get(earlier)).text
+    [earlier] = Page(last.text).all("button")
+    before = orjson.loads(earlier.attributes["hx-vals"])
+    assert "line 0." in (await client.get(earlier.attributes["hx-get"].removeprefix("/ui"), params=before)).text
     errors = words_of((await client.get(f"/runs/{run_id}/logs", params={"level": "error"})).text)
     assert "it broke" in errors
-    assert "line" not in errors
+    assert "line 5" not in errors
     assert "line 7." in (await client.get(f"/runs/{run_id}/logs", params={"search": "LINE 7."})).text
     assert len((await client.get(f"/runs/{run_id}/log.txt")).text.splitlines()) == 601
+
+
+async def test_what_is_said_while_one_reads_is_sent_alone_and_once(site: Site) -> None:
+    run_id = (await site.app.enqueue("digest")).id
+    await say(site, run_id, ("info", "before"))
+    client = await site.client()
+    [asks] = Page((await client.get(f"/runs/{run_id}/logs")).text).all("div", id="log-new")
+    await say(site, run_id, ("info", "after"), ("error", "it broke"))
+
+    new, end = await lines_after(client, asks.attributes["hx-get"], orjson.loads(asks.attributes["hx-vals"])["after"])
+    assert ("before" in new, "after" in new, "it broke" in new) == (False, True, True)
+    assert (await lines_after(client, asks.attributes["hx-get"], end))[0].split() == []
+
+    await say(site, run_id, ("info", "of no interest"))
+    errors, beyond = await lines_after(client, asks.attributes["hx-get"], end, level="error")
+    assert errors.split() == []
+    assert beyond > end, "what the filter leaves out is not looked through again"
+
+
+async def test_a_page_that_missed_many_lines_gets_the_last_ones(site: Site) -> None:
+    run_id = await ended(site)
+    await say(site, run_id, *[("info", f"line {number}.") for number in range(600)])
+    missed, _end = await lines_after(await site.client(), f"/ui/runs/{run_id}/logs/new", 0)
+    assert RUN.log_gap in missed
+    assert ("line 99." in missed, "line 100." in missed, "line 599." in missed) == (False, True, True)
+
+
+async def lines_after(client: httpx2.AsyncClient, address: str, line: int, **filters: str) -> tuple[str, int]:
+    """Return what was said after a line, and where the log ends now."""
+    answer = await client.get(address.removeprefix("/ui"), params={"after": line, **filters})
+    return words_of(answer.text), orjson.loads(answer.headers["HX-Trigger"])["ms:log-end"]["line"]
 
 
 async def test_what_users_and_jobs_write_is_shown_as_text(site: Site) -> None:

@@ -127,38 +127,12 @@ async def test_pages_lead_to_older_runs_and_back(site: Site) -> None:
     assert shown(back) == newest_first[:50]
 
 
-async def test_all_that_match_are_cancelled_and_later_ones_are_not(site: Site) -> None:
-    await site.app.enqueue_many("digest", [{}, {}])
-    other = await site.app.enqueue("mailing", {})
-    client = await site.client()
-    dialog = Page((await client.get("/runs/bulk/cancel", params={"q": "job:digest"})).text)
-    assert dialog.text("h2") == "Cancel 2 runs"
-    later = await site.app.enqueue("digest", {})
-    ids = dialog.all("input", name="ids")[0].attributes["value"]
-    answer = await client.post("/runs/bulk/cancel", data={"ids": ids}, headers={"HX-Request": "true"})
-    assert "2 cancelled" in answer.headers["HX-Trigger"]
-    left = {run.id for run in await stored(site) if run.status is Status.QUEUED}
-    assert left == {other.id, later.id}
-
-
-async def test_chosen_runs_are_acted_on_and_what_is_refused_is_said(site: Site) -> None:
-    wanted = await site.app.enqueue("digest", {})
-    client = await site.client()
-    dialog = Page((await client.get("/runs/bulk/retry", params={"pick": str(wanted.id)})).text)
-    ids = dialog.all("input", name="ids")[0].attributes["value"]
-    assert ids == str(wanted.id)
-    answer = await client.post("/runs/bulk/retry", data={"ids": ids}, headers={"HX-Request": "true"})
-    assert "0 queued again; 1 could not be" in answer.headers["HX-Trigger"]
-    nothing = Page((await client.get("/runs/bulk/retry")).text)
-    assert "no run is chosen" in nothing.everything
-
-
 async def test_a_viewer_is_offered_no_change_and_makes_none(site: Site) -> None:
     wanted = await site.app.enqueue("digest", {})
     client = await site.client("vera", Role.VIEWER)
     page = (await client.get("/runs")).text
     assert "/runs/bulk/" not in page
-    assert (await client.post("/runs/bulk/cancel", data={"ids": str(wanted.id)})).status_code == 403
+    assert (await client.post("/runs/bulk/cancel/chosen", data={"ids": str(wanted.id)})).status_code == 403
     assert [run.status for run in await stored(site)] == [Status.QUEUED]
 
 

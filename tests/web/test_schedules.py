@@ -5,13 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from mainspring import Cron
 from mainspring.domain.access import Role
-from mainspring.store import pauses, registration, schedules
+from mainspring.store import definitions, pauses, registration, schedules
 from mainspring.store.firing import Firing
 from tests.web.conftest import Page, words_of
 
@@ -119,23 +120,38 @@ async def test_disabling_asks_first_then_stops_and_can_be_undone(site: Site) -> 
     client = await site.client()
     dialog = Page((await client.get("/schedules/digest/disable", headers=HTMX)).text)
     assert "Disable Weekly trending digest" in dialog.all("button", type="submit")[0].text
-    done = await client.post("/schedules/digest/disable", data={"reason": "incident 7"}, headers=HTMX)
-    assert '"path":"/ui/schedules/digest/enable"' in done.headers["HX-Trigger"]
+    target = dialog.all("form")[0].attributes["hx-post"].removeprefix("/ui")
+    done = await client.post(target, data={"reason": "incident 7"}, headers=HTMX)
     found = await stored(site)
+    assert f'"path":"/ui/schedules/digest/enable?version={found.version}"' in done.headers["HX-Trigger"]
     assert (found.enabled, found.override and found.override.reason) == (False, "incident 7")
-    await client.post("/schedules/digest/enable", headers=HTMX)
+    await client.post(f"/schedules/digest/enable?version={found.version}", headers=HTMX)
     assert (await stored(site)).enabled
+
+
+@pytest.mark.parametrize("verb", ["enable", "disable", "reset"])
+async def test_who_has_seen_an_older_schedule_switches_nothing_and_is_told_who_was_first(site: Site, verb: str) -> None:
+    grace, ada = await site.client("grace"), await site.client()
+    seen = Page((await ada.get(f"/schedules/digest/{verb}", headers=HTMX)).text).all("form")[0].attributes["hx-post"]
+    await edit(grace, site, "0 11 * * MON")
+    before = await stored(site)
+    answer = await ada.post(seen.removeprefix("/ui"), headers=HTMX)
+    assert answer.status_code == HTTPStatus.CONFLICT
+    page = Page(answer.text)
+    assert "grace changed this" in page.all("div", role="alert")[0].text
+    assert page.all("form")[0].attributes["hx-post"].endswith(f"?version={before.version}")
+    assert await stored(site) == before
 
 
 async def test_the_name_of_a_critical_job_has_to_be_typed_before_it_stops(site: Site) -> None:
     client = await site.client()
     dialog = Page((await client.get("/schedules/payout/disable", headers=HTMX)).text)
     assert dialog.all("input", name="typed_name")[0].attributes["data-must-equal"] == "payout"
-    refused = await client.post("/schedules/payout/disable", data={"reason": "wrong sums"}, headers=HTMX)
+    refused = await client.post("/schedules/payout/disable?version=1", data={"reason": "wrong sums"}, headers=HTMX)
     assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert (await stored(site, "payout")).enabled
     said = {"reason": "wrong sums", "typed_name": "payout"}
-    assert (await client.post("/schedules/payout/disable", data=said, headers=HTMX)).status_code == 204
+    assert (await client.post("/schedules/payout/disable?version=1", data=said, headers=HTMX)).status_code == 204
     assert not (await stored(site, "payout")).enabled
 
 
@@ -195,7 +211,7 @@ async def test_who_may_not_edit_looks_at_the_same_dialog(site: Site) -> None:
     assert (await edit(operator, site, "0 10 * * MON")).status_code == HTTPStatus.FORBIDDEN
     viewer = await site.client("vera", Role.VIEWER)
     assert not Page((await viewer.get("/schedules")).text).all("input", role="switch")
-    assert (await viewer.post("/schedules/digest/disable", headers=HTMX)).status_code == HTTPStatus.FORBIDDEN
+    assert (await viewer.post("/schedules/digest/disable?version=1", headers=HTMX)).status_code == HTTPStatus.FORBIDDEN
     assert (await stored(site)).enabled
 
 
@@ -230,6 +246,66 @@ async def test_the_page_of_a_schedule_answers_why_it_did_not_run(site: Site) -> 
     assert page.says("nobody had fired it when the schedule was changed")
     none = Page((await client.get("/schedules/digest?outcome=fired")).text)
     assert not none.says("nobody had fired it when the schedule was changed")
+
+
+async def thresholds(site: Site) -> dict[str, Any]:
+    """Return what stands in the place of the thresholds of the code."""
+    environment = site.app.settings.environment
+    found = await site.office.opened.database.read(
+        lambda connection: definitions.get(connection, environment, "digest")
+    )
+    assert found is not None
+    return dict(found.override.get("thresholds", {}))
+
+
+async def test_thresholds_are_changed_beside_the_code_and_taken_back(site: Site) -> None:
+    client = await site.client()
+    assert Page((await client.get("/schedules/digest")).text).says("Change thresholds")
+    dialog = Page((await client.get("/schedules/digest/thresholds", headers=HTMX)).text)
+    form = {field.attributes["name"]: field.attributes.get("value", "") for field in dialog.all("input")}
+    assert (form["failure_rate"], form["staleness"], form["execution_time"]) == ("20", "", "")
+    wanted = form | {"failure_rate": "12.5 %", "execution_time": "1h30m", "reason": "it grows"}
+    done = await client.post("/schedules/digest/thresholds", data=wanted, headers=HTMX)
+    said = orjson.loads(done.headers["HX-Trigger"])["ms:toast"]["words"]
+    assert said == "Weekly trending digest: share of failures, % 20 → 12.5, longest run none → 1h30m"
+    now = await thresholds(site)
+    assert (now["failure_rate"], now["execution_time"]) == (0.125, 5_400)
+    anew = Page((await client.get("/schedules/digest/thresholds", headers=HTMX)).text)
+    version = anew.all("input", name="version")[0].attributes["value"]
+    assert "code says 20" in anew.everything
+    taken_back = {"version": version, "reset": "true"}
+    assert (await client.post("/schedules/digest/thresholds", data=taken_back, headers=HTMX)).status_code == 204
+    assert await thresholds(site) == {}
+
+
+async def test_a_threshold_that_cannot_be_is_told_beside_its_field(site: Site) -> None:
+    client = await site.client()
+    said = {"version": "1", "failure_rate": "120", "recovery": "", "staleness": "soon", "least_items": "1.5"}
+    answer = await client.post("/schedules/digest/thresholds", data=said, headers=HTMX)
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    wrong = {each.attributes["id"]: each.text for each in Page(answer.text).all("div", class_="invalid-feedback")}
+    assert wrong == {
+        "wrong-failure_rate": "Write a percentage, 0 to 100.",
+        "wrong-recovery": "This one always has a value.",
+        "wrong-staleness": "Write a span such as 30m or 1h30m, 1s to 365d.",
+        "wrong-least_items": "Write a whole number, 1 to 9007199254740992.",
+    }
+    assert await thresholds(site) == {}
+
+
+async def test_of_two_who_change_thresholds_the_second_is_told_who_was_first(site: Site) -> None:
+    grace, ada = await site.client("grace"), await site.client()
+    dialog = Page((await ada.get("/schedules/digest/thresholds", headers=HTMX)).text)
+    version = dialog.all("input", name="version")[0].attributes["value"]
+    said = {"version": version, "recovery": "2"}
+    assert (await grace.post("/schedules/digest/thresholds", data=said, headers=HTMX)).status_code == 204
+    answer = await ada.post("/schedules/digest/thresholds", data=said | {"recovery": "3"}, headers=HTMX)
+    assert answer.status_code == HTTPStatus.CONFLICT
+    assert "grace changed this" in Page(answer.text).all("div", role="alert")[0].text
+    assert (await thresholds(site))["recovery"] == 2
+    operator = await site.client("olga", Role.OPERATOR)
+    assert not Page((await operator.get("/schedules/digest")).text).says("Change thresholds")
+    assert (await operator.post("/schedules/digest/thresholds", data=said, headers=HTMX)).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/schedules/nobody", "/schedules/nobody/cron", "/schedules/asked-for"])

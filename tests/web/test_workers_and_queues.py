@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import orjson
 
 from mainspring.domain.access import Role, Scope
 from mainspring.store import access, cluster, nodes, queues
@@ -10,6 +13,8 @@ from tests.web.conftest import Page
 from tests.web.runs import ended
 
 if TYPE_CHECKING:
+    import httpx2
+
     from mainspring.store.queues import StoredQueue
     from tests.web.conftest import Site
 
@@ -111,6 +116,40 @@ async def test_a_queue_is_paused_until_a_time_resumed_and_limited(site: Site) ->
     assert ((await queue(site)).pause, (await queue(site)).max_running) == (None, 4)
     assert Page((await client.get("/queues")).text).says("0 / 4")
     assert await actions(site, "mail") == ["queue.pause: provider down", "queue.resume: None", "queue.limit: None"]
+
+
+async def take_back(client: httpx2.AsyncClient, answer: httpx2.Response) -> httpx2.Response:
+    """Do what the news of an action offer to undo it."""
+    offer = orjson.loads(answer.headers["HX-Trigger"])["ms:toast"]["undo"]
+    assert offer["words"] == "Undo"
+    return await client.post(offer["path"].removeprefix("/ui"), data=offer["form"], headers=HTMX)
+
+
+async def test_what_was_done_to_a_queue_is_taken_back_unless_somebody_has_changed_it_since(site: Site) -> None:
+    client = await site.client()
+    half_an_hour = {"version": "1", "minutes": "30"}
+    paused = await client.post("/queues/mail/pause", data=half_an_hour, headers=HTMX)
+    resumed = await take_back(client, paused)
+    assert (await queue(site)).pause is None
+    await take_back(client, resumed)
+    pause = (await queue(site)).pause
+    assert pause is not None
+    assert pause.until is not None, "it ends when it would have ended"
+
+    version = str((await queue(site)).version)
+    limited = await client.post("/queues/mail/limit", data={"version": version, "max_running": "4"}, headers=HTMX)
+    assert (await take_back(client, limited)).status_code == 204
+    assert (await queue(site)).max_running is None
+    assert (await take_back(client, limited)).status_code == 409, "it is not what it was any more"
+
+
+async def test_a_drained_node_claims_again_when_that_is_taken_back(site: Site) -> None:
+    await enter_node(site, NAME)
+    client = await site.client()
+    drained_now = await client.post(f"/workers/{quote(NAME, safe='')}/drain", headers=HTMX)
+    assert await drained(site) == {NAME: True}
+    await take_back(client, drained_now)
+    assert await drained(site) == {NAME: False}
 
 
 async def test_who_saw_an_older_version_is_told_so_in_the_dialog(site: Site) -> None:

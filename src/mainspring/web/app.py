@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -13,11 +14,14 @@ from starlette.responses import Response
 
 from mainspring.reports.formats import FORMATS
 from mainspring.web import (
+    alerts,
+    alerts_actions,
     audit_log,
     cron_editor,
     exports,
     faults,
     live,
+    notifications,
     overview,
     palette,
     pause,
@@ -25,12 +29,17 @@ from mainspring.web import (
     people_keys,
     platform,
     queues,
+    repair,
     run,
     run_a_job,
+    run_log,
     runs,
     runs_bulk,
     runs_export,
+    runs_views,
     schedule,
+    schedule_actions,
+    schedule_thresholds,
     schedules,
     settings,
     sign_in,
@@ -40,8 +49,9 @@ from mainspring.web.assets import Assets
 from mainspring.web.templating import Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mainspring.app import Mainspring
@@ -64,15 +74,23 @@ PAGES: Final = (
     overview,
     schedules,
     schedule,
+    schedule_actions,
+    schedule_thresholds,
     cron_editor,
     pause,
     queues,
     runs,
     runs_bulk,
     runs_export,
+    runs_views,
     run,
+    run_log,
     run_a_job,
     workers,
+    alerts_actions,
+    alerts,
+    notifications,
+    repair,
     platform,
     audit_log,
     people_keys,
@@ -124,12 +142,20 @@ def dashboard(app: Mainspring, *, read_only: bool = False, hub: Callable[[], Hub
     async def static(request: Request, name: str) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
         return assets.answer(request, name)
 
-    for page in PAGES:
-        pages.include_router(page.router)
+    pages.router.routes.extend(_routes())
     pages.state.paths = frozenset(getattr(route, "path", "") for page in PAGES for route in page.router.routes)
     pages.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5, exclude_content_types=_AS_THEY_ARE)
     pages.add_middleware(PageFrame, is_built=lambda: bool(assets.names))
     return pages
+
+
+@functools.cache
+def _routes() -> Sequence[BaseRoute]:
+    """Return the routes of every dashboard, so that FastAPI examines their handlers once."""
+    together = APIRouter()
+    for page in PAGES:
+        together.include_router(page.router)
+    return together.routes
 
 
 class PageFrame:

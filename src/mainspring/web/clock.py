@@ -101,12 +101,12 @@ def duration_words(milliseconds: float | None) -> str:
     """Return how long something took, in two units at most.
 
     Example:
-        >>> [duration_words(value) for value in (0.4, 870, 6_400, 87_000, 4_000_000)]
-        ['0.4 ms', '870 ms', '6.4 s', '1 min 27 s', '1 h 6 min']
+        >>> [duration_words(value) for value in (0, 0.4, 870, 6_400, 87_000, 4_000_000)]
+        ['0 ms', '0.4 ms', '870 ms', '6.4 s', '1 min 27 s', '1 h 6 min']
     """
     if milliseconds is None:
         return "–"
-    if milliseconds < 1:
+    if 0 < milliseconds < 1:
         return f"{milliseconds:.1f} ms"
     if milliseconds < _SECOND_MS:
         return f"{milliseconds:.0f} ms"

@@ -13,22 +13,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
-from mainspring.domain.access import Permission, Scope
+from mainspring.domain.access import Permission
 from mainspring.domain.cron_syntax import CronError
-from mainspring.store import audit_pages, definition_pages
-from mainspring.store.audit_pages import WantedEntries
-from mainspring.web.clock import relative
+from mainspring.store import definition_pages
 from mainspring.web.cron_preview import CronPreview, preview_of
+from mainspring.web.form_fields import Hours, Reason
 from mainspring.web.job_commands import schedule_commands
+from mainspring.web.schedule_changes import conflict_words, last_change
 from mainspring.web.schedule_rows import ShownSchedule
-from mainspring.web.schedules import Hours, Reason, require_schedule
+from mainspring.web.schedules import require_schedule
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_schedules import CRON, SCHEDULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.store.access import AuditEntry
     from mainspring.store.database import Connection
     from mainspring.store.stored_schedule import StoredSchedule
 
@@ -84,7 +83,7 @@ async def save(
         )
     except VersionConflictError:
         row = await require_schedule(visit, name)
-        told = await _conflict(visit, row, f"{expression} {timezone}")
+        told = await conflict_words(visit, row, f"{expression} {timezone}")
         return await _editor(visit, row, expression, timezone, error=told, reason=reason)
     except (CronError, NoScheduleError) as error:
         told = CRON.kept.format(problem=error)
@@ -100,7 +99,7 @@ async def save(
 async def undo(visit: ActingVisit, name: str, version: int) -> Response:
     """Put back what was in force before a change that nothing has followed: the audit knows it."""
     await visit.require(Permission.EDIT_SCHEDULES)
-    entry = await _last_change(visit, name)
+    entry = await last_change(visit, name)
     if entry is None or entry.before is None:
         raise HTTPException(404)
     facts: Mapping[str, Any] = orjson.loads(entry.before)
@@ -163,20 +162,6 @@ async def _preview(visit: PageVisit, row: ShownSchedule, expression: str, timezo
         usual_duration=row.usual_duration,
         now=visit.now,
     )
-
-
-async def _conflict(visit: PageVisit, row: ShownSchedule, asked: str) -> str:
-    entry = await _last_change(visit, row.name)
-    present = f"{row.schedule.text.expression} {row.schedule.text.timezone}"
-    who, ago = ("?", "") if entry is None else (entry.actor, relative(entry.at, visit.now))
-    return CRON.conflict.format(who=who, ago=ago, present=present, asked=asked)
-
-
-async def _last_change(visit: PageVisit, name: str) -> AuditEntry | None:
-    wanted = WantedEntries(target_kind="job", target_id=name, action="schedule.", allowed=True)
-    scope = Scope(visit.environment)
-    found = await visit.database.read(lambda connection: audit_pages.page(connection, scope, wanted, most=1))
-    return found[0] if found else None
 
 
 def _is_dialog(visit: PageVisit) -> bool:

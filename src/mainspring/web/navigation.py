@@ -42,6 +42,8 @@ MENU: Final[Sequence[MenuEntry]] = (
     MenuEntry(_MENU["schedules"], "/schedules", "calendar-time", "s", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["queues"], "/queues", "stack-2", "q", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["workers"], "/workers", "server-2", "w", Permission.READ_ADMIN_SETTINGS),
+    MenuEntry(_MENU["alerts"], "/alerts", "bell", "a", Permission.READ_ADMIN_SETTINGS),
+    MenuEntry(_MENU["repair"], "/repair", "arrow-back-up-double", "f", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["platform"], "/platform", "shield-check", "p", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["audit"], "/audit", "history", "l", Permission.VIEW_AUDIT),
     MenuEntry(_MENU["people"], "/people", "users", "u", Permission.MANAGE_ACCESS, is_for_staff=False),

@@ -19,7 +19,7 @@ from mainspring.domain.alert import AlertState
 from mainspring.domain.forecast import forecast
 from mainspring.domain.look_back import LOOKS_BACK, LookBack, look_back
 from mainspring.errors import StoreError
-from mainspring.store import alerts, failure_groups, latest_runs, nodes, outcomes, planned_jobs, queues
+from mainspring.store import alerts, failure_groups, latest_runs, nodes, planned_jobs, queues, rolled_outcomes
 from mainspring.web import overview_cards, overview_figure_words, overview_figures
 from mainspring.web.look_back_words import IN_WORDS
 from mainspring.web.visit import PageVisit, Visit
@@ -145,7 +145,7 @@ def _figures(connection: Connection, visit: PageVisit, looked: LookBack) -> dict
 
 
 def _throughput(connection: Connection, visit: PageVisit, looked: LookBack) -> dict[str, Any]:
-    counts = outcomes.over_time(connection, visit.scope, looked.span, looked.buckets)
+    counts = rolled_outcomes.over_time(connection, visit.scope, looked.span, looked.buckets)
     return overview_cards.throughput(counts, looked, visit.now, visit.clock.zone())
 
 
@@ -160,7 +160,7 @@ def _forecast(connection: Connection, visit: PageVisit, _looked: LookBack) -> di
 
 
 def _queues(connection: Connection, visit: PageVisit, _looked: LookBack) -> dict[str, Any]:
-    alive = nodes.find(connection, visit.environment)
+    alive = nodes.at_work(connection, visit.environment)
     slots = sum(node.slots for node in alive if node.lost_at is None and "worker" in node.roles)
     found = queues.find(connection, visit.environment)
     return {"queues": overview_cards.saturation(found, slots, MOST_QUEUES)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.look_back import percentile
-from mainspring.store import nodes, outcomes, planned_jobs, queues
+from mainspring.store import nodes, outcomes, planned_jobs, queues, rolled_outcomes
 from mainspring.store.outcomes import OutcomeCounts
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ def read(connection: Connection, scope: Scope, looked: LookBack) -> Figures:
     span, buckets = 2 * looked.span, 2 * looked.buckets
     return figures_of(
         Reading(
-            counts=outcomes.over_time(connection, scope, span, buckets),
+            counts=rolled_outcomes.over_time(connection, scope, span, buckets),
             durations=outcomes.durations(connection, scope, span, buckets),
             queues=queues.find(connection, scope.environment),
-            nodes=nodes.find(connection, scope.environment),
+            nodes=nodes.at_work(connection, scope.environment),
             next_run=planned_jobs.next_run(connection, scope.environment),
         )
     )

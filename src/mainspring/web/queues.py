@@ -17,9 +17,10 @@ from mainspring.domain.look_back import DEFAULT
 from mainspring.store import outcomes, queues
 from mainspring.store.outcomes import OutcomeCounts
 from mainspring.store.queues import StoredQueue
+from mainspring.web.form_fields import Reason
 from mainspring.web.run_links import runs_path, since, term
 from mainspring.web.short_numbers import short_number
-from mainspring.web.visit import ActingVisit, Visit
+from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_workers import QUEUES
 
 if TYPE_CHECKING:
@@ -69,14 +70,7 @@ async def show_queues_anew(visit: Visit) -> HTMLResponse:
 @router.get("/queues/{name}/pause")
 async def ask_to_pause(visit: Visit, name: str) -> HTMLResponse:
     """Ask whether a queue is to be closed, and until when."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    return visit.fragment(
-        "queues/pause.html",
-        queue=await _queue(visit, name),
-        title=QUEUES.pause_title.format(name=name),
-        action=_address(name, "pause"),
-        text=QUEUES,
-    )
+    return await _ask(visit, name, "pause")
 
 
 @router.post("/queues/{name}/pause")
@@ -84,52 +78,35 @@ async def pause(
     visit: ActingVisit,
     name: str,
     version: Annotated[int, Form()],
-    reason: Annotated[str, Form(max_length=1_000)] = "",
+    reason: Reason = "",
     minutes: Annotated[str, Form(max_length=5, pattern=r"^\d*$")] = "",
 ) -> Response:
     """Close a queue."""
     until = visit.now + timedelta(minutes=int(minutes)) if minutes else None
     await _commands(visit).pause(visit.actor, name, reason=reason or None, until=until, version=version)
-    return visit.done(QUEUES.pause_done.format(name=name), changed=("queues",))
+    return _done(visit, QUEUES.pause_done.format(name=name), name, "resume", version)
 
 
 @router.get("/queues/{name}/resume")
 async def ask_to_resume(visit: Visit, name: str) -> HTMLResponse:
     """Ask whether a queue is to be opened."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    queue = await _queue(visit, name)
-    return visit.fragment(
-        "queues/resume.html",
-        queue=queue,
-        title=QUEUES.resume_title.format(name=name),
-        body=QUEUES.resume_body.format(waiting=short_number(queue.waiting)),
-        action=_address(name, "resume"),
-        text=QUEUES,
-    )
+    return await _ask(visit, name, "resume")
 
 
 @router.post("/queues/{name}/resume")
-async def resume(
-    visit: ActingVisit, name: str, version: Annotated[int, Form()], reason: Annotated[str, Form(max_length=1_000)] = ""
-) -> Response:
+async def resume(visit: ActingVisit, name: str, version: Annotated[int, Form()], reason: Reason = "") -> Response:
     """Open a queue."""
+    before = (await _queue(visit, name)).pause
     await _commands(visit).resume(visit.actor, name, reason=reason or None, version=version)
-    return visit.done(QUEUES.resume_done.format(name=name), changed=("queues",))
+    until = None if before is None else before.until
+    minutes = "" if until is None else max(1, round((until - visit.now).total_seconds() / 60))
+    return _done(visit, QUEUES.resume_done.format(name=name), name, "pause", version, minutes=minutes)
 
 
 @router.get("/queues/{name}/limit")
 async def ask_for_limit(visit: Visit, name: str) -> HTMLResponse:
     """Ask how many executions of a queue are to run at once."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    queue = await _queue(visit, name)
-    return visit.fragment(
-        "queues/limit.html",
-        queue=queue,
-        title=QUEUES.limit_title.format(name=name),
-        now_words=QUEUES.limit_now.format(limit=_limit(queue.max_running)),
-        action=_address(name, "limit"),
-        text=QUEUES,
-    )
+    return await _ask(visit, name, "limit")
 
 
 @router.post("/queues/{name}/limit")
@@ -138,14 +115,34 @@ async def limit(
     name: str,
     version: Annotated[int, Form()],
     max_running: Annotated[str, Form(max_length=10, pattern=r"^\d*$")] = "",
-    reason: Annotated[str, Form(max_length=1_000)] = "",
+    reason: Reason = "",
 ) -> Response:
     """Say how many executions of a queue run at once."""
     before = await _queue(visit, name)
     after = int(max_running) if max_running else None
     await _commands(visit).limit(visit.actor, name, after, reason=reason or None, version=version)
     told = QUEUES.limit_done.format(name=name, before=_limit(before.max_running), after=_limit(after))
-    return visit.done(told, changed=("queues",))
+    return _done(visit, told, name, "limit", version, max_running=before.max_running or "")
+
+
+async def _ask(visit: PageVisit, name: str, verb: str) -> HTMLResponse:
+    await visit.require(Permission.READ_ADMIN_SETTINGS)
+    queue = await _queue(visit, name)
+    return visit.fragment(
+        f"queues/{verb}.html",
+        queue=queue,
+        title=QUEUES.titles[verb].format(name=name),
+        waiting=short_number(queue.waiting),
+        limit=_limit(queue.max_running),
+        action=_address(name, verb),
+        text=QUEUES,
+    )
+
+
+def _done(visit: PageVisit, told: str, name: str, undo: str, version: int, **form: str | int) -> Response:
+    """Say what was done to a queue, and offer what takes back exactly this: the version after it."""
+    form["version"] = version + 1
+    return visit.done(told, changed=("queues",), undo=_address(name, undo), undo_form=form)
 
 
 def _commands(visit: Visit) -> QueueCommands:

@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from mainspring.domain.access import Permission
 from mainspring.domain.execution import Attempt, Execution, Status
 from mainspring.domain.run_filter import read_filter
-from mainspring.store import audit_pages, executions, recent_runs, run_search
+from mainspring.store import audit_pages, executions, notifications, recent_runs, run_search, run_waits
 from mainspring.store.audit_pages import WantedEntries
 from mainspring.store.run_search_conditions import RunSearch
 from mainspring.web.clock import duration_words
-from mainspring.web.run_error import shown_error
+from mainspring.web.run_error import ShownError, shown_error
 from mainspring.web.run_events import events
-from mainspring.web.run_links import runs_path, term
+from mainspring.web.run_links import runs_address, runs_path, term
 from mainspring.web.run_rows import shown_run, usual_duration
 from mainspring.web.run_timeline import timeline
 from mainspring.web.run_value import as_json, tree, visible
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.access import Scope
+    from mainspring.domain.notification import Notification
     from mainspring.store.access import AuditEntry
     from mainspring.store.database import Connection
     from mainspring.store.recent_runs import RecentRun
+    from mainspring.store.run_waits import Waits
     from mainspring.web.visit import PageVisit
 
 _MOST_ALIKE: Final = 100
@@ -46,6 +49,8 @@ class Found:
         entries: What the audit says of it.
         recent: The last runs of its job.
         alike: How many runs failed with its error of late, at most 100.
+        waits: For what it has waited.
+        callbacks: Whom its end is told to.
         older: The run of its job before it.
         newer: The run of its job after it.
     """
@@ -55,6 +60,8 @@ class Found:
     entries: list[AuditEntry]
     recent: Sequence[RecentRun]
     alike: int
+    waits: Waits
+    callbacks: Sequence[Notification]
     older: UUID | None
     newer: UUID | None
 
@@ -68,9 +75,13 @@ def read_run(connection: Connection, scope: Scope, run_id: UUID, now: datetime) 
     same_job = RunSearch(read_filter(""), now, UTC, names=(run.job_name,))
     older = run_search.page(connection, scope, same_job, size=1, before=run.id).runs
     newer = run_search.page(connection, scope, same_job, size=1, after=run.id).runs
+    attempts = executions.earlier_attempts(connection, run)
+    began = next((attempt.started_at for attempt in attempts if attempt.started_at is not None), None)
     return Found(
         run=run,
-        attempts=executions.earlier_attempts(connection, run),
+        attempts=attempts,
+        waits=run_waits.of_run(connection, run, began, now),
+        callbacks=notifications.of_execution(connection, run),
         entries=audit_pages.page(connection, scope, wanted, most=_MOST_ENTRIES),
         recent=recent_runs.find(connection, scope, [run.job_name])[run.job_name],
         alike=_alike(connection, scope, run, now),
@@ -109,11 +120,12 @@ def shown_page(visit: PageVisit, found: Found, tab: str) -> dict[str, Any]:
         "no_cancel": _no_cancel(run),
         "no_retry": _no_retry(run),
         "eta": _left(run, shown.duration_ms, usual),
-        "timeline": timeline(run, found.attempts, now),
+        "timeline": timeline(run, found.attempts, now, found.waits, found.callbacks),
         "attempts": found.attempts,
         "error": error,
         "alike": found.alike,
         "alike_path": runs_path(_alike_text(error.fingerprint)) if error else "",
+        "replay_path": _replay_path(visit, run, error),
         "job_path": runs_path(term("job", run.job_name)),
         "payload": None if run.payload is None else tree(payload),
         "payload_text": as_json(payload, indented=True),
@@ -128,6 +140,15 @@ def shown_page(visit: PageVisit, found: Found, tab: str) -> dict[str, Any]:
         "newer": f"/runs/{found.newer}" if found.newer else None,
         "again": f"/run-a-job?{urlencode({'again': str(run.id)})}",
     }
+
+
+def _replay_path(visit: PageVisit, run: Execution, error: ShownError | None) -> str | None:
+    """Return the dialog that replays all that failed as a run did; None: it has not failed, or the role never can."""
+    if run.status is not Status.FAILED or error is None or not error.fingerprint:
+        return None
+    if not (visit.is_staff and visit.can(Permission.WRITE_ADMIN_SETTINGS)):
+        return None
+    return runs_address("/repair/replays/start", job=run.job_name, fingerprint=error.fingerprint)
 
 
 def _no_cancel(run: Execution) -> str:

@@ -1,4 +1,4 @@
-"""What a run did with its time, as bars of a drawing: queued, attempts, and the pauses between them."""
+"""What a run did with its time, as bars of a drawing: its waits, attempts, pauses between them, and callbacks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from mainspring.domain.notification import NotificationStatus
+from mainspring.store.run_waits import Waits
+from mainspring.web.words_run import TIMELINE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mainspring.domain.execution import Attempt, Execution
+    from mainspring.domain.notification import Notification
 
 WIDTH: Final = 860
 ROW: Final = 24
@@ -92,17 +97,26 @@ class _Part:
     note: str = ""
 
 
-def timeline(run: Execution, attempts: Sequence[Attempt], now: datetime) -> Timeline:
+def timeline(
+    run: Execution,
+    attempts: Sequence[Attempt],
+    now: datetime,
+    waits: Waits | None = None,
+    callbacks: Sequence[Notification] = (),
+) -> Timeline:
     """Return the drawing of a run.
 
     Args:
         run: The run.
         attempts: All of its attempts, the first one first.
         now: The present instant, at which what goes on ends in the drawing.
+        waits: For what it has waited.
+        callbacks: Whom it has told of its end, or tries to.
     """
     begun = [attempt for attempt in attempts if attempt.started_at is not None]
     shown = begun[:1] + begun[1:][-(_MOST_ATTEMPTS - 1) :]
-    parts = _parts(run, shown, now)
+    parts = _parts(run, shown, now, waits or Waits())
+    parts += [_callback(told, now) for told in callbacks]
     start = min(part.start for part in parts)
     end = max(*(part.end for part in parts), start + timedelta(milliseconds=1))
     scale = (WIDTH - _LEFT - _RIGHT) / (end - start).total_seconds()
@@ -119,21 +133,56 @@ def timeline(run: Execution, attempts: Sequence[Attempt], now: datetime) -> Time
     return Timeline(bars, marks, len(begun) - len(shown))
 
 
-def _parts(run: Execution, attempts: Sequence[Attempt], now: datetime) -> list[_Part]:
-    waits_until = attempts[0].started_at if attempts else run.completed_at or now
-    parts = [_Part("Queued", "queued", run.created_at, max(run.created_at, waits_until or now))]
+def _parts(run: Execution, attempts: Sequence[Attempt], now: datetime, waits: Waits) -> list[_Part]:
+    begins = (attempts[0].started_at if attempts else run.completed_at) or now
+    parts = _before(run, begins, waits)
     before: datetime | None = None
     for attempt in attempts:
         start = attempt.started_at or run.created_at
         if before is not None and start > before:
-            parts.append(_Part("Back-off", "retrying", before, start))
-        end = attempt.completed_at or now
+            parts.append(_Part(TIMELINE["back_off"], "retrying", before, start))
+        end = max(start, attempt.completed_at or now)
         outcome = "running" if attempt.outcome is None else attempt.outcome.value
-        parts.append(_Part(f"Attempt {attempt.number}", outcome, start, max(start, end), _note(attempt)))
+        label = TIMELINE["attempt"].format(number=attempt.number)
+        parts.append(_Part(label, outcome, start, end, _note(attempt)))
+        parts += [
+            _Part(TIMELINE["lock"], "late", max(start, lock.start), lock.end)
+            for lock in waits.locks
+            if start < lock.end <= end
+        ]
         before = attempt.completed_at
     if before is not None and not run.status.is_final and attempts[-1].completed_at is not None:
-        parts.append(_Part("Back-off", "retrying", before, max(before, now)))
+        parts.append(_Part(TIMELINE["back_off"], "retrying", before, max(before, now)))
     return parts
+
+
+def _before(run: Execution, begins: datetime, waits: Waits) -> list[_Part]:
+    """Return the waits before the first attempt, one after the other: each ends where the next one begins."""
+    limit_note = "" if waits.limit is None else TIMELINE["at_once"].format(limit=waits.limit)
+    steps = (
+        ("delayed", "scheduled", run.scheduled_at, ""),
+        ("parents", "scheduled", waits.parents_until, ""),
+        ("limit", "late", waits.limit_until, limit_note),
+        ("queued", "queued", begins, ""),
+    )
+    parts, start = list[_Part](), min(run.created_at, begins)
+    for label, state, until, note in steps:
+        end = min(until or start, begins)
+        if end > start or label == "queued":
+            parts.append(_Part(TIMELINE[label], state, start, max(start, end), note))
+            start = max(start, end)
+    return parts
+
+
+def _callback(told: Notification, now: datetime) -> _Part:
+    if told.delivered_at is not None:
+        state, end = "succeeded", told.delivered_at
+    elif told.status is NotificationStatus.PENDING:
+        state, end = "running", now
+    else:
+        state, end = "failed", told.available_at
+    tries = TIMELINE["tries"].format(count=told.attempts) if told.attempts > 1 else ""
+    return _Part(TIMELINE["callback"], state, told.created_at, max(told.created_at, end), tries)
 
 
 def _note(attempt: Attempt) -> str:

@@ -12,10 +12,12 @@ from starlette.responses import HTMLResponse
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Status
 from mainspring.domain.run_filter import MAX_CHARACTERS, RunFilter, read_filter
-from mainspring.store import recent_runs, run_search
+from mainspring.store import recent_runs, run_search, saved_views
 from mainspring.store.run_search import RunPage
 from mainspring.store.run_search_conditions import TEXT_WINDOW, RunSearch
 from mainspring.store.time_limit import SearchTooSlowError, time_limit
+from mainspring.web.cookies import KEPT_SECONDS, keep
+from mainspring.web.run_columns import COLUMNS, COLUMNS_COOKIE, USUAL, known_columns, read_columns, written_columns
 from mainspring.web.run_completion import suggestions
 from mainspring.web.run_links import runs_address
 from mainspring.web.run_rows import ShownRun, shown_runs
@@ -42,6 +44,7 @@ class Asked:
         after: The page of runs made after this one.
         top: The newest run on the screen: later ones are counted, and shown when the visitor says so.
         compact: Whether rows are low.
+        columns: Which columns the address names; None: it names none.
     """
 
     q: str = ""
@@ -49,6 +52,12 @@ class Asked:
     after: UUID | None = None
     top: UUID | None = None
     compact: bool = False
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def query(self) -> str:
+        """What the address of the list says: enough to see the same list again."""
+        return self.address("").removeprefix("?")
 
     @property
     def filter(self) -> RunFilter:
@@ -57,7 +66,8 @@ class Asked:
 
     def address(self, page: str = "/runs", **changed: object) -> str:
         """Return the address of the list with some of it changed, below the dashboard."""
-        said = {"q": self.q, "compact": 1 if self.compact else None, **changed}
+        columns = None if self.columns is None else written_columns(self.columns)
+        said = {"q": self.q, "compact": 1 if self.compact else None, "columns": columns, **changed}
         return runs_address(page, **{name: str(value) for name, value in said.items() if value})
 
 
@@ -68,9 +78,12 @@ def asked_of(
     after: UUID | None = None,
     top: UUID | None = None,
     compact: bool = False,
+    columns: Annotated[str, Query(max_length=200)] = "",
+    column: Annotated[list[str], Query(max_length=50)] = [],  # noqa: B006 - FastAPI copies it
 ) -> Asked:
-    """Return what an address says."""
-    return Asked(q.strip(), before, after, top, compact)
+    """Return what an address says; the form that chooses columns says `column` for each."""
+    chosen = known_columns(column) if column else read_columns(columns)
+    return Asked(q.strip(), before, after, top, compact, chosen)
 
 
 Address = Annotated[Asked, Depends(asked_of)]
@@ -78,9 +91,15 @@ Address = Annotated[Asked, Depends(asked_of)]
 
 @router.get("/runs")
 async def runs(visit: Visit, asked: Address) -> HTMLResponse:
-    """Show the list."""
+    """Show the list; which columns an address names is remembered."""
     await visit.require(Permission.VIEW_JOBS, staff=False)
-    return await visit.page("runs.html", title=RUNS.title, topics="runs", **await _list(visit, asked))
+    views = await visit.database.read(lambda connection: saved_views.of_owner(connection, visit.actor))
+    listed = await _list(visit, asked)
+    page = await visit.page("runs.html", title=RUNS.title, topics="runs", views=views, **listed)
+    if asked.columns is not None:
+        columns = written_columns(asked.columns)
+        keep(visit.request, page, COLUMNS_COOKIE, columns, max_age=KEPT_SECONDS)
+    return page
 
 
 @router.get("/runs/table")
@@ -152,9 +171,18 @@ async def _list(visit: PageVisit, asked: Asked) -> dict[str, Any]:
         "csv": asked.address("/runs/export.csv"),
         "json": asked.address("/runs/export.json"),
         "bulk": {verb: runs_address(f"/runs/bulk/{verb}", q=asked.q) for verb in ("cancel", "retry")},
+        "columns": _columns(visit, asked),
+        "all_columns": [(name, getattr(RUNS, name)) for name in COLUMNS],
+        "views_live": asked.address("/runs/views"),
+        "here": asked.query,
         "other_height": replace(asked, compact=not asked.compact).address(),
         "window": "" if window is None else RUNS.window_text if window == TEXT_WINDOW else RUNS.window,
     }
+
+
+def _columns(visit: PageVisit, asked: Asked) -> tuple[str, ...]:
+    remembered = read_columns(visit.request.cookies.get(COLUMNS_COOKIE, ""))
+    return next((chosen for chosen in (asked.columns, remembered) if chosen is not None), USUAL)
 
 
 async def _read(visit: PageVisit, asked: Asked, search: RunSearch) -> tuple[RunPage, list[ShownRun], int]:

@@ -21,6 +21,7 @@ from mainspring.web.schedule_rows import DAYS, ShownSchedule
 from mainspring.web.schedules import require_schedule
 from mainspring.web.visit import PageVisit, Visit
 from mainspring.web.words_schedules import SCHEDULE, SCHEDULES
+from mainspring.web.words_thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,6 +103,7 @@ async def _details(visit: PageVisit, row: ShownSchedule, outcome: str) -> dict[s
         "may_see_changes": may_see_changes,
         "text": SCHEDULE,
         "list_text": SCHEDULES,
+        "threshold_text": THRESHOLDS,
     }
 
 

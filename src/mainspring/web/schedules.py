@@ -1,9 +1,8 @@
-"""`/ui/schedules`: every schedule with what it did and does next; enable, disable, run, one or many."""
+"""`/ui/schedules`: every schedule with what it did and does next; enable, disable, run many."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -13,7 +12,8 @@ from starlette.responses import HTMLResponse, Response
 from mainspring.domain.access import Permission
 from mainspring.store import definitions, schedule_pages
 from mainspring.store.schedule_pages import ScheduleTab, WantedSchedules
-from mainspring.web.job_commands import job_commands, schedule_commands
+from mainspring.web.form_fields import Reason
+from mainspring.web.job_commands import job_commands
 from mainspring.web.schedule_rows import ScheduleFacts, ShownSchedule, read_facts, shown_schedule
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_schedules import PAUSE, SCHEDULES
@@ -26,8 +26,6 @@ router = APIRouter()
 SIZE: Final = 50
 _MOST_PICKED: Final = 500
 BulkVerb = Literal["enable", "disable", "trigger"]
-Reason = Annotated[str, Form(max_length=1_000)]
-Hours = Annotated[str, Form(pattern=r"^\d{0,4}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,89 +163,3 @@ async def change_many(
         why = f"{failed[0].name}: {failed[0].error}"
         told = SCHEDULES.many_failed.format(done=len(results) - len(failed), failed=len(failed), why=why)
     return visit.done(told, changed=("schedules", "runs"))
-
-
-# One ------------------------------------------------------------------------------------------------------------------
-
-
-@router.get("/schedules/{name}/enable")
-async def ask_to_enable(visit: Visit, name: str) -> HTMLResponse:
-    """Ask whether a schedule is to fire."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    return visit.fragment("schedules/enable.html", row=await require_schedule(visit, name), text=SCHEDULES)
-
-
-@router.post("/schedules/{name}/enable")
-async def enable(visit: ActingVisit, name: str, reason: Reason = "") -> Response:
-    """Let a schedule fire."""
-    await visit.require(Permission.WRITE_ADMIN_SETTINGS)
-    await schedule_commands(visit).enable(visit.actor, name, reason=reason or None)
-    row = await require_schedule(visit, name)
-    return visit.done(
-        SCHEDULES.enabled_done.format(name=row.title),
-        changed=("schedules",),
-        undo=f"/schedules/{name}/disable",
-    )
-
-
-@router.get("/schedules/{name}/disable")
-async def ask_to_disable(visit: Visit, name: str) -> HTMLResponse:
-    """Ask whether a schedule is to fire no more."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    return visit.fragment("schedules/disable.html", row=await require_schedule(visit, name), text=SCHEDULES, error="")
-
-
-@router.post("/schedules/{name}/disable")
-async def disable(
-    visit: ActingVisit,
-    name: str,
-    reason: Reason = "",
-    hours: Hours = "",
-    typed_name: Annotated[str, Form(max_length=300)] = "",
-) -> Response:
-    """Keep a schedule from firing; the name of a critical one has to be typed."""
-    await visit.require(Permission.WRITE_ADMIN_SETTINGS)
-    before = await require_schedule(visit, name)
-    if before.is_critical and (typed_name != name or not reason):
-        error = SCHEDULES.critical.format(name=name)
-        return visit.fragment("schedules/disable.html", status=422, row=before, text=SCHEDULES, error=error)
-    until = visit.now + timedelta(hours=int(hours)) if hours else None
-    await schedule_commands(visit).disable(visit.actor, name, reason=reason or None, until=until)
-    row = await require_schedule(visit, name)
-    return visit.done(
-        SCHEDULES.disabled_done.format(name=row.title),
-        changed=("schedules",),
-        undo=f"/schedules/{name}/enable",
-    )
-
-
-@router.get("/schedules/{name}/run")
-async def ask_to_run(visit: Visit, name: str) -> HTMLResponse:
-    """Ask whether a job is to run now."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    return visit.fragment("schedules/run.html", row=await require_schedule(visit, name), text=SCHEDULES)
-
-
-@router.post("/schedules/{name}/run")
-async def run(visit: ActingVisit, name: str) -> Response:
-    """Run a job now."""
-    await visit.require(Permission.WRITE_ADMIN_SETTINGS)
-    await job_commands(visit).trigger(visit.actor, name)
-    row = await require_schedule(visit, name)
-    return visit.done(SCHEDULES.run_done.format(name=row.title), changed=("schedules", "runs"))
-
-
-@router.get("/schedules/{name}/reset")
-async def ask_to_reset(visit: Visit, name: str) -> HTMLResponse:
-    """Ask whether a schedule is to be as code says."""
-    await visit.require(Permission.READ_ADMIN_SETTINGS)
-    return visit.fragment("schedules/reset.html", row=await require_schedule(visit, name), text=SCHEDULES)
-
-
-@router.post("/schedules/{name}/reset")
-async def reset(visit: ActingVisit, name: str, reason: Reason = "") -> Response:
-    """Take back what was changed beside the code."""
-    await visit.require(Permission.EDIT_SCHEDULES)
-    await schedule_commands(visit).reset(visit.actor, name, reason=reason or None)
-    row = await require_schedule(visit, name)
-    return visit.done(SCHEDULES.reset_done.format(name=row.title), changed=("schedules",))

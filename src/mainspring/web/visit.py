@@ -14,12 +14,13 @@ import orjson
 from fastapi import Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from mainspring.domain.access import Actor, Origin, Permission, Scope
+from mainspring.domain.access import Actor, Origin, Permission, Role, Scope
+from mainspring.domain.topics import Topic
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.security.authentication import AuthenticationError
 from mainspring.security.secret_key import Purpose
-from mainspring.store import pauses
+from mainspring.store import alerts, pauses
 from mainspring.web.clock import Clock
 from mainspring.web.cookies import SESSION_COOKIE, base_of
 from mainspring.web.office import CSRF_CONTEXT, Office
@@ -28,6 +29,8 @@ from mainspring.web.templating import Templates
 from mainspring.web.words import WORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mainspring.store.database import Database
 
 CSRF_FIELD: Final = "csrf_token"
@@ -94,6 +97,11 @@ class PageVisit:
         return self.office.app.world.now()
 
     @property
+    def role(self) -> str:
+        """The role whose permissions the visitor has; empty: that of none."""
+        return next((role.value for role in Role if role.permissions == self.actor.permissions), "")
+
+    @property
     def is_staff(self) -> bool:
         """Whether the visitor belongs to the platform, and not to one organization."""
         return self.actor.organization_id is None
@@ -150,7 +158,10 @@ class PageVisit:
             status: The HTTP status.
             **context: What the template shows.
         """
-        shell = {"title": title, "topics": topics, "banner": await self.office_banner()}
+        if topics and self.sees_alerts:
+            topics = " ".join(sorted({*topics.split(), Topic.ALERTS.value}))  # how many are open stands on every page
+        banner, waiting = await self.office_banner(), await self.untaken_alerts()
+        shell: dict[str, object] = {"title": title, "topics": topics, "banner": banner, "untaken_alerts": waiting}
         return HTMLResponse(self.templates.render(template, self, {**shell, **context}), status)
 
     def fragment(
@@ -177,7 +188,13 @@ class PageVisit:
         return _with_events(response, toast=toast, closes_dialog=closes_dialog, changed=changed)
 
     def done(
-        self, toast: str, *, changed: tuple[str, ...] = (), go_to: str | None = None, undo: str | None = None
+        self,
+        toast: str,
+        *,
+        changed: tuple[str, ...] = (),
+        go_to: str | None = None,
+        undo: str | None = None,
+        undo_form: Mapping[str, str | int] | None = None,
     ) -> Response:
         """Answer an action that succeeded: close its dialog, say so, and let the page ask again.
 
@@ -188,6 +205,7 @@ class PageVisit:
             changed: Topics whose fragments ask again at once.
             go_to: A page to go to, below the dashboard; None: stay.
             undo: What takes it back by a POST, below the dashboard; the news offer it.
+            undo_form: What that POST says, such as the version that it takes back.
         """
         if "hx-request" not in self.request.headers:
             return RedirectResponse(self.path(go_to or "/"), HTTPStatus.SEE_OTHER)
@@ -195,13 +213,24 @@ class PageVisit:
         if go_to is not None:
             response.headers["HX-Redirect"] = self.path(go_to)
             return response
-        undo_path = None if undo is None else self.path(undo)
-        return _with_events(response, toast=toast, closes_dialog=True, changed=changed, undo=undo_path)
+        offer = None if undo is None else {"path": self.path(undo), "form": undo_form or {}}
+        return _with_events(response, toast=toast, closes_dialog=True, changed=changed, undo=offer)
 
     async def office_banner(self) -> str | None:
         """Return what every page says above everything else: that all schedules are paused."""
         found = await self.database.read(lambda connection: pauses.in_force(connection, self.environment))
         return None if found is None else pause_words(found, self.now)
+
+    @property
+    def sees_alerts(self) -> bool:
+        """Whether the visitor may know of the platform's alerts."""
+        return self.is_staff and self.can(Permission.READ_ADMIN_SETTINGS)
+
+    async def untaken_alerts(self) -> int:
+        """Return how many alerts wait for somebody: what the menu and the tab's icon say."""
+        if not self.sees_alerts:
+            return 0
+        return await self.database.read(lambda connection: alerts.count_untaken(connection, self.environment))
 
 
 def _with_events(
@@ -210,11 +239,11 @@ def _with_events(
     toast: str | None,
     closes_dialog: bool,
     changed: tuple[str, ...],
-    undo: str | None = None,
+    undo: Mapping[str, object] | None = None,
 ) -> Any:  # noqa: ANN401 - the response that was given
     events: dict[str, object] = {f"ms:{topic}": True for topic in changed}
     if toast is not None:
-        offered = {} if undo is None else {"undo": {"path": undo, "words": WORDS["shell"]["undo"]}}
+        offered = {} if undo is None else {"undo": {**undo, "words": WORDS["shell"]["undo"]}}
         events["ms:toast"] = {"words": toast, **offered}
     if closes_dialog:
         events["ms:close-dialog"] = True

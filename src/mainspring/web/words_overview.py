@@ -45,7 +45,7 @@ class OverviewWords:
     throughput = "Throughput"
     throughput_summary = (
         "{total} runs ended in the last {range}: {succeeded} succeeded, {failed} failed, {cancelled} cancelled, "
-        "{skipped} skipped; most in {busiest}."
+        "{skipped} skipped; busiest at {busiest}."
     )
     throughput_none = "No run ended in the last {range}."
     as_table = "Show as a table"
@@ -104,7 +104,7 @@ class OverviewWords:
     latest_none_hint = "Runs appear here as soon as a job is asked for or its schedule fires."
     status = "Status"
     run = "Run"
-    trigger = "Triggered by"
+    by = "Triggered by"
     started = "Started"
     duration = "Duration"
 

@@ -44,7 +44,7 @@ class PlatformWords:
     recent_none = "No run yet"
     recent_none_hint = "Runs of these jobs appear here."
     run = "Run"
-    summary = "Summary"
+    by = "Triggered by"
     started = "Started"
     actions = "Actions"
     cancel = "Cancel"

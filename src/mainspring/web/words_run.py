@@ -50,13 +50,17 @@ class RunWords:
     search_logs = "Search the log"
     find = "Find"
     follow = "Follow"
+    pause_log = "Pause"
     wrap = "Wrap lines"
     download = "Download"
     no_lines = "It has said nothing so far."
     no_lines_found = "No line matches."
     earlier_lines = "Earlier lines"
+    latest_lines = "Latest lines"
+    log_gap = "… more was said than is shown here: the whole log is in the file"
     no_error = "Nothing went wrong."
     same_error = "{count} runs failed with this error in the last 24 hours"
+    fix_and_replay = "Fix and replay…"
     show_them = "show them"
     next_step = "What to do"
     trace = "Traceback"
@@ -111,3 +115,16 @@ class RunWords:
 
 
 RUN: Final = RunWords()
+TIMELINE: Final[Mapping[str, str]] = {
+    "delayed": "Planned",
+    "parents": "Other runs",
+    "limit": "Limit",
+    "queued": "Queued",
+    "back_off": "Back-off",
+    "attempt": "Attempt {number}",
+    "lock": "Lock wait",
+    "callback": "Callback",
+    "at_once": "{limit} at once",
+    "tries": "{count} tries",
+}
+"""What the bars of the timeline are called."""

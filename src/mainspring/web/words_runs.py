@@ -50,6 +50,19 @@ class RunsWords:
     window_text = "Errors and payloads are searched in the last 24 hours of runs; add created:<7d to look further."
     window = "Without an index for this, the last 30 days are searched; add created:<90d to look further."
     too_slow = "The search was stopped"
+    columns = "Columns"
+    show_columns = "Show these"
+    views = "Saved views"
+    save_view = "Save this view…"
+    save_view_title = "Save this view"
+    save_view_verb = "Save"
+    save_view_body = "The filter, the columns and the height of rows, under a name. Its address can be sent to others."
+    view_name = "Name"
+    view_name_wrong = "A name has 1 to {most} characters."
+    views_full = "You have {most} views: remove one first."
+    view_saved = "{name} is saved"
+    view_removed = "{name} is removed"
+    remove_view = "Remove the view {name}"
     chosen = "chosen"
     cancel = "Cancel…"
     retry = "Retry…"
@@ -62,7 +75,22 @@ class RunsWords:
         "retry": "Failed runs with retries left go back to the queue under their ids. Others stay as they are.",
     }
     bulk_fixed = "The count is fixed: runs that come later are not touched."
-    bulk_capped = "More runs match than can be changed at once: these are the newest {count}."
+    bulk_tracked = (
+        "It goes on by itself when you leave this page, can be stopped, and says at its end what could not be done. "
+        "Runs that come later are not touched."
+    )
+    bulk_begun: ClassVar[Mapping[str, str]] = {
+        "cancel": "Cancelling has begun; its progress stands above the list",
+        "retry": "Retrying has begun; its progress stands above the list",
+    }
+    more_than = "more than {count}"
+    actions = "Bulk actions"
+    all_actions = "All of them"
+    action_title = "{verb} all of {filter}"
+    action_of: ClassVar[Mapping[str, str]] = {"cancel": "Cancel", "retry": "Retry"}
+    action_waits = "waits for a worker"
+    stop_action = "Stop…"
+    stopping = "It is stopping"
     bulk_none = "There is nothing to do: no run is chosen."
     bulk_done: ClassVar[Mapping[str, str]] = {"cancel": "{count} cancelled", "retry": "{count} queued again"}
     bulk_refused = "{count} could not be: {example}"

@@ -60,6 +60,7 @@ class QueuesWords:
     """What the page of queues says."""
 
     title = "Queues"
+    titles: Final = {"pause": "Pause {name}?", "resume": "Resume {name}?", "limit": "Limit of {name}"}
     lead = "Where executions wait for a slot."
     none = "No queue yet"
     none_hint = "A queue appears with the first job that names it."
@@ -80,11 +81,8 @@ class QueuesWords:
     pause = "Pause"
     resume = "Resume"
     limit = "Change limit"
-    pause_title = "Pause {name}?"
     pause_body = "Nothing of it is claimed; executions are still accepted, and wait. What runs goes on."
-    resume_title = "Resume {name}?"
     resume_body = "Its {waiting} waiting executions may start at once."
-    limit_title = "Limit of {name}"
     limit_body = "How many of its executions run at once, on all nodes together. What runs goes on."
     limit_now = "Now: {limit}"
     limit_field = "New limit, 0 to 10,000; empty: no limit"

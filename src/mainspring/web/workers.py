@@ -75,7 +75,7 @@ async def ask_to_drain(visit: Visit, name: str) -> HTMLResponse:
         old=WORKERS.drain_old,
         new=WORKERS.drain_new,
         verb=WORKERS.drain,
-        action=f"/workers/{quote(name, safe='')}/drain",
+        action=_address(name, "drain"),
         text=WORKERS,
     )
 
@@ -84,7 +84,7 @@ async def ask_to_drain(visit: Visit, name: str) -> HTMLResponse:
 async def drain(visit: ActingVisit, name: str, reason: Annotated[str, Form(max_length=1_000)] = "") -> Response:
     """Let a node claim nothing more."""
     await _commands(visit).drain(visit.actor, name, reason=reason or None)
-    return visit.done(WORKERS.drained.format(name=name), changed=("nodes",))
+    return visit.done(WORKERS.drained.format(name=name), changed=("nodes",), undo=_address(name, "resume"))
 
 
 @router.get("/workers/{name}/resume")
@@ -98,7 +98,7 @@ async def ask_to_resume(visit: Visit, name: str) -> HTMLResponse:
         old=WORKERS.drain_new,
         new=WORKERS.drain_old,
         verb=WORKERS.resume,
-        action=f"/workers/{quote(name, safe='')}/resume",
+        action=_address(name, "resume"),
         text=WORKERS,
     )
 
@@ -107,7 +107,11 @@ async def ask_to_resume(visit: Visit, name: str) -> HTMLResponse:
 async def resume(visit: ActingVisit, name: str, reason: Annotated[str, Form(max_length=1_000)] = "") -> Response:
     """Let a node claim again."""
     await _commands(visit).resume(visit.actor, name, reason=reason or None)
-    return visit.done(WORKERS.resumed.format(name=name), changed=("nodes",))
+    return visit.done(WORKERS.resumed.format(name=name), changed=("nodes",), undo=_address(name, "drain"))
+
+
+def _address(name: str, verb: str) -> str:
+    return f"/workers/{quote(name, safe='')}/{verb}"
 
 
 def _commands(visit: Visit) -> NodeCommands:

@@ -1,0 +1,125 @@
+"""What people do about alerts from their page: acknowledge, snooze, resolve, mute, and plan maintenance."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Form
+from starlette.responses import HTMLResponse, Response
+
+from mainspring.alerts.telling import Telling
+from mainspring.control.alerts import AlertCommands, AlertNotFoundError
+from mainspring.control.maintenance import MaintenanceCommands
+from mainspring.domain.access import Permission
+from mainspring.domain.silence import Coverage
+from mainspring.store import alerts
+from mainspring.web.form_fields import Hours, Reason
+from mainspring.web.visit import ActingVisit, PageVisit, Visit
+from mainspring.web.words_alerts import ALERTS
+
+if TYPE_CHECKING:
+    from mainspring.domain.alert import Alert
+
+router = APIRouter()
+Verb = Literal["acknowledge", "snooze", "resolve", "mute"]
+_ALERTS: Final = ("alerts",)
+_SNOOZED_HOURS: Final = 4
+
+
+@router.get("/alerts/maintenance")
+async def ask_to_plan(visit: Visit) -> HTMLResponse:
+    """Ask when nobody is to be told, and of what."""
+    await visit.require(Permission.READ_ADMIN_SETTINGS)
+    return visit.fragment("alerts/plan.html", text=ALERTS)
+
+
+@router.post("/alerts/maintenance")
+async def plan(
+    visit: ActingVisit,
+    covers: Annotated[Literal["all", "group", "job"], Form()],
+    hours: Annotated[str, Form(pattern=r"^\d{1,4}$")],
+    target: Annotated[str, Form(max_length=200)] = "",
+    reason: Reason = "",
+) -> Response:
+    """Plan a maintenance window that begins now."""
+    wanted = None if covers == "all" else target.strip() or None
+    await _maintenance(visit).plan(
+        visit.actor,
+        Coverage(covers),
+        wanted,
+        starts_at=None,
+        ends_at=visit.now + timedelta(hours=int(hours)),
+        reason=reason or None,
+    )
+    return visit.done(ALERTS.planned, changed=_ALERTS)
+
+
+@router.get("/alerts/silences/{silence_id}/end")
+async def ask_to_end(visit: Visit, silence_id: UUID) -> HTMLResponse:
+    """Ask whether alerts are to be told again."""
+    await visit.require(Permission.READ_ADMIN_SETTINGS)
+    return visit.fragment("alerts/end.html", action=f"/alerts/silences/{silence_id}/end", text=ALERTS)
+
+
+@router.post("/alerts/silences/{silence_id}/end")
+async def end(visit: ActingVisit, silence_id: UUID, reason: Reason = "") -> Response:
+    """Let alerts be told again."""
+    await _maintenance(visit).end(visit.actor, silence_id, reason=reason or None)
+    return visit.done(ALERTS.ended, changed=_ALERTS)
+
+
+@router.get("/alerts/{alert_id}/{verb}")
+async def ask(visit: Visit, alert_id: UUID, verb: Verb) -> HTMLResponse:
+    """Ask whether something is to be done about an alert."""
+    await visit.require(Permission.READ_ADMIN_SETTINGS)
+    alert = await _alert(visit, alert_id)
+    return visit.fragment(
+        "alerts/act.html",
+        alert=alert,
+        verb=verb,
+        action=f"/alerts/{alert_id}/{verb}",
+        hours=_SNOOZED_HOURS if verb == "snooze" else None,
+        text=ALERTS,
+    )
+
+
+@router.post("/alerts/{alert_id}/{verb}")
+async def act(visit: ActingVisit, alert_id: UUID, verb: Verb, hours: Hours = "", reason: Reason = "") -> Response:
+    """Do it."""
+    alert = await _alert(visit, alert_id)
+    office = visit.office
+    telling = Telling.of(office.app.settings, office.app.world)
+    commands = AlertCommands(visit.database, office.audit, office.opened.signals, telling)
+    until = _until(visit, hours)
+    said = reason or None
+    match verb:
+        case "acknowledge":
+            await commands.acknowledge(visit.actor, alert_id, reason=said)
+        case "resolve":
+            await commands.resolve(visit.actor, alert_id, reason=said)
+        case "snooze":
+            until = until or visit.now + timedelta(hours=_SNOOZED_HOURS)
+            await commands.snooze(visit.actor, alert_id, until, reason=said)
+        case "mute":
+            await commands.mute(visit.actor, alert_id, until=until, reason=said)
+    told = ALERTS.done[verb].format(subject=alert.subject)
+    return visit.done(told, changed=_ALERTS)
+
+
+async def _alert(visit: PageVisit, alert_id: UUID) -> Alert:
+    found = await visit.database.read(lambda connection: alerts.get(connection, visit.scope, alert_id))
+    if found is None:
+        raise AlertNotFoundError(f"there is no alert {alert_id}")
+    return found
+
+
+def _until(visit: PageVisit, hours: str) -> datetime | None:
+    return visit.now + timedelta(hours=int(hours)) if hours else None
+
+
+def _maintenance(visit: PageVisit) -> MaintenanceCommands:
+    office = visit.office
+    telling = Telling.of(office.app.settings, office.app.world)
+    return MaintenanceCommands(visit.database, office.audit, office.opened.signals, telling)
