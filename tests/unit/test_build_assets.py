@@ -31,14 +31,14 @@ def assets(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "find_tools", lambda: ("/bin/node", ("/bin/npm",)))
     monkeypatch.setattr(module, "is_up_to_date", lambda: _is_built(module))
 
-    def run(command: tuple[str, ...], _environment: dict[str, str]) -> None:
+    def run(command: tuple[str, ...], _folder: Path, _node: str) -> None:
         module.ran.append(command[1])
         (module.FRONTEND / "node_modules").mkdir(exist_ok=True)
         if command[1] == "build.mjs":
             module.DIST.mkdir(exist_ok=True)
             (module.DIST / "manifest.json").write_text(json.dumps({"fingerprint": command[-1], "files": {}}))
 
-    monkeypatch.setattr(module, "_run", run)
+    monkeypatch.setattr(module, "run", run)
     return module
 
 

@@ -320,7 +320,8 @@ def test_the_life_of_jobs_is_listed_shown_and_dumped(command: Command, tmp_path:
     assert [line["kind"] for line in lines if line["kind"] != "definition"] == [
         "schedule", "schedule", "execution", "attempt", "execution", "attempt",
     ]  # fmt: skip
-    built_in = {"cleanup", "data_processing", "export_report", "notification", "platform-self-check", "sync"}
+    built_in = {"cleanup", "data_processing", "export_report", "mainspring.bulk_action", "notification"}
+    built_in |= {"platform-self-check", "sync"}
     assert {line["name"] for line in lines if line["kind"] == "definition"} == {"add", "refuse"} | built_in
     executed = next(line for line in lines if line["kind"] == "execution" and line["id"] == succeeding)
     assert executed.keys() >= {"fence", "node", "retryCount", "lostCount", "jobType", "status", "createdAt"}

@@ -17,6 +17,7 @@ from mainspring.observability.metrics_text import Gauges, metrics_text
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 DASHBOARD: Final = DEPLOY / "grafana" / "mainspring.json"
 RULES: Final = DEPLOY / "prometheus" / "rules.yml"
+CASES: Final = DEPLOY / "prometheus" / "rules_test.yml"
 OF_CONTRACT: Final = {
     "mainspring_executions_total": {"job", "outcome"},
     "mainspring_execution_seconds": {"job"},
@@ -47,6 +48,7 @@ def samples() -> dict[str, set[str]]:
             oldest_queued_seconds={"default": 1.0},
             outbox_depth=1,
             alerts_open={"critical": 1},
+            job_breakers_open={"pay": True},
             loop_lag_seconds={"worker": 0.0},
             clock_skew_seconds=0.0,
         ),
@@ -111,6 +113,14 @@ def test_every_rule_says_how_bad_it_is_and_what_to_do() -> None:
         assert re.search(r"severity: (info|warning|critical)", alert), alert
         assert "summary:" in alert
         assert "action:" in alert
+
+
+def test_every_rule_is_tried_in_a_quiet_hour_and_when_everything_goes_wrong() -> None:
+    alerts = re.findall(r"- alert: (\w+)", RULES.read_text(encoding="utf-8"))
+    quiet, wrong = CASES.read_text(encoding="utf-8").split("an hour in which everything goes wrong")
+    for alert in alerts:
+        assert f"alertname: {alert}}}" in quiet, alert
+        assert f'alertname="{alert}"' in wrong, alert
 
 
 def test_no_two_panels_overlap() -> None:

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -28,7 +29,7 @@ from mainspring.errors import (
 from mainspring.locks.backend import Grant, Refusal
 from mainspring.locks.distributed_lock import declared_lock
 from mainspring.locks.in_force import in_force
-from mainspring.locks.keeper import LockKeeper
+from mainspring.locks.keeper import LockKeeper, LockRequest
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -431,3 +432,25 @@ def test_the_harness_alone_has_locks_without_a_store(valkey: Valkey) -> None:
     assert ended.returncode == 0, ended.stderr
     assert json.loads(said[-1]) == [["None", "on no loop"], []]
     assert any("lock 'nightly' is held by" in line for line in [*said, *ended.stdout.splitlines()])
+
+
+class LostBeforeItIsTakenUp(LockKeeper):
+    """A keeper whose answer comes when the time to live is over: the caller's event loop was blocked meanwhile."""
+
+    async def take(self, request: LockRequest) -> Refusal:
+        request.on_lost()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+
+async def test_a_lock_that_is_lost_before_its_work_begins_is_no_cancellation_of_its_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keeper = LostBeforeItIsTakenUp(RealWorld(), Desk)  # pyright: ignore[reportArgumentType] - it is never opened
+    monkeypatch.setattr("mainspring.locks.holding.keeper_for", Mock(return_value=keeper))
+    with pytest.raises(LockLostError, match="lost before its work could begin"):
+        async with distributed_lock("work", ttl=1):
+            pytest.fail("nobody else is kept away")
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
