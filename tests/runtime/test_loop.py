@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mainspring.store.database import Connection
 
-IDLE_LOOKS_A_SECOND = 7
+IDLE_LOOKS_A_SECOND = 7.05
 """Transactions and reads of an idle node with all roles. Each is a hop to another thread and back, and those hops are
 what an idle node costs: seven of them, and a wake-up of the event loop for what they share, are 0.95 % of a core."""
 
