@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,14 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.cluster.fairness_ledger import share
-from tests.cluster.nodes_under_chaos import LEASE_SECONDS, Trial, run
+from tests.cluster.nodes_under_chaos import Trial, run
 from tests.cluster.restartable_postgresql import restartable_postgresql
 
 if TYPE_CHECKING:
     from tests.cluster.chaos_ledger import Facts, Verdict
-
-_RECOVERY_SECONDS = LEASE_SECONDS + 1.0
-"""The goal for 99 of 100 attempts that a kill cut: the next one begins a second after the lease at the latest."""
 
 
 def _trial() -> Trial:
@@ -51,12 +46,6 @@ def _run(trial: Trial, console: Console) -> tuple[Verdict, Facts]:
         restartable_postgresql(Path(name), "chaos") as postgresql,
         Progress(*columns, console=console) as progress,
     ):
-        subprocess.run(
-            [sys.executable, "-m", "mainspring", "db", "upgrade"],
-            env=os.environ | {"MAINSPRING_DATABASE_URL": postgresql.url},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
         task = progress.add_task(f"{trial.nodes} nodes, {trial.jobs:,} jobs", total=trial.seconds)
         return asyncio.run(run(postgresql, Path(name), trial, lambda passed: progress.update(task, completed=passed)))
 
@@ -65,11 +54,6 @@ def main() -> int:
     """Print what happened, and return 1 where the claim does not hold."""
     console = Console()
     verdict, facts = _run(_trial(), console)
-    recovery = share(verdict.recoveries, 0.99)
-    if recovery > _RECOVERY_SECONDS:
-        verdict.problems.append(
-            f"what a kill cut went on after {recovery:.2f} s (p99): {_RECOVERY_SECONDS:g} s is the goal"
-        )
     for name, value in (
         ("nodes killed", f"{len(facts.kills):,}"),
         ("nodes frozen past their lease", f"{len(facts.freezes):,}"),
@@ -84,7 +68,7 @@ def main() -> int:
         ("attempts that a kill cut", f"{sum(attempt.is_cut for attempt in verdict.runs):,}"),
         ("work done twice (an attempt died before it was recorded)", f"{verdict.effects_twice:,}"),
         ("cut to next attempt, median", f"{share(verdict.recoveries, 0.5):.2f} s"),
-        ("cut to next attempt, p99", f"{recovery:.2f} s"),
+        ("cut to next attempt, p99", f"{share(verdict.recoveries, 0.99):.2f} s"),
         ("cut to next attempt, most", f"{share(verdict.recoveries, 1.0):.2f} s"),
         ("problems", f"{len(verdict.problems):,}"),
     ):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,7 +20,7 @@ _STOP_SECONDS: Final = 10.0
 
 
 class RestartablePostgresql:
-    """A server of its own, with one empty database.
+    """A server of its own, with one empty store of the present schema.
 
     Args:
         server: It runs.
@@ -29,6 +31,12 @@ class RestartablePostgresql:
         self._server = server
         server.psql(f"create database {database}")
         self.url = server.get_uri(database=database)
+        subprocess.run(
+            [sys.executable, "-m", "mainspring", "db", "upgrade"],
+            env=os.environ | {"MAINSPRING_DATABASE_URL": self.url},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     def restart_at_once(self) -> None:
         """End it without a word to anybody, which leaves the recovery to its write-ahead log, and start it."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
+import json
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,3 +94,13 @@ async def test_an_application_that_leaves_behind_what_a_fork_would_break_is_not_
             assert await Attempt(registry, "tells-its-parent", executor=executor).result() == os.getpid()
     await executor.close()
     assert re.search(f"interpreters of their own: importing 'leaves_something:app' {why}", caplog.messages[0])
+
+
+def test_what_the_event_loop_of_the_node_has_left_open_for_it_does_not_count() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, Path(os.devnull).open("rb") as left_open:
+        command = [sys.executable, "-m", "mainspring.runtime.fork_server_main", str(theirs.fileno())]
+        with subprocess.Popen(command, pass_fds=[theirs.fileno(), left_open.fileno()]) as server:
+            ours.send(json.dumps({"app": "child_jobs:app", "importPath": [str(HERE), *sys.path]}).encode())
+            assert json.loads(ours.recv(1_000)) == {"refusal": None}
+            server.kill()

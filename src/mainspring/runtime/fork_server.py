@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from mainspring.runtime.fork_server_main import MAX_MESSAGE_BYTES
+from mainspring.world import ends_within
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 _SERVER: Final = "mainspring.runtime.fork_server_main"
+_PATIENCE_SECONDS: Final = 10.0
+"""How long a child waits for a server that has just begun: after that, an interpreter of its own says what is wrong."""
 _logger = logging.getLogger(__name__)
 
 
@@ -43,8 +46,8 @@ class StartedChild:
 class ForkServer:
     """Starts children as forks of one process that has imported the application.
 
-    It begins when a second child is needed, beside that child's own interpreter: one child alone is no faster by it,
-    and nothing waits for an import that may take long, or for ever.
+    It begins when a second child is needed: one alone is no faster by it. Those that are needed while it imports the
+    application wait for it, but not for an import that hangs.
 
     Args:
         world: Where tasks come from.
@@ -78,6 +81,9 @@ class ForkServer:
         """
         if self._connection is None:
             self._begin_if_it_pays()
+            if self._beginning is not None:
+                await ends_within(self._world, self._beginning, _PATIENCE_SECONDS)
+        if self._connection is None:
             return None
         number = next(self._numbers)
         asked = self._asked[number] = asyncio.get_running_loop().create_future()

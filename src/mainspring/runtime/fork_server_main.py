@@ -36,6 +36,7 @@ def main() -> None:
     """Import what the node names, say whether this process can be forked, and fork as often as it asks."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
+    close_what_was_inherited(connection.fileno())
     # It comes from a service manager that stops the node, and the node then lets running work end.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     child_main.print_anything()
@@ -44,6 +45,13 @@ def main() -> None:
     connection.send(orjson.dumps({"refusal": refusal}))
     if refusal is None and (pipes := fork_on_request(connection)) is not None:
         become_child(*pipes)
+
+
+def close_what_was_inherited(connection: int) -> None:
+    """Close what the node's event loop has left open for every process that it starts, as uvloop does."""
+    for descriptor in descriptors_beside(connection):
+        with suppress(OSError):  # the one by which the folder was read
+            os.close(descriptor)
 
 
 def prepare(app: str, import_path: list[str], connection: int) -> str | None:
@@ -73,11 +81,16 @@ def prepare(app: str, import_path: list[str], connection: int) -> str | None:
 def open_descriptors(connection: int) -> list[str]:
     """Return what is open besides the standard descriptors and the connection to the node."""
     found: list[str] = []
-    for descriptor in list(Path("/proc/self/fd").iterdir()):
-        if int(descriptor.name) > _STANDARD and int(descriptor.name) != connection:
-            with suppress(FileNotFoundError):  # the one by which the folder was read
-                found.append(str(descriptor.readlink()))
+    for descriptor in descriptors_beside(connection):
+        with suppress(FileNotFoundError):  # the one by which the folder was read
+            found.append(str(Path("/proc/self/fd", str(descriptor)).readlink()))
     return found
+
+
+def descriptors_beside(connection: int) -> list[int]:
+    """Return the numbers of all that is open but for the standard descriptors and the connection to the node."""
+    numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    return [number for number in numbers if number > _STANDARD and number != connection]
 
 
 def fork_on_request(connection: socket.socket) -> list[int] | None:
