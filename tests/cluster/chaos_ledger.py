@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.execution import FINAL, MAX_LOST, Outcome, Status
+from tests.cluster.ledger import Run, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
 
 NOTICE_SECONDS: Final = 1.0
 """How long a thawed node may take to see that what it ran is no longer its own."""
@@ -61,20 +62,6 @@ class Facts:
 
 
 @dataclass(slots=True)
-class Run:
-    """One attempt as its handler saw it; `end` is the kill where a kill ended it, and then it is `cut`."""
-
-    execution: str
-    attempt: int
-    fence: int
-    node: str
-    begin: float
-    end: float | None = None
-    is_done: bool = False
-    is_cut: bool = False
-
-
-@dataclass(slots=True)
 class Verdict:
     """What the judge found.
 
@@ -112,7 +99,7 @@ def judge(folder: Path, dumped: Iterable[dict[str, Any]], facts: Facts) -> Verdi
             executions[record["id"]] = record
         elif record["kind"] == "attempt":
             attempts[record["executionId"]].append(record)
-    verdict = Verdict(_read(folder, facts.kills), executions=len(executions))
+    verdict = Verdict(read(folder, {kill.node: kill.at for kill in facts.kills}), executions=len(executions))
     runs: defaultdict[str, list[Run]] = defaultdict(list)
     for run in verdict.runs:
         runs[run.execution].append(run)
@@ -136,23 +123,6 @@ def _effects(execution: dict[str, Any], runs: Sequence[Run]) -> int:
     """Return how often the work was done; the first attempt at an unsteady job is undone by its error."""
     undone = 1 if execution["jobType"] == "unsteady" else 0
     return sum(run.is_done and run.attempt > undone for run in runs)
-
-
-def _read(folder: Path, kills: Iterable[Kill]) -> list[Run]:
-    """Return the runs of the ledger by their begin; what a killed node ran ends with it."""
-    runs: dict[tuple[str, int], Run] = {}
-    said = [json.loads(line) for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
-    for line in sorted(said, key=lambda line: (line["at"], line["what"] != "begin")):
-        key = line["execution"], line["attempt"]
-        if line["what"] == "begin":
-            runs[key] = Run(*key, line["fence"], line["node"], line["at"])
-        else:
-            runs[key].end, runs[key].is_done = line["at"], line["what"] == "done"
-    gone = {kill.node: kill.at for kill in kills}
-    for run in runs.values():
-        if run.end is None and run.node in gone:
-            run.end, run.is_cut = max(run.begin, gone[run.node]), True
-    return list(runs.values())
 
 
 def _of_its_end(execution: dict[str, Any], attempts: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import MAX_LOST
+from tests.cluster.ledger import Run, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mainspring.domain.rate import Rate
@@ -31,20 +31,6 @@ class Fall:
     node: str
     at: float
     lease_until: float
-
-
-@dataclass(slots=True)
-class Run:
-    """One attempt as its handler saw it; `end` is the kill where a kill ended it, and then it is `cut`."""
-
-    execution: str
-    attempt: int
-    group: str
-    node: str
-    begin: float
-    end: float | None = None
-    is_done: bool = False
-    is_cut: bool = False
 
 
 @dataclass(slots=True)
@@ -152,7 +138,7 @@ class Verdict:
 
 def judge(folder: Path, facts: Facts) -> Verdict:
     """Read the ledger of a folder and say what contradicts the claim."""
-    verdict = Verdict(read(folder, facts.falls))
+    verdict = Verdict(read(folder, {fall.node: fall.at for fall in facts.falls}))
     groups = {name: _Group(name, limit) for name, limit in facts.limits.items()}
     for asked in facts.asked.values():
         groups[asked.group].asked.append(asked.at)
@@ -167,23 +153,6 @@ def judge(folder: Path, facts: Facts) -> Verdict:
             _judge_use(verdict, facts, group)
     _judge_executions(verdict, facts)
     return verdict
-
-
-def read(folder: Path, falls: Iterable[Fall]) -> list[Run]:
-    """Return the runs of the ledger by their begin; what a killed node ran ends with it."""
-    runs: dict[tuple[str, int], Run] = {}
-    said = [json.loads(line) for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
-    for line in sorted(said, key=lambda line: (line["at"], line["what"] != "begin")):
-        key = line["execution"], line["attempt"]
-        if line["what"] == "begin":
-            runs[key] = Run(*key, line["group"], line["node"], line["at"])
-        else:
-            runs[key].end, runs[key].is_done = line["at"], line["what"] == "done"
-    gone = {fall.node: fall.at for fall in falls}
-    for run in runs.values():
-        if run.end is None and run.node in gone:
-            run.end, run.is_cut = max(run.begin, gone[run.node]), True
-    return list(runs.values())
 
 
 def share(values: Sequence[float], of: float) -> float:
