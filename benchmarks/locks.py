@@ -27,8 +27,8 @@ from mainspring.locks.keeper import LockKeeper
 from mainspring.redis_backend.lock_backend import open_lock_backend
 from mainspring.redis_backend.redis_locks import RedisLocks
 from mainspring.settings import Settings
-from mainspring.store import schema
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

@@ -21,16 +21,17 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.settings import Settings
-from mainspring.store import claims, enqueues, finishes, schema
-from mainspring.store import organizations as stored_organizations
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
+from mainspring.store.queue import claims, enqueues, finishes
+from mainspring.store.queue import organizations as stored_organizations
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from mainspring.store.database import Database, Lane
+    from mainspring.store.engine.database import Database, Lane
 
 JOBS = 12_000
 BULK = 1_000

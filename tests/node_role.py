@@ -17,9 +17,9 @@ async def migrate(url: str) -> None:
     Args:
         url: The database, for its owner.
     """
-    from mainspring.store import schema
-    from mainspring.store.grants import grants_for
-    from mainspring.store.postgresql_database import PostgresqlDatabase
+    from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+    from mainspring.store.upkeep import schema
+    from mainspring.store.upkeep.grants import grants_for
     from mainspring.world import RealWorld
 
     database = PostgresqlDatabase(url, schema="mainspring", world=RealWorld(), clock_shift=float)

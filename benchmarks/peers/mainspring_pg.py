@@ -10,8 +10,8 @@ from adapters.base import HOME, PG_URL, Adapter, main, mark  # pyright: ignore[r
 
 from mainspring import Mainspring
 from mainspring.settings import load_settings
-from mainspring.store import schema
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 
 URL = os.environ.get("BENCH_MAINSPRING_URL", PG_URL)

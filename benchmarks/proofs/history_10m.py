@@ -30,9 +30,9 @@ from benchmarks.proofs.ticks import store_of_its_own
 from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.domain.access import Role
-from mainspring.store import registration
-from mainspring.store.firing import Firing
-from mainspring.store.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
 from mainspring.world import RealWorld
 from tests.web.conftest import mounted
 

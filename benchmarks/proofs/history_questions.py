@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from benchmarks.proofs.history_rows import JOBS, OUTAGE, RAREST_JOB, RAREST_ORGANIZATION
-from mainspring.store.index_ends import first_id
+from mainspring.store.runs.index_ends import first_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,15 +14,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
-from mainspring.store import partitions
 from mainspring.store.tables import executions
+from mainspring.store.upkeep import partitions
 from tests.node_role import run_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 ENVIRONMENT: Final = "proof"
 JOBS: Final = 200

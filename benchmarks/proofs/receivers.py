@@ -24,8 +24,8 @@ from rich.console import Console
 from mainspring import Mainspring
 from mainspring.domain.notification import Message
 from mainspring.domain.webhook_signature import new_secret
-from mainspring.store import notifications
-from mainspring.store.notifications import NOTIFICATIONS, NewNotification
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NOTIFICATIONS, NewNotification
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -22,16 +22,16 @@ from rich.console import Console
 from benchmarks.proofs import scheduled_app
 from benchmarks.proofs.ticks import store_of_its_own
 from mainspring import Every, Mainspring
-from mainspring.store import registration
-from mainspring.store.dialect import store_now
-from mainspring.store.firing import Firing
-from mainspring.store.stored_schedule import text_of
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
+from mainspring.store.scheduling.stored_schedule import text_of
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules, ticks
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 KEY: Final = "a key that only this proof knows, 32 bytes"
 MOST_CPU: Final = 0.02

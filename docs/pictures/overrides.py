@@ -9,7 +9,7 @@ from typing import Any
 
 from docs.pictures.timeline import Picture, Run
 from mainspring.domain.schedule import Cron
-from mainspring.store.stored_schedule import stored_schedule
+from mainspring.store.scheduling.stored_schedule import stored_schedule
 
 DAY = timedelta(days=1)
 START, END = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 3, 7, tzinfo=UTC)

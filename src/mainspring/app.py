@@ -39,7 +39,7 @@ from mainspring.reports.storage import ExportStorage, open_storage
 from mainspring.runtime.node import ROLES, Node
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import Settings, load_settings
-from mainspring.store.open_store import OpenStore
+from mainspring.store.engine.open_store import OpenStore
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mainspring.domain.result import JobResult
     from mainspring.jobs.context import JobContext
     from mainspring.observability.sentry import Sentry
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 

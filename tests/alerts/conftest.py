@@ -14,8 +14,8 @@ from mainspring.alerts.channels.base import ChannelTools
 from mainspring.domain.notification import Message, Notification, NotificationStatus, Severity
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.egress.client import Egress
-from mainspring.store import schema
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.sqlite_database import SqliteDatabase
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 from tests.egress.conftest import receive
 from tests.store.conftest import StoreClock

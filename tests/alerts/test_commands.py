@@ -18,9 +18,10 @@ from mainspring.cli.main import main
 from mainspring.domain.alert import AlertRule, Breach, Severity
 from mainspring.domain.notification import Message, NotificationStatus
 from mainspring.domain.webhook_signature import new_secret
-from mainspring.store import access, notification_claims, notifications
-from mainspring.store.notification_claims import EndOfTry
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import notification_claims, notifications
+from mainspring.store.alerting.notification_claims import EndOfTry
+from mainspring.store.alerting.notifications import NewNotification
+from mainspring.store.identity import access
 from tests.egress.conftest import answer
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from mainspring.domain.access import Scope
 from mainspring.domain.notification import Notification, NotificationStatus
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.errors import ConfigurationError, StoreError
-from mainspring.store import notification_claims, notifications
-from mainspring.store.notifications import NewNotification
-from mainspring.store.signals import Wakeup
+from mainspring.store.alerting import notification_claims, notifications
+from mainspring.store.alerting.notifications import NewNotification
+from mainspring.store.engine.signals import Wakeup
 from mainspring.world import RealWorld
 from tests.alerts.conftest import MESSAGE
 from tests.egress.conftest import answer, hang
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.alerts.channels.base import Channel, ChannelTools
-    from mainspring.store.sqlite_database import SqliteDatabase
+    from mainspring.store.engine.sqlite_database import SqliteDatabase
     from tests.egress.conftest import Receivers
     from tests.store.conftest import StoreClock
 

@@ -16,8 +16,9 @@ from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.control.access import AccessChanges
 from mainspring.domain.access import Actor, Permission, Role, Scope
-from mainspring.store import access, registration
-from mainspring.store.firing import Firing
+from mainspring.store.identity import access
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
 from tests.api.documented import DocumentedTransport
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from mainspring.api.deps import Services
-    from mainspring.store.access import AuditEntry
+    from mainspring.store.identity.access import AuditEntry
 
 SECRET_KEY = "the secret key of the tests, 32 bytes"
 

@@ -20,7 +20,8 @@ from mainspring.domain.execution import Status
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.secret_key import Purpose, SecretKey
 from mainspring.security.tokens import Tokens
-from mainspring.store import access, history
+from mainspring.store.identity import access
+from mainspring.store.queue import history
 from mainspring.store.tables import audit_entries
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status
-from mainspring.store import rollups
+from mainspring.store.analytics import rollups
 from mainspring.store.tables import executions, nodes, ticks
 from mainspring.world import uuid7
 from tests.api.worker_by_hand import WorkerByHand

@@ -296,7 +296,7 @@ async def test_an_error_of_ours_is_in_the_envelope(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("mainspring.store.platform_jobs.find", broken)
+    monkeypatch.setattr("mainspring.store.jobs.platform_jobs.find", broken)
     answer = await operator.get("/admin/jobs/status")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
     assert "secret" not in answer.text

@@ -9,8 +9,8 @@ import pytest
 from mainspring import CircuitBreaker
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status, Trigger
-from mainspring.store import enqueues
-from mainspring.store.enqueues import NewExecution
+from mainspring.store.queue import enqueues
+from mainspring.store.queue.enqueues import NewExecution
 from tests.api.worker_by_hand import WorkerByHand
 
 if TYPE_CHECKING:

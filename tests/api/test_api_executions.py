@@ -14,8 +14,9 @@ from mainspring.domain.access import Role, Scope
 from mainspring.domain.execution import Outcome
 from mainspring.security.callback_tokens import callback_token
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import executions, finishes, handed_over
-from mainspring.store.handed_over import HandOver
+from mainspring.store.queue import finishes, handed_over
+from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.runs import executions
 from tests.api.conftest import SECRET_KEY
 from tests.api.remote_job import NAME, register_remote_job
 from tests.api.worker_by_hand import WorkerByHand
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.api.conftest import Door
 
 

@@ -13,8 +13,9 @@ from mainspring.builtin.tracked_program import TrackedProgram
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import history, registration
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.queue import history
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import executions, executions_live, schedules
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from mainspring.control.access import AccessChanges
 from mainspring.control.keys import KeyCommands
 from mainspring.domain.access import Actor, Role
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import services as stored_services
+from mainspring.store.remote import services as stored_services
 from tests.api.conftest import SECRET_KEY
 
 if TYPE_CHECKING:

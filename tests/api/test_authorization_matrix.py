@@ -16,7 +16,7 @@ from mainspring.control.keys import KeyCommands
 from mainspring.domain.access import Actor, Role
 from mainspring.domain.execution import Status
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import history
+from mainspring.store.queue import history
 from mainspring.store.tables import audit_entries, executions, executions_live
 from tests.api.conftest import SECRET_KEY
 

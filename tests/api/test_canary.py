@@ -20,8 +20,8 @@ from mainspring.cli.main import main
 from mainspring.domain.access import Role
 from mainspring.domain.notification import Message
 from mainspring.domain.redaction import ENCRYPTED, REDACTED
-from mainspring.store import notifications
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NewNotification
 from mainspring.store.tables import fences, metadata
 from tests.node_role import node_url
 

@@ -15,7 +15,7 @@ from obstore.store import MemoryStore
 from mainspring.domain.access import Permission, Role
 from mainspring.domain.execution import Status
 from mainspring.reports.object_storage import ObjectStorage
-from mainspring.store import history
+from mainspring.store.queue import history
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from mainspring.errors import ConfigurationError, DatabaseUnreachableError, Main
 from mainspring.runtime.loop import Loop
 from mainspring.security.logins import TooManySignInsError
 from mainspring.security.passwords import TooBusyError
-from mainspring.store import execution_pages, schema
+from mainspring.store.runs import execution_pages
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 from tests.api.documented import documented_codes
 

@@ -18,7 +18,7 @@ from mainspring.domain.notification import Severity
 from mainspring.errors import DatabaseUnreachableError, ExecutionFailedError
 from mainspring.observability.metrics import Metrics
 from mainspring.observability.metrics_text import Gauges, metrics_text
-from mainspring.store import breakers
+from mainspring.store.remote import breakers
 from mainspring.world import RealWorld
 from tests.api.remote_job import register_remote_job
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from tests.api.conftest import Door
 
 CONTRACT: Final = {

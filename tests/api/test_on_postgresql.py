@@ -10,7 +10,8 @@ import pytest
 from mainspring import JobContext, Mainspring, PermanentError
 from mainspring.domain.access import Role, Scope
 from mainspring.security.secret_key import Purpose, SecretKey
-from mainspring.store import access, schema
+from mainspring.store.identity import access
+from mainspring.store.upkeep import schema
 from tests.api.remote_job import NAME, register_remote_job
 from tests.node_role import node_url, run_statements
 

@@ -14,8 +14,8 @@ from mainspring.cli.serving import serving
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status
 from mainspring.security.secret_key import secret_key_in_force
-from mainspring.store import executions
-from mainspring.store.executions import Filter
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

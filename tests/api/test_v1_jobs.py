@@ -11,7 +11,7 @@ import pytest
 from mainspring.api.v1_jobs import polling_advice
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Execution, Stage, Status, Trigger
-from mainspring.store import history
+from mainspring.store.queue import history
 from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ class TestList:
     async def test_a_count_beyond_ten_thousand_says_so(
         self, door: Door, ada: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mainspring.store.execution_pages.MOST_COUNTED", 2)
+        monkeypatch.setattr("mainspring.store.runs.execution_pages.MOST_COUNTED", 2)
         for _ in range(3):
             await door.create(ada)
         answer = await ada.get("/v1/jobs", params={"pageSize": 1})

@@ -18,7 +18,7 @@ from mainspring.domain.access import Actor
 from mainspring.domain.execution import Status
 from mainspring.errors import DatabaseUnreachableError
 from mainspring.security.revocation import FRESH_SECONDS
-from mainspring.store.signals import TOLD, Signals
+from mainspring.store.engine.signals import TOLD, Signals
 from mainspring.world import RealWorld
 from tests.api.event_reader import following
 from tests.api.worker_by_hand import WorkerByHand

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from mainspring.domain.derived_id import derived_id
 from mainspring.domain.notification import Message
-from mainspring.store import notifications
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NewNotification
 from mainspring.store.tables import notifications as table
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from mainspring.domain.execution import Outcome, Progress, Status
 from mainspring.domain.write_door import json_text
-from mainspring.store import claims, finishes, journal
+from mainspring.store.queue import claims, finishes, journal
 
 if TYPE_CHECKING:
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.api.conftest import Door
 
 

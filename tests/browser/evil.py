@@ -15,7 +15,7 @@ from mainspring.domain.access import Actor, ActorKind, Role
 from mainspring.errors import ExecutionFailedError
 from mainspring.security.audit import Audit
 from mainspring.security.secret_key import Purpose, secret_key_in_force
-from mainspring.store import users
+from mainspring.store.identity import users
 from mainspring.store.tables import definitions, nodes, services
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.failure import ErrorClass, Failure
-from mainspring.store import rollups
+from mainspring.store.analytics import rollups
 from mainspring.store.tables import attempts, execution_logs, executions, rollup_marks, ticks
 from mainspring.world import uuid7
 

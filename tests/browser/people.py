@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mainspring.domain.access import Role, Scope
 from mainspring.security.passwords import Passwords
 from mainspring.security.sessions import Sessions
-from mainspring.store import users
+from mainspring.store.identity import users
 from mainspring.web.visit import SESSION_COOKIE
 
 if TYPE_CHECKING:

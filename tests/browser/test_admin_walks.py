@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from playwright.async_api import expect
 
 from mainspring.domain.access import Actor
-from mainspring.store import schedules
+from mainspring.store.scheduling import schedules
 from tests.browser.people import ADMIN, OTHER_ADMIN
 
 if TYPE_CHECKING:
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from tests.browser.conftest import Desk, OpenShop
 
 

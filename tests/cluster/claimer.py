@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.settings import Settings
-from mainspring.store import claims, cluster, finishes
-from mainspring.store.database import open_database
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.database import open_database
+from mainspring.store.queue import claims, finishes
 from mainspring.store.tables import executions_live
 from mainspring.world import RealWorld
 

@@ -18,7 +18,8 @@ import pytest
 from mainspring.cli.application import load_app
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
-from mainspring.store import dump, executions
+from mainspring.store.runs import executions
+from mainspring.store.upkeep import dump
 from mainspring.world import RealWorld
 from tests.node_role import node_url
 from tests.warm_processes import WarmProcess

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from mainspring import Mainspring
 from mainspring.domain.execution import MAX_LOST, Status, Trigger
-from mainspring.store import enqueues, organizations
+from mainspring.store.queue import enqueues, organizations
 from mainspring.store.tables import executions, executions_live
 from mainspring.store.tables import nodes as nodes_table
 from mainspring.testing.simulation.world import Chance
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.control.options import EnqueueOptions
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 PATIENCE_SECONDS: Final = 90.0
 LEASE_SECONDS: Final = 2.0

@@ -13,7 +13,7 @@ import pytest
 from mainspring.cli.token import tokens_of
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store import journal
+from mainspring.store.queue import journal
 from tests.cluster.conftest import ServedNode
 
 if TYPE_CHECKING:

@@ -14,16 +14,17 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Trigger
 from mainspring.settings import Settings
-from mainspring.store import enqueues, organizations, schema
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
+from mainspring.store.queue import enqueues, organizations
 from mainspring.store.tables import executions, executions_live
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 CLAIMERS = 4
 ORGANIZATIONS = 14

@@ -18,8 +18,8 @@ from mainspring import distributed_lock
 from mainspring.locks.in_force import in_force
 from mainspring.locks.keeper import LockKeeper
 from mainspring.settings import Settings
-from mainspring.store import schema
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 from tests.cluster.lock_holder import contend, enter, open_backend
 

@@ -14,7 +14,7 @@ import pytest
 
 from mainspring import Mainspring, __version__
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store import executions
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from pathlib import Path

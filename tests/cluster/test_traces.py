@@ -15,7 +15,7 @@ import pytest
 from mainspring import Mainspring
 from mainspring.cli.token import tokens_of
 from mainspring.domain.access import Role
-from mainspring.store import journal
+from mainspring.store.queue import journal
 from mainspring.world import RealWorld
 from tests.cluster.conftest import ServedNode
 from tests.cluster.otlp_receiver import OtlpReceiver, receiving_spans

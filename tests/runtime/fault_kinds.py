@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from mainspring import Cron, Every, JobResult, PermanentError, Retry, Thresholds, TransientError
 from mainspring.domain.execution import Stage, Status, Trigger
 from mainspring.errors import JobCrashedError
-from mainspring.store import cluster
-from mainspring.store.dialect import store_now
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import (
     definitions,
     executions,
@@ -25,7 +25,7 @@ from mainspring.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from mainspring.testing.application_kit import Kit
 
 MONDAY = datetime(2026, 6, 1, tzinfo=UTC)

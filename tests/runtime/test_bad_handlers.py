@@ -16,7 +16,7 @@ from mainspring import Job, JobContext, JobFailed, Mainspring, PermanentError, R
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError, NestedRunError
 from mainspring.runtime import running_attempts
-from mainspring.store import journal
+from mainspring.store.queue import journal
 
 if TYPE_CHECKING:
     from mainspring.control.handles import ExecutionHandle

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring import Every
-from mainspring.store import diagnosis, ticks
+from mainspring.store.scheduling import ticks
+from mainspring.store.upkeep import diagnosis
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

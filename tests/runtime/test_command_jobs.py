@@ -18,7 +18,8 @@ from mainspring.domain.crontab import read_crontab
 from mainspring.domain.execution import Outcome, Status
 from mainspring.errors import DefinitionError, ExecutionFailedError
 from mainspring.runtime.program import ProgramNotStartedError, ProgramStart
-from mainspring.store import executions, journal
+from mainspring.store.queue import journal
+from mainspring.store.runs import executions
 from tests.runtime.processes import gone, is_alive, process_in
 
 if TYPE_CHECKING:

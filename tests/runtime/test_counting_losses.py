@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome
 from mainspring.errors import ExecutionFailedError
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import executions_live, nodes
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from mainspring.domain.notification import Message, NotificationStatus
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.errors import ConfigurationError
 from mainspring.runtime.delivery import Delivery, channel_tools
-from mainspring.store import notifications
-from mainspring.store.notifications import NOTIFICATIONS, NewNotification
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NOTIFICATIONS, NewNotification
 from tests.egress.conftest import answer, hang, receive
 
 if TYPE_CHECKING:

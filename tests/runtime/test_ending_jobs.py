@@ -15,7 +15,7 @@ from mainspring.errors import (
     ExecutionFailedError,
 )
 from mainspring.runtime import running_attempts
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from mainspring.store.tables import nodes
 
 if TYPE_CHECKING:

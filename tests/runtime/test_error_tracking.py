@@ -22,10 +22,11 @@ from mainspring.remote.protocol import CallbackResult
 from mainspring.runtime.attempt import Attempt, ending_of, prepare
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.overdue_work import OverdueWork
-from mainspring.store import claims, handed_over, registration
-from mainspring.store.claimed import ClaimedExecution
-from mainspring.store.firing import Firing
-from mainspring.store.handed_over import HandOver
+from mainspring.store.jobs import registration
+from mainspring.store.queue import claims, handed_over
+from mainspring.store.queue.claimed import ClaimedExecution
+from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import executions_live
 from tests.sentry_transport import Broken, Kept
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mainspring.jobs.context import JobContext, LogLine
-    from mainspring.store.finishes import Finish, Release
+    from mainspring.store.queue.finishes import Finish, Release
 
 
 class Bench:

@@ -21,9 +21,13 @@ from mainspring.builtin.tracked_program import TrackedProgram
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.errors import DatabaseUnreachableError, DefinitionError, StoreError
 from mainspring.settings import Settings, load_settings
-from mainspring.store import cluster, definitions, executions, finishes, journal, locks, ticks
-from mainspring.store.dialect import store_now
-from mainspring.store.executions import Filter
+from mainspring.store.coordination import cluster, locks
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.jobs import definitions
+from mainspring.store.queue import finishes, journal
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
+from mainspring.store.scheduling import ticks
 from mainspring.store.tables import nodes
 from mainspring.world import RealWorld
 from tests.runtime.processes import gone
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from conftest import MakeApp
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 AT_ONCE = Retry(max_retries=2, base=timedelta(0))
 EACH_MINUTE = Cron("* * * * *")

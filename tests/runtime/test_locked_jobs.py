@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from mainspring import Every, JobContext, Mainspring, Retry, distributed_lock, testing
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError
-from mainspring.store import claims
-from mainspring.store import locks as stored_locks
-from mainspring.store.dialect import store_now
+from mainspring.store.coordination import locks as stored_locks
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.queue import claims
 from mainspring.store.tables import locks
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from conftest import MakeApp
 
     from mainspring.control.handles import ExecutionHandle
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.valkey import Valkey
 
 SOON = timedelta(seconds=20)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mainspring import Mainspring
 from mainspring.runtime.loop import IDLE_SECONDS, Loop, Turn
-from mainspring.store.signals import Wakeup
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.signals import Wakeup
+from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.testing.simulation.virtual_time import run_in_virtual_time
 from mainspring.testing.simulation.world import Chance, SimulatedWorld
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 IDLE_LOOKS_A_SECOND = 7.05
 """Transactions and reads of an idle node with all roles. Each is a hop to another thread and back, and those hops are

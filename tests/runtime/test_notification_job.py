@@ -13,7 +13,8 @@ from mainspring.domain.execution import Status
 from mainspring.domain.notification import NotificationStatus
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.errors import DefinitionError
-from mainspring.store import notifications, users
+from mainspring.store.alerting import notifications
+from mainspring.store.identity import users
 from tests.egress.conftest import answer, receive
 
 if TYPE_CHECKING:

@@ -18,9 +18,11 @@ from mainspring.domain.execution import Execution, Trigger
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.scheduler import Scheduler
 from mainspring.security.audit import Audit
-from mainspring.store import executions, registration, ticks
-from mainspring.store.executions import Filter
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
+from mainspring.store.scheduling import ticks
+from mainspring.store.scheduling.firing import Firing
 from mainspring.testing.manual_clock import Clock, ManualWorld
 
 if TYPE_CHECKING:

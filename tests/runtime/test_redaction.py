@@ -18,8 +18,8 @@ from mainspring.domain.notification import Message
 from mainspring.domain.redaction import REDACTED
 from mainspring.errors import ExecutionFailedError
 from mainspring.security.audit import Audit, Target
-from mainspring.store import notifications
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NewNotification
 from mainspring.store.tables import metadata
 
 if TYPE_CHECKING:

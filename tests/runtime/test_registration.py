@@ -11,7 +11,7 @@ import pytest
 
 from mainspring import Cron, Mainspring
 from mainspring.domain.code_version import UnorderedVersionError
-from mainspring.store import definitions
+from mainspring.store.jobs import definitions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -30,7 +30,8 @@ from mainspring.errors import (
     ResultMismatchError,
     WaitTimeoutError,
 )
-from mainspring.store import claims, executions, journal
+from mainspring.store.queue import claims, journal
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
     from mainspring.control.handles import ExecutionHandle
     from mainspring.domain.execution import Attempt
-    from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.claimed import ClaimedExecution
 
 SOON = timedelta(seconds=10)
 AT_ONCE = Retry(max_retries=3, base=timedelta(0))

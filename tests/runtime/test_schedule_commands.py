@@ -13,8 +13,8 @@ from mainspring.control.schedules import NoScheduleError, ScheduleCommands, Vers
 from mainspring.domain.access import Actor, ActorKind, Role
 from mainspring.errors import DefinitionError, JobNotFoundError, PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store import registration
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import audit_entries
 from mainspring.testing.manual_clock import Clock, ManualWorld
 

@@ -13,8 +13,9 @@ from mainspring.domain.execution import Status
 from mainspring.runtime import conditions as conditions_module
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.scheduler import Scheduler
-from mainspring.store import registration, ticks
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling import ticks
+from mainspring.store.scheduling.firing import Firing
 from mainspring.testing.manual_clock import Clock, ManualWorld
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mainspring.runtime.sealing import PUBLISH_SECONDS, Sealing
 from mainspring.security.audit import Audit, Target
 from mainspring.security.audit_chain import verify_store
 from mainspring.security.secret_key import Purpose, SecretKey, secret_key_in_force
-from mainspring.store import audit
+from mainspring.store.auditing import audit
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

@@ -220,7 +220,7 @@ async def test_a_store_that_takes_no_writes_fails_its_script(app: Mainspring, mo
     def read_only(_connection: object) -> None:
         raise IntegrityError("the database is read-only")
 
-    monkeypatch.setattr("mainspring.store.diagnosis.try_to_write", read_only)
+    monkeypatch.setattr("mainspring.store.upkeep.diagnosis.try_to_write", read_only)
     async with app.running(roles=("worker",)):
         execution = await checked(app)
     assert scripts(execution)["validate-db"]["message"] == "the database is read-only"

@@ -10,14 +10,15 @@ from mainspring.domain.access import Actor
 from mainspring.domain.firing import TickOutcome
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron
-from mainspring.store import service_jobs, ticks
-from mainspring.store.firing import Firing
+from mainspring.store.remote import service_jobs
+from mainspring.store.scheduling import ticks
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mainspring import Mainspring
-    from mainspring.store.ticks import RecordedTick
+    from mainspring.store.scheduling.ticks import RecordedTick
 
 NAME = "mail.digest"
 A_SECOND = timedelta(seconds=1)

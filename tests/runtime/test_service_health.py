@@ -11,16 +11,16 @@ import pytest
 
 from mainspring.domain.job import JobDefinition
 from mainspring.runtime.service_health import ServiceHealth
-from mainspring.store import service_checks, service_jobs, services
-from mainspring.store.firing import Firing
+from mainspring.store.remote import service_checks, service_jobs, services
+from mainspring.store.scheduling.firing import Firing
 from tests.egress.conftest import answer, hang, receive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from mainspring import Mainspring
-    from mainspring.store.database import Connection
-    from mainspring.store.services import Service
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.remote.services import Service
     from tests.egress.conftest import Receivers
 __all__ = ["receive"]
 

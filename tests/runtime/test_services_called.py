@@ -22,9 +22,12 @@ from mainspring.errors import DefinitionError
 from mainspring.observability.metrics_text import Gauges, metrics_text
 from mainspring.security.keys import signing_secret
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import executions, registration, service_jobs, services, triggers
-from mainspring.store.firing import Firing
-from mainspring.store.signals import SERVICES, WORK
+from mainspring.store.engine.signals import SERVICES, WORK
+from mainspring.store.jobs import registration
+from mainspring.store.queue import triggers
+from mainspring.store.remote import service_jobs, services
+from mainspring.store.runs import executions
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import executions_live
 from tests.runtime.services_on_loopback import Loopback, die, drip, flood, hang, say, succeed
 
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
 
     from mainspring import Mainspring
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Connection
-    from mainspring.store.services import Service
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.remote.services import Service
     from tests.runtime.conftest import MakeApp
     from tests.runtime.services_on_loopback import Behaviour
 

@@ -312,7 +312,7 @@ async def test_an_attempt_goes_on_from_the_cursor_that_another_run_has_moved_mea
 async def test_a_crash_between_checkpoint_and_cursor_repeats_no_batch(
     app: Mainspring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mainspring.store import sync_cursors as store
+    from mainspring.store.coordination import sync_cursors as store
 
     move, moves = store.move, list[object]()
 
@@ -334,7 +334,7 @@ async def test_a_crash_between_checkpoint_and_cursor_repeats_no_batch(
 
 
 async def test_the_last_step_of_a_full_run_is_made_up_for(app: Mainspring, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mainspring.store import sync_cursors as store
+    from mainspring.store.coordination import sync_cursors as store
 
     def crash(connection: Any, held: Any, value: object) -> None:
         monkeypatch.undo()

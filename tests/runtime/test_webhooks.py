@@ -18,7 +18,7 @@ from mainspring.domain.notification import NotificationStatus
 from mainspring.errors import EgressRefusedError, ExecutionFailedError
 from mainspring.runtime.delivery import signing_secret
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import notifications
+from mainspring.store.alerting import notifications
 from tests.egress.conftest import answer, hang, receive
 
 if TYPE_CHECKING:

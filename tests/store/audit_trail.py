@@ -13,9 +13,10 @@ from mainspring.domain.access import Actor
 from mainspring.security.audit import Audit
 from mainspring.security.audit_archive import archive
 from mainspring.security.audit_chain import BrokenChainError, Flaw, verify_store
-from mainspring.store import access, audit
-from mainspring.store.access import AuditEntry
-from mainspring.store.audit import Head
+from mainspring.store.auditing import audit
+from mainspring.store.auditing.audit import Head
+from mainspring.store.identity import access
+from mainspring.store.identity.access import AuditEntry
 from mainspring.store.tables import audit_entries, audit_seals
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from mainspring.security.audit_archive import Segment
     from mainspring.security.audit_chain import Verified
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
 KEY = b"the key of the audit, 32 bytes !"
 TAMPERINGS = 50

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from mainspring.domain.job import JobDefinition, Overlap
 from mainspring.domain.schedule import Cron
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import firing, registration, schedules, ticks
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling import firing, schedules, ticks
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
     from mainspring.domain.execution import Execution
     from mainspring.domain.firing import TickReason
-    from mainspring.store.firing import Fired
-    from mainspring.store.stored_schedule import StoredSchedule
-    from mainspring.store.ticks import RecordedTick
+    from mainspring.store.scheduling.firing import Fired
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
+    from mainspring.store.scheduling.ticks import RecordedTick
     from tests.store.conftest import Lab, StoreClock
 
 MINUTELY = JobDefinition("minutely", schedule=Cron("* * * * *"), overlap=Overlap.ALLOW)

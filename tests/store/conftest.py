@@ -14,11 +14,14 @@ from psycopg.sql import SQL, Identifier
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status, Trigger
-from mainspring.store import claims, cluster, dependencies, enqueues, executions, finishes, organizations, schema
-from mainspring.store.firing import Firing
-from mainspring.store.postgresql_database import PostgresqlDatabase
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine.sqlite_database import SqliteDatabase
+from mainspring.store.queue import claims, dependencies, enqueues, finishes, organizations
+from mainspring.store.runs import executions
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import fences, metadata
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 from tests.node_role import node_url
 from tests.store import lock_places
@@ -30,9 +33,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.database import Database
-    from mainspring.store.enqueues import NewExecution
+    from mainspring.store.engine.database import Database
+    from mainspring.store.queue.claims import ClaimedExecution
+    from mainspring.store.queue.enqueues import NewExecution
     from tests.store.audit_trail import Trail
     from tests.store.clockwork import Clockwork
     from tests.store.lock_places import Place

@@ -29,16 +29,16 @@ from mainspring.security.keys import TOUCH_SECONDS, Keys, hash_of, signing_secre
 from mainspring.security.passwords import Passwords, UnfitPasswordError
 from mainspring.security.revocation import FRESH_SECONDS
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import access, api_keys, users
+from mainspring.store.identity import access, api_keys, users
 from mainspring.store.tables import api_keys as api_keys_table
 from mainspring.store.tables import audit_entries
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from mainspring.security.keys import NewKey
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Database
-    from mainspring.store.users import User
+    from mainspring.store.engine.database import Database
+    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.identity.users import User
     from tests.store.conftest import StoreClock
 
 PASSWORD = "correct horse battery staple"

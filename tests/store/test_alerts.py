@@ -18,18 +18,18 @@ from mainspring.domain.notification import Notification, NotificationStatus
 from mainspring.domain.rate import Rate
 from mainspring.domain.route import Route
 from mainspring.domain.silence import Coverage, SilenceKind
-from mainspring.store import (
-    access,
+from mainspring.store.alerting import (
     alert_pages,
     alerts,
-    job_dependencies,
     notification_claims,
     notification_routes,
     notifications,
     silences,
 )
-from mainspring.store.alert_pages import AlertFilter
-from mainspring.store.notification_claims import EndOfTry
+from mainspring.store.alerting.alert_pages import AlertFilter
+from mainspring.store.alerting.notification_claims import EndOfTry
+from mainspring.store.identity import access
+from mainspring.store.scheduling import job_dependencies
 from mainspring.store.tables import definitions
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.alert import AlertChange
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
     from mainspring.world import RealWorld
     from tests.store.conftest import StoreClock
 

@@ -12,8 +12,9 @@ from mainspring.domain.access import Scope
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.security.audit_archive import verify_archive, verify_archives
 from mainspring.security.audit_chain import BrokenChainError, Flaw
-from mainspring.store import access, audit
-from mainspring.store.audit import GENESIS, Head
+from mainspring.store.auditing import audit
+from mainspring.store.auditing.audit import GENESIS, Head
+from mainspring.store.identity import access
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
 from tests.store.audit_trail import KEY, Trail, entry_at, seal_at
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
     from tests.store.conftest import StoreClock
 

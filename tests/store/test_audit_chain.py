@@ -12,15 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
 from mainspring.security.audit_chain import BrokenChainError, Flaw
-from mainspring.store import access, audit
-from mainspring.store.audit import GENESIS
+from mainspring.store.auditing import audit
+from mainspring.store.auditing.audit import GENESIS
+from mainspring.store.identity import access
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
 from tests.store.audit_trail import KEY, LENGTH, PLACES, TAMPERINGS, Trail, entry_at, seal_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring.domain.access import Scope
-from mainspring.store import audit_pages
-from mainspring.store.audit_pages import WantedEntries
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.access import AuditEntry
+    from mainspring.store.identity.access import AuditEntry
     from tests.store.audit_trail import Trail
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

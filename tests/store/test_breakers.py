@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.breaker import FAILURES_TO_OPEN, Breaker, BreakerState
-from mainspring.store import breakers, services
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.remote import breakers, services
 from mainspring.store.tables import services as services_table
 
 if TYPE_CHECKING:
-    from mainspring.store.services import Service
+    from mainspring.store.remote.services import Service
     from tests.store.conftest import Lab, StoreClock
 
 pytestmark = pytest.mark.usefixtures("mailer")

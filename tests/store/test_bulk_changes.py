@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Actor, Scope
 from mainspring.domain.execution import Status
-from mainspring.store import endings, executions, retries, saved_views
-from mainspring.store.saved_views import SavedView
+from mainspring.store.queue import endings
+from mainspring.store.recovery import retries
+from mainspring.store.runs import executions, saved_views
+from mainspring.store.runs.saved_views import SavedView
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     import sqlalchemy as sa
 
-    from mainspring.store.endings import Cancel
+    from mainspring.store.queue.endings import Cancel
     from tests.store.conftest import Lab
 
 EVERYBODY = Scope("test")

@@ -10,14 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store import enqueues
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.queue import enqueues
 from mainspring.store.tables import executions_live, organizations, queues
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
 

@@ -16,10 +16,12 @@ from mainspring.domain.execution import Status, Trigger
 from mainspring.jobs.context import JobContext
 from mainspring.reports.local_storage import LocalStorage
 from mainspring.settings import load_settings
-from mainspring.store import cleanup, executions, journal
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.queue import journal
+from mainspring.store.runs import executions
 from mainspring.store.tables import attempts, audit_entries, execution_logs
 from mainspring.store.tables import executions as ended
+from mainspring.store.upkeep import cleanup
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store import cluster, executions
+from mainspring.store.coordination import cluster
+from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live, nodes
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.cluster import Rescued
+    from mainspring.store.coordination.cluster import Rescued
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
 

@@ -14,18 +14,21 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron
 from mainspring.errors import IntegrityError, SchemaMismatchError, StoreError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import claims, copy, enqueues, journal, locks, partitions, registration, schema
-from mainspring.store.dialect import store_now
-from mainspring.store.postgresql_database import PostgresqlDatabase
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.coordination import locks
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine.sqlite_database import SqliteDatabase
+from mainspring.store.jobs import registration
+from mainspring.store.queue import claims, enqueues, journal
 from mainspring.store.tables import execution_logs, executions, executions_live, fences, metadata, nodes
+from mainspring.store.upkeep import copy, partitions, schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from mainspring.store.copy import CopyProgress
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.upkeep.copy import CopyProgress
     from tests.store.conftest import Lab, StoreClock
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Status, Trigger
-from mainspring.store import cron_run_pages
-from mainspring.store.cron_run_pages import WantedRuns
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.runs import cron_run_pages
+from mainspring.store.runs.cron_run_pages import WantedRuns
 from mainspring.store.tables import executions
 from mainspring.world import uuid7
 from tests.store.test_hot_path_guards import statements_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.execution_pages import Page
+    from mainspring.store.runs.execution_pages import Page
     from tests.store.conftest import Lab
 
 JOBS = ("hourly", "nightly", "rare")

@@ -11,13 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
 from mainspring.settings import Settings
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
 from mainspring.store.tables import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
 
 

@@ -14,20 +14,20 @@ from mainspring.domain.job import JobDefinition, Overlap, Retry, Thresholds
 from mainspring.domain.schedule import Cron, Every, OnStartup
 from mainspring.errors import IntegrityError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import definitions, registration, retirement
-from mainspring.store.dialect import store_now
-from mainspring.store.firing import Firing
-from mainspring.store.stored_schedule import ScheduleText, schedule_of, text_of
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.jobs import definitions, registration, retirement
+from mainspring.store.scheduling.firing import Firing
+from mainspring.store.scheduling.stored_schedule import ScheduleText, schedule_of, text_of
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from mainspring.domain.schedule import Schedule
-    from mainspring.store.database import Database
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.registration import Registration
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.engine.database import Database
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.jobs.registration import Registration
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from tests.store.conftest import StoreClock
 
 SCHEDULE = Cron("0 2 * * *", tz="Europe/Rome")

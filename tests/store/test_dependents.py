@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import dependencies, endings, executions, retention
+from mainspring.store.queue import dependencies, endings
+from mainspring.store.runs import executions
 from mainspring.store.tables import execution_dependencies
+from mainspring.store.upkeep import retention
 from tests.store.test_hot_path_guards import statements_of
 
 if TYPE_CHECKING:

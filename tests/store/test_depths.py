@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from mainspring.store.depths import Depths, depths
+from mainspring.store.monitoring.depths import Depths, depths
 from mainspring.store.tables import alerts
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from sqlalchemy.util import await_only
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store import endings, executions, finishes
+from mainspring.store.queue import endings, finishes
+from mainspring.store.runs import executions
 from mainspring.store.tables import executions as history
 from mainspring.store.tables import executions_live
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.database import Database
-    from mainspring.store.endings import Cancel
+    from mainspring.store.engine.database import Database
+    from mainspring.store.queue.claims import ClaimedExecution
+    from mainspring.store.queue.endings import Cancel
     from tests.store.conftest import Lab
 
 RACES = 2_000

@@ -20,10 +20,11 @@ from sqlalchemy.pool import NullPool
 from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.rate import Rate
 from mainspring.errors import ExecutionNotFoundError, StoreError
-from mainspring.store import enqueue_in_transaction, limit_keys, schema
-from mainspring.store.postgresql_database import PostgresqlDatabase
-from mainspring.store.signals import channel_of
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine.signals import channel_of
+from mainspring.store.engine.sqlite_database import SqliteDatabase
+from mainspring.store.queue import enqueue_in_transaction, limit_keys
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
     Lender = Callable[[str], AbstractAsyncContextManager["Lent"]]

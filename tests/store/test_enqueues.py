@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import enqueues
+from mainspring.store.queue import enqueues
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Progress
-from mainspring.store import execution_heads, journal
-from mainspring.store.journal import Report, WrittenLine
+from mainspring.store.queue import journal
+from mainspring.store.queue.journal import Report, WrittenLine
+from mainspring.store.runs import execution_heads
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.execution_heads import Head
+    from mainspring.store.queue.claims import ClaimedExecution
+    from mainspring.store.runs.execution_heads import Head
     from tests.store.conftest import Lab, StoreClock
 
 

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Stage, Status
 from mainspring.errors import NotRetryableError
-from mainspring.store import endings, executions
-from mainspring.store.executions import Filter
+from mainspring.store.queue import endings
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:

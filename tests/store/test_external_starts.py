@@ -14,18 +14,20 @@ from mainspring.domain.job import JobDefinition, OnLost
 from mainspring.domain.schedule import Cron, OnStartup
 from mainspring.domain.tick_words import explain
 from mainspring.errors import ExternalJobError
-from mainspring.store import cluster, executions, tracked_runs, triggers
-from mainspring.store.cluster import NodeEntry
-from mainspring.store.finishes import Finish
+from mainspring.store.coordination import cluster
+from mainspring.store.coordination.cluster import NodeEntry
+from mainspring.store.queue import triggers
+from mainspring.store.queue.finishes import Finish
+from mainspring.store.runs import executions, tracked_runs
+from mainspring.store.runs.tracked_runs import TrackedRun
 from mainspring.store.tables import nodes
-from mainspring.store.tracked_runs import TrackedRun
 from tests.store.clockwork import Clockwork
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.execution import Attempt, Execution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from tests.store.conftest import Lab, StoreClock
 
 HOURLY = JobDefinition(

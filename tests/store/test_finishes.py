@@ -9,15 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store import executions as reading
-from mainspring.store import finishes, history, journal
+from mainspring.store.queue import finishes, history, journal
+from mainspring.store.runs import executions as reading
 from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.execution import Attempt
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
 

@@ -14,14 +14,14 @@ from sqlalchemy import event
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.job import JobDefinition, Overlap, Retry
 from mainspring.domain.schedule import Every, OnStartup
-from mainspring.store import firing
+from mainspring.store.scheduling import firing
 from mainspring.store.tables import schedules as schedules_table
 from tests.store.clockwork import MINUTELY, Clockwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import firing, registration
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling import firing
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules as schedules_table
 from tests.store.test_hot_path_guards import execute, plans, sqlite_plan, statements_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
     from tests.store.test_hot_path_guards import Statement
 

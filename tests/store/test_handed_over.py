@@ -14,18 +14,19 @@ from mainspring.domain.execution import Outcome, Progress, Status
 from mainspring.domain.failure import failure_of
 from mainspring.domain.result import JobResult
 from mainspring.errors import PermanentError, ServiceUnreachableError
-from mainspring.store import claims, executions, handed_over, handed_over_ends
-from mainspring.store.dialect import store_now
-from mainspring.store.handed_over import HandOver
-from mainspring.store.handed_over_ends import Told
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.queue import claims, handed_over, handed_over_ends
+from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.queue.handed_over_ends import Told
+from mainspring.store.runs import executions
 from mainspring.store.tables import definitions, executions_live
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.handed_over import Held
-    from mainspring.store.handed_over_ends import Ended
+    from mainspring.store.queue.claims import ClaimedExecution
+    from mainspring.store.queue.handed_over import Held
+    from mainspring.store.queue.handed_over_ends import Ended
     from tests.store.conftest import Lab, StoreClock
 
 LEASE = 60.0

@@ -14,14 +14,18 @@ from mainspring.domain.alert import AlertRule, Severity
 from mainspring.domain.execution import Status
 from mainspring.domain.job import JobDefinition, Overlap, Thresholds
 from mainspring.domain.schedule import Cron, Every
-from mainspring.store import cluster, finishes, health, health_look, health_system, partitions, pauses
-from mainspring.store.dialect import store_now
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.monitoring import health, health_look, health_system
+from mainspring.store.queue import finishes
+from mainspring.store.scheduling import pauses
 from mainspring.store.tables import definitions, executions, job_health
+from mainspring.store.upkeep import partitions
 from tests.store.clockwork import MINUTELY
 from tests.store.watch import Watch
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.clockwork import Clockwork
     from tests.store.conftest import Lab
 

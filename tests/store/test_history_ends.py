@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import FINAL, Status, Trigger
-from mainspring.store import history_ends
-from mainspring.store.dialect import store_now
-from mainspring.store.history_ends import HistoryEnds, WantedHistory
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.runs import history_ends
+from mainspring.store.runs.history_ends import HistoryEnds, WantedHistory
 from tests.store.test_cron_run_pages import ended_row, plan_of, write
 from tests.store.test_hot_path_guards import statements_of
 

@@ -13,16 +13,17 @@ from sqlalchemy import event
 from sqlalchemy.util import await_only
 
 from mainspring.domain.rate import Rate
-from mainspring.store import claims, cluster, enqueues, finishes, journal
-from mainspring.store.sqlite_driver import SqliteDriver
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.sqlite_driver import SqliteDriver
+from mainspring.store.queue import claims, enqueues, finishes, journal
 from mainspring.store.tables.urgency import POSTGRESQL_URGENCY, SQLITE_URGENCY
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Generator, Mapping
 
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab
 
 Statement = tuple[str, Any]

@@ -14,12 +14,13 @@ from mainspring.domain.execution import Stage, Status
 from mainspring.domain.rate import Rate
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.maintenance import Maintenance
-from mainspring.store import enqueues, executions, limit_keys
-from mainspring.store.signals import Signals
+from mainspring.store.engine.signals import Signals
+from mainspring.store.queue import enqueues, limit_keys
+from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live, limits
 
 if TYPE_CHECKING:
-    from mainspring.store.enqueues import NewExecution
+    from mainspring.store.queue.enqueues import NewExecution
     from tests.store.conftest import Lab, StoreClock
 
 on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)

@@ -14,12 +14,13 @@ from mainspring.domain.circuit_breaker import CircuitBreaker
 from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.failure import ErrorClass
 from mainspring.domain.rate import Rate
-from mainspring.store import breaker_ends, finishes, job_breakers, waits
-from mainspring.store.finishes import Finish, Release
+from mainspring.store.queue import finishes, waits
+from mainspring.store.queue.finishes import Finish, Release
+from mainspring.store.recovery import breaker_ends, job_breakers
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
 POLICY = CircuitBreaker(failures=3, wait=timedelta(seconds=30), longest_wait=timedelta(minutes=2))

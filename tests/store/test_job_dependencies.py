@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.job import JobDefinition
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import finishes, registration, retirement
+from mainspring.store.jobs import registration, retirement
+from mainspring.store.queue import finishes
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from mainspring.store import job_retention, policies
-from mainspring.store.dialect import store_now
-from mainspring.store.job_retention import Rule
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.jobs import policies
 from mainspring.store.tables import execution_logs, executions, executions_live
+from mainspring.store.upkeep import job_retention
+from mainspring.store.upkeep.job_retention import Rule
 from tests.store.clockwork import MINUTELY
 from tests.store.test_cron_run_pages import ended_row, write
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Progress, Status
-from mainspring.store import job_statistics
-from mainspring.store.job_statistics import JobStatistics, JobSummary
-from mainspring.store.journal import Report, write
+from mainspring.store.analytics import job_statistics
+from mainspring.store.analytics.job_statistics import JobStatistics, JobSummary
+from mainspring.store.queue.journal import Report, write
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:

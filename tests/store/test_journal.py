@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.execution import Progress
-from mainspring.store import journal
-from mainspring.store.journal import Report, WrittenLine
+from mainspring.store.queue import journal
+from mainspring.store.queue.journal import Report, WrittenLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab
 
 SAID = Progress(

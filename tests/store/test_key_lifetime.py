@@ -14,13 +14,13 @@ from mainspring.security.audit import Audit
 from mainspring.security.authentication import ExpiredKeyError
 from mainspring.security.keys import Keys
 from mainspring.security.secret_key import SecretKey
-from mainspring.store import access
+from mainspring.store.identity import access
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import StoreClock
 
 ROOT = Actor.at_terminal("test", "root")

@@ -13,15 +13,15 @@ from mainspring.domain.execution import Status, Trigger
 from mainspring.jobs.context import JobContext
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.journal import Journal
-from mainspring.store import journal as journal_rows
+from mainspring.store.queue import journal as journal_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.queue.claimed import ClaimedExecution
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab
 

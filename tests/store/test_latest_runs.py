@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Scope
-from mainspring.store import executions, latest_runs
+from mainspring.store.runs import executions, latest_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab
 
 

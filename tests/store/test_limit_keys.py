@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Stage, Status
-from mainspring.store import endings, executions
+from mainspring.store.queue import endings
+from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.enqueues import NewExecution
+    from mainspring.store.queue.enqueues import NewExecution
     from tests.store.conftest import Lab, StoreClock
 
 

@@ -14,8 +14,8 @@ from mainspring.errors import DatabaseUnreachableError
 from mainspring.live.hub import Hub, Listener
 from mainspring.live.turns import turns
 from mainspring.security.audit import Audit, Target
-from mainspring.store import live_marks
-from mainspring.store.signals import WORK, Signals
+from mainspring.store.engine import live_marks
+from mainspring.store.engine.signals import WORK, Signals
 from mainspring.store.tables import alerts
 from mainspring.world import RealWorld
 from tests.store.clockwork import MINUTELY
@@ -23,7 +23,7 @@ from tests.store.clockwork import MINUTELY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mainspring.store.live_marks import Marks
+    from mainspring.store.engine.live_marks import Marks
     from tests.store.clockwork import Clockwork
     from tests.store.conftest import Lab, StoreClock
 

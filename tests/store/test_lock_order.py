@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Stage
-from mainspring.store import claims, dependencies, finishes, limit_keys
+from mainspring.store.queue import claims, dependencies, finishes, limit_keys
 from mainspring.store.tables import executions_live
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
 

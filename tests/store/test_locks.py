@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from mainspring.store import locks
-from mainspring.store.dialect import store_now
+from mainspring.store.coordination import locks
+from mainspring.store.engine.dialect import store_now
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
-    from mainspring.store.locks import HeldLock
+    from mainspring.store.coordination.locks import HeldLock
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
 

@@ -11,15 +11,16 @@ from mainspring.control.nodes import NodeCommands, NodeNotFoundError
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store import access, cluster, nodes
-from mainspring.store.signals import Signals
+from mainspring.store.coordination import cluster, nodes
+from mainspring.store.engine.signals import Signals
+from mainspring.store.identity import access
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.database import Database
-    from mainspring.store.nodes import StoredNode
+    from mainspring.store.coordination.nodes import StoredNode
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab, StoreClock
 

@@ -15,16 +15,16 @@ from mainspring.domain.access import Scope
 from mainspring.domain.derived_id import derived_id
 from mainspring.domain.execution import Trigger
 from mainspring.jobs.context import JobContext
-from mainspring.store import notifications
-from mainspring.store.notifications import NewNotification
-from mainspring.store.open_store import OpenStore
-from mainspring.store.signals import Signals
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NewNotification
+from mainspring.store.engine.open_store import OpenStore
+from mainspring.store.engine.signals import Signals
 from mainspring.store.tables import notifications as table
 
 if TYPE_CHECKING:
     from mainspring.domain.notification import Notification
     from mainspring.jobs.context import LogLine
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
 
 EXECUTION = UUID("01a201ed-4cfe-7a4c-950b-389f5b3f087b")

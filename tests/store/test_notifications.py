@@ -12,15 +12,15 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
 from mainspring.domain.notification import Message, Notification, NotificationStatus, Severity
-from mainspring.store import notification_claims, notifications
-from mainspring.store.notification_claims import EndOfTry
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import notification_claims, notifications
+from mainspring.store.alerting.notification_claims import EndOfTry
+from mainspring.store.alerting.notifications import NewNotification
 from mainspring.store.tables import notifications as table
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
     from tests.store.conftest import StoreClock
 

@@ -11,15 +11,16 @@ from mainspring.control.organizations import LimitOutOfRangeError, OrganizationC
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store import access, organizations
-from mainspring.store.organizations import Organization, UnknownOrganizationError
-from mainspring.store.signals import WORK, Signals
+from mainspring.store.engine.signals import WORK, Signals
+from mainspring.store.identity import access
+from mainspring.store.queue import organizations
+from mainspring.store.queue.organizations import Organization, UnknownOrganizationError
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.queue.claimed import ClaimedExecution
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab
 

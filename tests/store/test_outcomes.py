@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
-from mainspring.store import failure_groups, outcomes
+from mainspring.store.analytics import failure_groups, outcomes
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:
-    from mainspring.store.failure_groups import FailureGroup
-    from mainspring.store.outcomes import OutcomeCounts
+    from mainspring.store.analytics.failure_groups import FailureGroup
+    from mainspring.store.analytics.outcomes import OutcomeCounts
     from tests.store.conftest import Lab, StoreClock
 
 HOUR = timedelta(hours=1)

@@ -19,11 +19,11 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.logins import LIMIT, Logins, TooManySignInsError
 from mainspring.security.passwords import Passwords, UnfitPasswordError
 from mainspring.security.sessions import Sessions
-from mainspring.store import access
+from mainspring.store.identity import access
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
 
 OLD, NEW = "correct horse battery staple", "another horse, another battery"

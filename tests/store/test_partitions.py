@@ -12,15 +12,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Status
-from mainspring.store import finishes, partitions
-from mainspring.store.dialect import store_now
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.queue import finishes
 from mainspring.store.tables import executions
+from mainspring.store.upkeep import partitions
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
 LONG_AGO = datetime(2019, 12, 31, 12, tzinfo=UTC)

@@ -17,13 +17,14 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import OnStartup
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store import access, firing, pauses
-from mainspring.store.signals import Signals
+from mainspring.store.engine.signals import Signals
+from mainspring.store.identity import access
+from mainspring.store.scheduling import firing, pauses
 from tests.store.audit_trail import KEY, ROOT
 from tests.store.clockwork import MINUTELY
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
     from tests.store.clockwork import Clockwork
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron, Every, OnStartup
-from mainspring.store import planned_jobs
+from mainspring.store.scheduling import planned_jobs
 from tests.store.clockwork import MINUTELY
 
 if TYPE_CHECKING:

@@ -15,15 +15,17 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron, Every
 from mainspring.errors import IdempotencyConflictError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import history, idempotency, partitions, platform_jobs, registration, triggers
-from mainspring.store.platform_jobs import RunCounts
+from mainspring.store.jobs import platform_jobs, registration
+from mainspring.store.jobs.platform_jobs import RunCounts
+from mainspring.store.queue import history, idempotency, triggers
+from mainspring.store.upkeep import partitions
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
 SWEEP = JobDefinition("sweep", schedule=Every(hours=1))

@@ -13,15 +13,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
 from mainspring.errors import DatabaseUnreachableError
-from mainspring.store import finishes, postgresql_database
-from mainspring.store.address import split_options, without_password
-from mainspring.store.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine import postgresql_database
+from mainspring.store.engine.address import split_options, without_password
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.queue import finishes
 from mainspring.store.tables import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab, StoreClock
 

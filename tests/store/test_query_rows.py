@@ -14,7 +14,7 @@ import pytest
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError, DefinitionError, PermanentError
 from mainspring.reports.source import ReportCaller
 from mainspring.reports.sql import SqlReport
-from mainspring.store.query_rows import Query, ReportSourceError, query_rows
+from mainspring.store.exports.query_rows import Query, ReportSourceError, query_rows
 from mainspring.world import RealWorld
 from tests.node_role import run_statements
 

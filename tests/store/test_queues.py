@@ -14,14 +14,15 @@ from mainspring.control.schedules import PastInstantError, VersionConflictError
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store import access, queues
-from mainspring.store.queues import StoredQueue
-from mainspring.store.signals import WORK, Signals
+from mainspring.store.engine.signals import WORK, Signals
+from mainspring.store.identity import access
+from mainspring.store.queue import queues
+from mainspring.store.queue.queues import StoredQueue
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.identity.access import AuditEntry
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab, StoreClock
 

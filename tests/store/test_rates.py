@@ -16,7 +16,7 @@ from mainspring.store.tables import executions_live, limits
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.enqueues import NewExecution
+    from mainspring.store.queue.enqueues import NewExecution
     from tests.store.conftest import Lab, StoreClock
 
 PERIOD = 3600.0

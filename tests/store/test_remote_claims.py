@@ -11,13 +11,13 @@ from mainspring.domain.job import JobDefinition
 from mainspring.runtime.remote_claims import RemoteClaims
 from mainspring.runtime.remote_jobs import RemoteJobs
 from mainspring.settings import Settings
-from mainspring.store import breakers, service_jobs, services
+from mainspring.store.remote import breakers, service_jobs, services
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.claimed import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
     MakeNode = Callable[[], Awaitable[RemoteClaims]]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from mainspring.domain.job import JobDefinition
-from mainspring.store import remote_jobs, service_jobs, services
+from mainspring.store.remote import remote_jobs, service_jobs, services
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.database import Connection
-    from mainspring.store.remote_jobs import Mark
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.remote.remote_jobs import Mark
     from tests.store.conftest import Lab
 
 DIGEST: Final = JobDefinition("digest")

@@ -10,15 +10,16 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Status
 from mainspring.domain.replay import Progress, Replay, ReplayPlan, ReplayStatus
-from mainspring.store import cluster, replays
-from mainspring.store.dialect import store_now
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.recovery import replays
 from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
 ERROR = "f00d"

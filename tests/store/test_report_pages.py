@@ -15,8 +15,8 @@ from mainspring.builtin.reports import built_in_reports
 from mainspring.domain.execution import Status
 from mainspring.errors import InvalidPayloadError, PermanentError
 from mainspring.reports.source import ReportCaller
-from mainspring.store import access
-from mainspring.store.access import AuditEntry
+from mainspring.store.identity import access
+from mainspring.store.identity.access import AuditEntry
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.reports.source import Report
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
     from tests.store.conftest import Lab
 
 ADA = ReportCaller("acme", "ada", "test")

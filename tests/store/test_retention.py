@@ -14,9 +14,10 @@ from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Every
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import journal, locks, partitions, registration, retention
-from mainspring.store.dialect import store_now
-from mainspring.store.retention import Pruned
+from mainspring.store.coordination import locks
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.jobs import registration
+from mainspring.store.queue import journal
 from mainspring.store.tables import (
     attempts,
     execution_logs,
@@ -26,12 +27,14 @@ from mainspring.store.tables import (
     schedules,
     ticks,
 )
+from mainspring.store.upkeep import partitions, retention
+from mainspring.store.upkeep.retention import Pruned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from uuid import UUID
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
 DAY = 86400.0

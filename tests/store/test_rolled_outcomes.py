@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
-from mainspring.store import outcomes, rolled_outcomes, rollups
-from mainspring.store.access import present_instant
-from mainspring.store.outcomes import OutcomeCounts
+from mainspring.store.analytics import outcomes, rolled_outcomes, rollups
+from mainspring.store.analytics.outcomes import OutcomeCounts
+from mainspring.store.identity.access import present_instant
 from mainspring.store.tables import executions
 from mainspring.world import uuid7
 

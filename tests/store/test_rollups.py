@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mainspring.domain.execution import FINAL
 from mainspring.domain.histogram import RELATIVE_ERROR, Histogram, bucket_of
 from mainspring.runtime.rolling_up import ROLL_SECONDS, RollingUp
-from mainspring.store import rollups
-from mainspring.store.dialect import store_now
-from mainspring.store.rollup_rows import Rollup, covering
+from mainspring.store.analytics import rollups
+from mainspring.store.analytics.rollup_rows import Rollup, covering
+from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import executions
 from mainspring.store.tables import rollups as table
 from mainspring.world import RealWorld

@@ -13,18 +13,18 @@ import sqlalchemy as sa
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
 from mainspring.domain.run_filter import read_filter
-from mainspring.store import run_search
-from mainspring.store.dialect import store_now
-from mainspring.store.run_search_conditions import RunSearch
+from mainspring.store.engine.dialect import store_now
+from mainspring.store.engine.time_limit import SearchTooSlowError, time_limit
+from mainspring.store.runs import run_search
+from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.store.tables import definitions
-from mainspring.store.time_limit import SearchTooSlowError, time_limit
 from tests.store.test_cron_run_pages import ended_row, plan_of, scans, write
 from tests.store.test_hot_path_guards import statements_of
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.run_search import RunPage
+    from mainspring.store.runs.run_search import RunPage
     from tests.store.conftest import Lab
 
 

@@ -14,8 +14,8 @@ from mainspring.domain.execution import Status
 from mainspring.domain.firing import TickReason
 from mainspring.domain.job import Misfire, Overlap
 from mainspring.domain.schedule import Cron, Every
-from mainspring.store import retention
 from mainspring.store.tables import ticks as ticks_table
+from mainspring.store.upkeep import retention
 from tests.store.clockwork import MINUTELY, Clockwork
 
 HOUR = 3600.0

@@ -15,23 +15,24 @@ from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.errors import SchemaMismatchError, StoreError
-from mainspring.store import claims, enqueues, finishes, partitions, schema
-from mainspring.store.dialect import name_prefix
-from mainspring.store.grants import grants_for
-from mainspring.store.postgresql_database import PostgresqlDatabase
-from mainspring.store.schema import SchemaStatus
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.dialect import name_prefix
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine.sqlite_database import SqliteDatabase
+from mainspring.store.queue import claims, enqueues, finishes
 from mainspring.store.tables import executions_live, fences, metadata
+from mainspring.store.upkeep import partitions, schema
+from mainspring.store.upkeep.grants import grants_for
+from mainspring.store.upkeep.schema import SchemaStatus
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from uuid import UUID
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import StoreClock
 
-VERSIONS = Path(schema.__file__).parent / "migrations" / "versions"
+VERSIONS = Path(schema.__file__).parents[1] / "migrations" / "versions"
 REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 
 

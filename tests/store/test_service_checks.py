@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring.domain.job import JobDefinition
-from mainspring.store import service_checks, service_jobs, services
-from mainspring.store.firing import Firing
+from mainspring.store.remote import service_checks, service_jobs, services
+from mainspring.store.scheduling.firing import Firing
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.service_checks import DueCheck
-    from mainspring.store.services import Service
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.remote.service_checks import DueCheck
+    from mainspring.store.remote.services import Service
     from tests.store.conftest import StoreClock
 
 URL = "https://mail.example"

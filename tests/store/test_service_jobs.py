@@ -19,17 +19,18 @@ from mainspring.jobs.registry import JobRegistry
 from mainspring.security.audit import Audit
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import Settings
-from mainspring.store import definition_pages, definitions, registration, retirement, service_jobs, services
-from mainspring.store.definition_pages import WantedJobs
-from mainspring.store.firing import Firing
-from mainspring.store.signals import Signals
+from mainspring.store.engine.signals import Signals
+from mainspring.store.jobs import definition_pages, definitions, registration, retirement
+from mainspring.store.jobs.definition_pages import WantedJobs
+from mainspring.store.remote import service_jobs, services
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from mainspring.control.service_jobs import Outcome
-    from mainspring.store.database import Database
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.services import Service
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.engine.database import Database
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.remote.services import Service
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from mainspring.world import RealWorld
     from tests.store.conftest import StoreClock
 

@@ -19,14 +19,14 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.logins import LIMIT, Logins, TooManySignInsError
 from mainspring.security.passwords import Passwords
 from mainspring.security.sessions import IDLE, LIFETIME, Sessions
-from mainspring.store import access, sessions
-from mainspring.store import users as stored_users
+from mainspring.store.identity import access, sessions
+from mainspring.store.identity import users as stored_users
 from mainspring.store.tables import audit_entries, login_attempts
 from mainspring.store.tables import sessions as sessions_table
 
 if TYPE_CHECKING:
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.identity.access import AuditEntry
     from mainspring.world import RealWorld
     from tests.store.conftest import StoreClock
 

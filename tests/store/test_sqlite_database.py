@@ -15,16 +15,16 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from mainspring.errors import DatabaseUnreachableError, IntegrityError
-from mainspring.store import schema
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.tables import limits
+from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 
 def database_at(path: Path | str, world: RealWorld) -> SqliteDatabase:
@@ -150,7 +150,7 @@ COUNT = """
 import asyncio, sys
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as ConstraintError
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.tables import fences
 from mainspring.world import RealWorld
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mainspring.errors import LeaseLostError
-from mainspring.store import sync_cursors
-from mainspring.store.sync_cursors import CursorHeldError, CursorName
+from mainspring.store.coordination import sync_cursors
+from mainspring.store.coordination.sync_cursors import CursorHeldError, CursorName
 
 if TYPE_CHECKING:
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.sync_cursors import HeldCursor
+    from mainspring.store.coordination.sync_cursors import HeldCursor
+    from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab
 
 NAME = CursorName("test", "contacts", "acme")

@@ -21,8 +21,8 @@ from mainspring.domain.schedule import Cron
 from mainspring.egress.client import Egress
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
-from mainspring.store import platform_jobs
-from mainspring.store.signals import Signals, Wakeup
+from mainspring.store.engine.signals import Signals, Wakeup
+from mainspring.store.jobs import platform_jobs
 from mainspring.world import RealWorld
 from tests.egress.conftest import answer, receive
 from tests.store.watch import Watch

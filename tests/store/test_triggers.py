@@ -12,7 +12,8 @@ from mainspring.domain.job import JobDefinition, Overlap
 from mainspring.domain.schedule import Cron
 from mainspring.errors import JobNotFoundError
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import registration, retirement, triggers
+from mainspring.store.jobs import registration, retirement
+from mainspring.store.queue import triggers
 
 if TYPE_CHECKING:
     from tests.store.clockwork import Clockwork

@@ -16,8 +16,9 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.result import JobResult
 from mainspring.domain.schedule import Cron, Every
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import history, registration, retirement
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration, retirement
+from mainspring.store.queue import history
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import definitions as definitions_table
 from mainspring.store.tables import schedules
 from mainspring.world import RealWorld
@@ -25,7 +26,7 @@ from mainspring.world import RealWorld
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from tests.store.conftest import Lab, StoreClock
 
 COLUMNS = {

@@ -12,7 +12,11 @@ from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.notification import NotificationStatus, Severity
 from mainspring.jobs.registry import JobRegistry
-from mainspring.store import cluster, endings, enqueue_in_transaction, executions, finishes, notifications, registration
+from mainspring.store.alerting import notifications
+from mainspring.store.coordination import cluster
+from mainspring.store.jobs import registration
+from mainspring.store.queue import endings, enqueue_in_transaction, finishes
+from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live
 from mainspring.store.tables import notifications as outbox
 from tests.store.test_enqueue_in_transaction import ORDERS, lend_asyncpg, lend_sqlite3, url_of

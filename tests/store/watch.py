@@ -12,15 +12,16 @@ from mainspring.alerts.telling import Telling
 from mainspring.domain.execution import Status
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
-from mainspring.store import alerts, health
-from mainspring.store.health_system import OF_QUEUES
-from mainspring.store.signals import Signals
+from mainspring.store.alerting import alerts
+from mainspring.store.engine.signals import Signals
+from mainspring.store.monitoring import health
+from mainspring.store.monitoring.health_system import OF_QUEUES
 from mainspring.store.tables import watches
 
 if TYPE_CHECKING:
     from mainspring.domain.alert import Alert
     from mainspring.runtime.loop import Turn
-    from mainspring.store.health import JobHealth
+    from mainspring.store.monitoring.health import JobHealth
     from tests.store.clockwork import Clockwork
 
 

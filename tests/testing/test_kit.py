@@ -12,10 +12,10 @@ import pytest
 from mainspring import JobContext, Mainspring, Retry, testing
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError, MainspringError, NotRunningError, StoreError, WaitTimeoutError
-from mainspring.store import schema
+from mainspring.store.upkeep import schema
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 TEN_SECONDS = timedelta(seconds=10)
 

@@ -11,7 +11,7 @@ import pytest
 from mainspring import Cron, Every, JobContext, Mainspring, OnStartup, Retry, current_lock, distributed_lock, testing
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import MainspringError
-from mainspring.store import journal
+from mainspring.store.queue import journal
 
 if TYPE_CHECKING:
     from mainspring.testing import Kit

@@ -334,7 +334,7 @@ import asyncio, os
 from datetime import timedelta
 from mainspring.cli.application import load_app
 from mainspring.domain.access import Scope
-from mainspring.store import executions
+from mainspring.store.runs import executions
 
 async def drain():
     app = load_app(None)

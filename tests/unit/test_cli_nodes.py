@@ -11,7 +11,7 @@ import pytest
 
 from mainspring import Mainspring
 from mainspring.cli.main import main
-from mainspring.store import cluster
+from mainspring.store.coordination import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable

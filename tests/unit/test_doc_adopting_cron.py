@@ -13,7 +13,7 @@ from mainspring.domain.firing import Tick, TickOutcome, TickReason
 from mainspring.domain.tick_words import explain
 from mainspring.jobs.command import Command
 from mainspring.runtime.program import PASSED_ON
-from mainspring.store.external_starts import EARLY
+from mainspring.store.scheduling.external_starts import EARLY
 from mainspring.world import RealWorld
 
 PAGE = Path(__file__).parents[2] / "docs" / "adopting-cron.md"

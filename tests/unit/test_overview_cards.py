@@ -9,8 +9,8 @@ import pytest
 from mainspring.domain.forecast import PlannedJob, forecast
 from mainspring.domain.look_back import DEFAULT, LOOKS_BACK, look_back, percentile
 from mainspring.domain.schedule import Cron, Every
-from mainspring.store.outcomes import OutcomeCounts
-from mainspring.store.queues import QueuePause, StoredQueue
+from mainspring.store.analytics.outcomes import OutcomeCounts
+from mainspring.store.queue.queues import QueuePause, StoredQueue
 from mainspring.web import forecast_drawing, overview_cards, overview_figure_words
 from mainspring.web.overview_figures import Figures, Reading, figures_of
 

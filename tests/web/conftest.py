@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from mainspring import Mainspring
 from mainspring.domain.access import Role
-from mainspring.store import users
+from mainspring.store.identity import users
 from mainspring.web.app import dashboard
 from mainspring.web.visit import CSRF_HEADER, SESSION_COOKIE, csrf_token, office_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from mainspring.web.office import Office
 
 MOUNT: Final = "/ui"

@@ -12,7 +12,8 @@ from mainspring.alerts.telling import Telling
 from mainspring.domain.access import Role, Scope
 from mainspring.domain.alert import Alert, AlertRule, AlertState, Breach, Severity
 from mainspring.domain.route import Route
-from mainspring.store import access, alerts
+from mainspring.store.alerting import alerts
+from mainspring.store.identity import access
 from tests.web.conftest import Page
 
 if TYPE_CHECKING:

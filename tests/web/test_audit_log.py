@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from mainspring.domain.access import Actor, Role
 from mainspring.security.audit import Target
 from mainspring.security.secret_key import Purpose
-from mainspring.store import audit
+from mainspring.store.auditing import audit
 from mainspring.store.tables import audit_entries
 from tests.web.conftest import Page
 

@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.domain.access import Role
-from mainspring.store import registration
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
 from mainspring.web.app import HEADERS, PAGES
 from mainspring.web.visit import CSRF_HEADER
 from tests.web.conftest import Page, links, mounted

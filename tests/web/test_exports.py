@@ -8,11 +8,11 @@ from uuid import UUID
 
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status
-from mainspring.store import history
+from mainspring.store.queue import history
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from tests.web.conftest import Site
 
 CONTENT = b"number,total\r\n1,2\r\n" + b"3,4\r\n" * 400

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Origin, Role, Scope
-from mainspring.store import api_keys, users
+from mainspring.store.identity import api_keys, users
 from mainspring.web.visit import SESSION_COOKIE
 from tests.web.conftest import Page
 
 if TYPE_CHECKING:
     import httpx2
 
-    from mainspring.store.api_keys import ApiKey
-    from mainspring.store.users import User
+    from mainspring.store.identity.api_keys import ApiKey
+    from mainspring.store.identity.users import User
     from tests.web.conftest import Site
 
 HERE = Origin(address="192.0.2.7")

@@ -9,7 +9,7 @@ import orjson
 from mainspring import JobConfig, JobResult
 from mainspring.control.registration import register_application
 from mainspring.domain.access import Role, Scope
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from tests.web.conftest import Page
 from tests.web.runs import ended
 

@@ -8,8 +8,9 @@ from mainspring import CircuitBreaker
 from mainspring.domain.access import Role
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.replay import ReplayStatus
-from mainspring.store import job_breakers, registration, replays
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.recovery import job_breakers, replays
+from mainspring.store.scheduling.firing import Firing
 from tests.web.conftest import Page
 from tests.web.runs import ended
 

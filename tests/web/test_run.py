@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Role, Scope
 from mainspring.domain.execution import Attempt, Execution, Outcome, Status, Trigger
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from mainspring.store.tables import execution_logs
 from mainspring.store.tables import executions as history
 from mainspring.web.run_error import marked

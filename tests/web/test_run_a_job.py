@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from mainspring.domain.access import Role, Scope
-from mainspring.store import executions
-from mainspring.store.executions import Filter
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 from tests.web.conftest import Page
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 
 from mainspring.domain.access import Origin, Role, Scope
 from mainspring.domain.execution import Status
-from mainspring.store import executions
-from mainspring.store.executions import Filter
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 from tests.web.conftest import Page, words_of
 
 if TYPE_CHECKING:

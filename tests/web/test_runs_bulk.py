@@ -16,9 +16,11 @@ from mainspring.control.bulk_actions import BULK_ACTION, BulkActions, BulkReques
 from mainspring.domain.access import Actor, ActorKind, Permission, Role, Scope
 from mainspring.domain.execution import Status
 from mainspring.errors import PermissionDeniedError
-from mainspring.store import audit_pages, executions, users
-from mainspring.store.audit_pages import WantedEntries
-from mainspring.store.executions import Filter
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
+from mainspring.store.identity import users
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 from tests.web.conftest import Page, mounted, words_of
 from tests.web.runs import ended
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
     from mainspring import Mainspring
     from mainspring.domain.execution import Execution
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.access import AuditEntry
     from tests.web.conftest import Site
 
 HTMX = {"HX-Request": "true"}

@@ -12,16 +12,17 @@ from sqlalchemy import event
 
 from mainspring import Cron
 from mainspring.domain.access import Role
-from mainspring.store import definitions, pauses, registration, schedules
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import definitions, registration
+from mainspring.store.scheduling import pauses, schedules
+from mainspring.store.scheduling.firing import Firing
 from tests.web.conftest import Page, words_of
 
 if TYPE_CHECKING:
     import httpx2
 
     from mainspring import Mainspring
-    from mainspring.store.database import Connection
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from tests.web.conftest import Site
 
 HTMX = {"HX-Request": "true"}

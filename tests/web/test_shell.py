@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from mainspring import Every
 from mainspring.domain.access import Role
-from mainspring.store import registration
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import alerts
 from tests.web.conftest import Page, mounted, words_of
 

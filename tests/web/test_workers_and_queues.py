@@ -8,14 +8,16 @@ from urllib.parse import quote
 import orjson
 
 from mainspring.domain.access import Role, Scope
-from mainspring.store import access, cluster, nodes, queues
+from mainspring.store.coordination import cluster, nodes
+from mainspring.store.identity import access
+from mainspring.store.queue import queues
 from tests.web.conftest import Page
 from tests.web.runs import ended
 
 if TYPE_CHECKING:
     import httpx2
 
-    from mainspring.store.queues import StoredQueue
+    from mainspring.store.queue.queues import StoredQueue
     from tests.web.conftest import Site
 
 NAME = "web 1 <b>"

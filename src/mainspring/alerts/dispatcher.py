@@ -15,8 +15,8 @@ from mainspring.alerts.channels.base import Taken
 from mainspring.domain.job import Retry
 from mainspring.domain.notification import NotificationStatus
 from mainspring.errors import ConfigurationError, PermanentError, StoreError, TransientError
-from mainspring.store import notification_claims
-from mainspring.store.notification_claims import EndOfTry
+from mainspring.store.alerting import notification_claims
+from mainspring.store.alerting.notification_claims import EndOfTry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from mainspring.alerts.channels.base import Channel
     from mainspring.domain.notification import Notification
-    from mainspring.store.database import Database
-    from mainspring.store.signals import Wakeup
+    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.signals import Wakeup
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

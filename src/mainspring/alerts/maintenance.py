@@ -12,8 +12,9 @@ from mainspring.domain.alert import AlertEvent
 from mainspring.domain.english import counted
 from mainspring.domain.notification import Message
 from mainspring.domain.silence import SilenceKind
-from mainspring.store import access, alert_facts, alerts, silences
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import alert_facts, alerts, silences
+from mainspring.store.alerting.notifications import NewNotification
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mainspring.alerts.telling import Telling
     from mainspring.domain.alert import Alert
     from mainspring.domain.silence import Silence
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 
 def sum_up(connection: Connection, environment: str, telling: Telling) -> None:

@@ -14,9 +14,11 @@ from mainspring.domain.alert import AlertChange, AlertEvent, AlertRule
 from mainspring.domain.alert_telling import SAME_JOB, Surroundings, decide, escalation_steps
 from mainspring.domain.route import Route
 from mainspring.errors import ConfigurationError, DefinitionError
-from mainspring.store import access, alert_facts, alert_notifications, alerts, executions, notification_routes, silences
-from mainspring.store.alerts import Told
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import alert_facts, alert_notifications, alerts, notification_routes, silences
+from mainspring.store.alerting.alerts import Told
+from mainspring.store.alerting.notifications import NewNotification
+from mainspring.store.identity import access
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from mainspring.domain.alert_telling import Decision
     from mainspring.domain.execution import Execution
     from mainspring.domain.notification import Message
-    from mainspring.store.alert_facts import JobFacts
-    from mainspring.store.alert_notifications import Address
-    from mainspring.store.database import Connection
+    from mainspring.store.alerting.alert_facts import JobFacts
+    from mainspring.store.alerting.alert_notifications import Address
+    from mainspring.store.engine.database import Connection
 
     _Decided = tuple[Alert, AlertEvent, Decision]
 

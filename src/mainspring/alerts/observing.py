@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mainspring.alerts import maintenance, news
 from mainspring.domain.alert import AlertEvent
-from mainspring.store import alerts
+from mainspring.store.alerting import alerts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mainspring.alerts.telling import Telling
     from mainspring.domain.alert import AlertChange, Breach, Severity
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 
 def observe(

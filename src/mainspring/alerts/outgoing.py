@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.english import counted, in_words
 from mainspring.domain.notification import Message, Severity
-from mainspring.store import alert_notifications, notifications
-from mainspring.store.alert_notifications import DIGEST, Address
-from mainspring.store.notifications import NewNotification
+from mainspring.store.alerting import alert_notifications, notifications
+from mainspring.store.alerting.alert_notifications import DIGEST, Address
+from mainspring.store.alerting.notifications import NewNotification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.alerts.telling import Telling
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 _LISTED: Final = 20
 _RANKS: Final = list(Severity)

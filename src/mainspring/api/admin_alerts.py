@@ -27,8 +27,8 @@ from mainspring.control.alerts import AlertCommands, AlertEndedError, AlertNotFo
 from mainspring.control.schedules import PastInstantError
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.alert import Alert, AlertRule, AlertState, Severity
-from mainspring.store import alert_pages, alerts
-from mainspring.store.alert_pages import AlertFilter
+from mainspring.store.alerting import alert_pages, alerts
+from mainspring.store.alerting.alert_pages import AlertFilter
 
 router = APIRouter(prefix="/admin/alerts", tags=["Alerts"], dependencies=[only_known_parameters])
 

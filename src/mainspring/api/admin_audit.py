@@ -20,13 +20,13 @@ from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.job_object import instant_text
-from mainspring.store import audit_pages
-from mainspring.store.audit_pages import WantedEntries
-from mainspring.store.execution_pages import MOST_COUNTED
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
+from mainspring.store.runs.execution_pages import MOST_COUNTED
 
 if TYPE_CHECKING:
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.access import AuditEntry
 
 router = APIRouter(prefix="/admin/audit", tags=["Audit"], dependencies=[only_known_parameters])
 

@@ -18,11 +18,11 @@ from mainspring.control.job_breakers import JobBreakerCommands, NoBreakerError
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.job_object import instant_text
-from mainspring.store import job_breakers
+from mainspring.store.recovery import job_breakers
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
-    from mainspring.store.job_breakers import StoredBreaker
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.recovery.job_breakers import StoredBreaker
 
 router = APIRouter(prefix="/admin/breakers", tags=["Breakers"], dependencies=[only_known_parameters])
 

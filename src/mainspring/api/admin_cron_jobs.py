@@ -32,15 +32,17 @@ from mainspring.api.v1_jobs_history_bodies import log_line_json
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Trigger
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import cron_run_pages, cron_runs, executions, journal, ticks
-from mainspring.store.cron_run_pages import WantedRuns
-from mainspring.store.cron_runs import WantedNames
-from mainspring.store.execution_pages import MOST_COUNTED
+from mainspring.store.queue import journal
+from mainspring.store.runs import cron_run_pages, cron_runs, executions
+from mainspring.store.runs.cron_run_pages import WantedRuns
+from mainspring.store.runs.cron_runs import WantedNames
+from mainspring.store.runs.execution_pages import MOST_COUNTED
+from mainspring.store.scheduling import ticks
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Connection
-    from mainspring.store.execution_pages import Page
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.runs.execution_pages import Page
 
 router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only_known_parameters])
 

@@ -16,7 +16,7 @@ from mainspring.domain.job_object import instant_text
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Attempt
-    from mainspring.store.cron_runs import RunFacts
+    from mainspring.store.runs.cron_runs import RunFacts
 
 ShownStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 _SHOWN: Final[dict[Status, ShownStatus]] = {

@@ -21,13 +21,13 @@ from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.control.service_jobs import UnfitJobError
 from mainspring.domain.job_object import instant_text
 from mainspring.errors import JobNotFoundError
-from mainspring.store import definitions
+from mainspring.store.jobs import definitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.api.deps import Services
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
 
 router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only_known_parameters])
 

@@ -31,16 +31,19 @@ from mainspring.api.problems import InvalidRequestError, documented
 from mainspring.api.responses import json_response
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.job_trend import trend_of
-from mainspring.store import cron_runs, definitions, failure_report, rollup_rows, state_versions, statistics
-from mainspring.store.cron_runs import WantedNames
-from mainspring.store.rollup_rows import Rollup, Span
-from mainspring.store.statistics import By, Figures
-from mainspring.store.stored_policy import timeout_of
+from mainspring.store.analytics import failure_report, rollup_rows, statistics
+from mainspring.store.analytics.rollup_rows import Rollup, Span
+from mainspring.store.analytics.statistics import By, Figures
+from mainspring.store.engine import state_versions
+from mainspring.store.jobs import definitions
+from mainspring.store.jobs.stored_policy import timeout_of
+from mainspring.store.runs import cron_runs
+from mainspring.store.runs.cron_runs import WantedNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only_known_parameters])
 

@@ -13,8 +13,8 @@ from mainspring.domain.job_object import instant_text
 
 if TYPE_CHECKING:
     from mainspring.domain.job_trend import Trend
-    from mainspring.store.failure_report import Deployment, FailureKind
-    from mainspring.store.statistics import Figures
+    from mainspring.store.analytics.failure_report import Deployment, FailureKind
+    from mainspring.store.analytics.statistics import Figures
 
 
 class _Shown(BaseModel):

@@ -20,14 +20,18 @@ from mainspring.api.responses import json_response
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.health import HealthState
 from mainspring.domain.job_object import instant_text
-from mainspring.store import definition_pages, health, job_breakers, job_statistics, state_versions
-from mainspring.store.definition_pages import WantedJobs
+from mainspring.store.analytics import job_statistics
+from mainspring.store.engine import state_versions
+from mainspring.store.jobs import definition_pages
+from mainspring.store.jobs.definition_pages import WantedJobs
+from mainspring.store.monitoring import health
+from mainspring.store.recovery import job_breakers
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.health import JobHealth
-    from mainspring.store.job_statistics import JobSummary, LastRun
+    from mainspring.store.analytics.job_statistics import JobSummary, LastRun
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.monitoring.health import JobHealth
 
 router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only_known_parameters])
 

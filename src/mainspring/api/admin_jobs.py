@@ -29,10 +29,10 @@ from mainspring.builtin import self_check
 from mainspring.control.jobs import JobAlreadyRunningError
 from mainspring.domain.access import Actor, Permission
 from mainspring.errors import IdempotencyConflictError, JobNotFoundError, WaitTimeoutError
-from mainspring.store import platform_jobs
+from mainspring.store.jobs import platform_jobs
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter(prefix=ENVELOPED_PATH, tags=["Platform jobs"], dependencies=[only_known_parameters])
 

@@ -15,8 +15,8 @@ from mainspring.domain.job_object import instant_text
 from mainspring.domain.schedule import Every
 
 if TYPE_CHECKING:
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.platform_jobs import RunCounts
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.jobs.platform_jobs import RunCounts
 
 _SHOWN: Final = {
     Status.QUEUED: "pending",

@@ -17,7 +17,7 @@ from mainspring.control.maintenance import MaintenanceCommands, SilenceNotFoundE
 from mainspring.control.schedules import PastInstantError
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.silence import SilenceKind
-from mainspring.store import silences
+from mainspring.store.alerting import silences
 
 router = APIRouter(prefix="/admin/maintenance", tags=["Alerts"], dependencies=[only_known_parameters])
 

@@ -17,10 +17,10 @@ from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.job_object import instant_text
-from mainspring.store import nodes
+from mainspring.store.coordination import nodes
 
 if TYPE_CHECKING:
-    from mainspring.store.nodes import StoredNode
+    from mainspring.store.coordination.nodes import StoredNode
 
 router = APIRouter(prefix="/admin/nodes", tags=["Cluster"], dependencies=[only_known_parameters])
 

@@ -16,12 +16,12 @@ from mainspring.api.staff import staff_who_may
 from mainspring.control.notification_routes import RouteCommands, RouteNotFoundError, UnfitRouteError
 from mainspring.domain.access import Actor, Permission
 from mainspring.errors import JobNotFoundError
-from mainspring.store import alert_facts, notification_routes
+from mainspring.store.alerting import alert_facts, notification_routes
 
 if TYPE_CHECKING:
     from mainspring.domain.route import Route
-    from mainspring.store.alert_facts import JobFacts
-    from mainspring.store.database import Connection
+    from mainspring.store.alerting.alert_facts import JobFacts
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter(prefix="/admin/notification-routes", tags=["Alerts"], dependencies=[only_known_parameters])
 

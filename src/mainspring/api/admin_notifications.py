@@ -22,8 +22,8 @@ from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.notification import NotificationStatus
-from mainspring.store import alert_pages, notification_figures
-from mainspring.store.alert_pages import NotificationFilter
+from mainspring.store.alerting import alert_pages, notification_figures
+from mainspring.store.alerting.alert_pages import NotificationFilter
 
 router = APIRouter(prefix="/admin/notifications", tags=["Alerts"], dependencies=[only_known_parameters])
 

@@ -18,7 +18,7 @@ from mainspring.domain.route import DAYS
 if TYPE_CHECKING:
     from mainspring.domain.notification import Notification
     from mainspring.domain.route import Route
-    from mainspring.store.notification_figures import NotificationFigures
+    from mainspring.store.alerting.notification_figures import NotificationFigures
 
 
 class _Shown(BaseModel):

@@ -19,10 +19,10 @@ from mainspring.control.pauses import PauseCommands
 from mainspring.control.schedules import MAX_REASON, PastInstantError
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.job_object import instant_text
-from mainspring.store import pauses
+from mainspring.store.scheduling import pauses
 
 if TYPE_CHECKING:
-    from mainspring.store.pauses import PauseOfAll
+    from mainspring.store.scheduling.pauses import PauseOfAll
 
 router = APIRouter(prefix="/admin", tags=["Scheduler"], dependencies=[only_known_parameters])
 

@@ -28,7 +28,7 @@ from mainspring.domain.access import Actor, Permission
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.replay import MOST_REPLAYED, ReplayPlan, ReplayStatus
 from mainspring.errors import JobNotFoundError
-from mainspring.store import replays
+from mainspring.store.recovery import replays
 
 if TYPE_CHECKING:
     from mainspring.domain.replay import Replay

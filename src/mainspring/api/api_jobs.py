@@ -31,11 +31,13 @@ from mainspring.api.staff import staff_who_may
 from mainspring.control.jobs import BulkResult
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.domain.access import Actor, Permission
-from mainspring.store import definition_pages, job_breakers, job_statistics
-from mainspring.store.definition_pages import WantedJobs
+from mainspring.store.analytics import job_statistics
+from mainspring.store.jobs import definition_pages
+from mainspring.store.jobs.definition_pages import WantedJobs
+from mainspring.store.recovery import job_breakers
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter(prefix=JOBS_PATH, tags=["Scheduler"], dependencies=[only_known_parameters])
 

@@ -16,9 +16,9 @@ from mainspring.domain.job_object import instant_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.job_statistics import JobSummary, LastRun
-    from mainspring.store.stored_schedule import Override, Pause
+    from mainspring.store.analytics.job_statistics import JobSummary, LastRun
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.scheduling.stored_schedule import Override, Pause
 
 MAX_REASON: Final = 1_000
 _MAX_NAMES: Final = 500

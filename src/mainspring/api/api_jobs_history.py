@@ -23,8 +23,10 @@ from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.domain.execution import Status
-from mainspring.store import execution_pages, job_statistics, ticks
-from mainspring.store.execution_pages import Wanted
+from mainspring.store.analytics import job_statistics
+from mainspring.store.runs import execution_pages
+from mainspring.store.runs.execution_pages import Wanted
+from mainspring.store.scheduling import ticks
 
 router = APIRouter(prefix=JOBS_PATH, tags=["Scheduler"], dependencies=[only_known_parameters])
 

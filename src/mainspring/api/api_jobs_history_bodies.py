@@ -14,8 +14,8 @@ from mainspring.domain.job_object import instant_text
 from mainspring.domain.tick_words import explain
 
 if TYPE_CHECKING:
-    from mainspring.store.job_statistics import JobStatistics
-    from mainspring.store.ticks import RecordedTick
+    from mainspring.store.analytics.job_statistics import JobStatistics
+    from mainspring.store.scheduling.ticks import RecordedTick
 
 _SHOWN_TRIGGERS: Final = {Trigger.ADMIN: "admin", Trigger.API: "api"}
 

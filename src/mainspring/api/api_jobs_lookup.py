@@ -12,10 +12,12 @@ from mainspring.api.deps import Services
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.errors import JobNotFoundError
-from mainspring.store import definitions, job_breakers, job_statistics
+from mainspring.store.analytics import job_statistics
+from mainspring.store.jobs import definitions
+from mainspring.store.recovery import job_breakers
 
 if TYPE_CHECKING:
-    from mainspring.store.definitions import StoredDefinition
+    from mainspring.store.jobs.definitions import StoredDefinition
 
 JOBS_PATH: Final = "/api/jobs"
 SHOWN_DAYS: Final = timedelta(days=30)

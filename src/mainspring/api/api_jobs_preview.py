@@ -20,15 +20,16 @@ from mainspring.domain.cron_syntax import CronError
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.schedule import Cron
 from mainspring.domain.schedule_consequences import consequences_of
-from mainspring.store import definition_pages, job_statistics
+from mainspring.store.analytics import job_statistics
+from mainspring.store.jobs import definition_pages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.domain.schedule import Schedule
-    from mainspring.store.database import Connection
-    from mainspring.store.job_statistics import JobSummary
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.analytics.job_statistics import JobSummary
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
 
 router = APIRouter(prefix=JOBS_PATH, tags=["Scheduler"], dependencies=[only_known_parameters])
 

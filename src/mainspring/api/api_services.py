@@ -14,11 +14,11 @@ from mainspring.api.problems import ServiceNotFoundError, documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
-from mainspring.store import service_jobs
-from mainspring.store import services as stored_services
+from mainspring.store.remote import service_jobs
+from mainspring.store.remote import services as stored_services
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter(prefix="/api/services", tags=["Services"], dependencies=[only_known_parameters])
 

@@ -16,8 +16,8 @@ from mainspring.domain.job_object import instant_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.services import Service
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.remote.services import Service
 
 _MOST_JOBS: Final = 10_000
 

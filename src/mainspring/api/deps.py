@@ -34,7 +34,7 @@ from mainspring.security.secret_key import Purpose, SecretKey, secret_keys_in_fo
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -12,7 +12,7 @@ from mainspring.api.problems import NotReadyError, documented_alone
 from mainspring.api.responses import json_response
 from mainspring.errors import SchemaMismatchError, StoreError
 from mainspring.runtime.node import Node
-from mainspring.store import schema
+from mainspring.store.upkeep import schema
 
 router = APIRouter(tags=["Health"])
 

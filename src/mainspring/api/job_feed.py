@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.access import Scope
 from mainspring.errors import StoreError
-from mainspring.store import execution_heads
-from mainspring.store.execution_heads import Head
-from mainspring.store.signals import TOLD, WORK
+from mainspring.store.engine.signals import TOLD, WORK
+from mainspring.store.runs import execution_heads
+from mainspring.store.runs.execution_heads import Head
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from uuid import UUID
 
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

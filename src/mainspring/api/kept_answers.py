@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mainspring.redis_backend.answer_cache import AnswerCache
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
 
     Version = Callable[[Connection, str], str]
     """Reads the version of what an answer is made of in an environment."""

@@ -14,10 +14,10 @@ from mainspring.domain.notification import Severity
 from mainspring.errors import StoreError
 from mainspring.observability.metrics_text import CONTENT_TYPE, Gauges, metrics_text
 from mainspring.runtime.node import Node
-from mainspring.store.depths import Depths, depths
+from mainspring.store.monitoring.depths import Depths, depths
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

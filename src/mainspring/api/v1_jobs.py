@@ -36,8 +36,8 @@ from mainspring.errors import (
     NotCancellableError,
     NotRetryableError,
 )
-from mainspring.store import execution_pages
-from mainspring.store.execution_pages import MOST_COUNTED, Wanted
+from mainspring.store.runs import execution_pages
+from mainspring.store.runs.execution_pages import MOST_COUNTED, Wanted
 
 router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])
 

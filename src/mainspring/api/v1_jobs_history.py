@@ -20,7 +20,8 @@ from mainspring.api.v1_jobs_history_bodies import (
     log_line_json,
 )
 from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, visible_job_with
-from mainspring.store import executions, journal
+from mainspring.store.queue import journal
+from mainspring.store.runs import executions
 
 router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])
 

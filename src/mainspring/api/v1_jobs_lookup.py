@@ -12,10 +12,10 @@ from mainspring.api.deps import Services, actor_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Execution
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import executions
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 Told = TypeVar("Told")
 

@@ -11,7 +11,7 @@ from mainspring.api.v1_jobs_bodies import status_json
 from mainspring.api.v1_jobs_history_bodies import log_line_json
 from mainspring.api.v1_jobs_lookup import sensitive_fields, visible_job_with
 from mainspring.domain.job_object import shown_status
-from mainspring.store import journal
+from mainspring.store.queue import journal
 from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:

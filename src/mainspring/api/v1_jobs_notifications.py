@@ -17,7 +17,7 @@ from mainspring.api.responses import json_response
 from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, visible_job_with
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.notification import Notification, NotificationStatus
-from mainspring.store import notifications
+from mainspring.store.alerting import notifications
 
 router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])
 

@@ -18,16 +18,16 @@ from mainspring.errors import PermanentError, PermissionDeniedError
 from mainspring.security.audit import Audit
 from mainspring.security.requesters import present_actor
 from mainspring.security.secret_key import Purpose, secret_key_in_force
-from mainspring.store import run_search
-from mainspring.store.run_search_conditions import RunSearch
+from mainspring.store.runs import run_search
+from mainspring.store.runs.run_search_conditions import RunSearch
 
 if TYPE_CHECKING:
     from mainspring.control.bulk_runs import BulkEnd
     from mainspring.domain.access import Actor, Scope
     from mainspring.jobs.context import JobContext
     from mainspring.settings import Settings
-    from mainspring.store.database import Connection
-    from mainspring.store.open_store import OpenStore
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.engine.open_store import OpenStore
     from mainspring.world import World
 
 _MOST_EXAMPLES: Final = 20

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
     from mainspring.reports.storage import ExportStorage
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 STEPS: Final = (

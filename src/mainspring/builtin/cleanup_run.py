@@ -15,7 +15,7 @@ from mainspring.domain.access import Actor, ActorKind, Scope
 from mainspring.reports.storage import ExportNotFoundError, is_file_name
 from mainspring.security.audit import Audit, Target
 from mainspring.security.secret_key import Purpose, secret_key_in_force
-from mainspring.store import cleanup
+from mainspring.store.upkeep import cleanup
 from mainspring.world import run_in_thread
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
     from mainspring.reports.storage import ExportStorage
     from mainspring.settings import Settings
-    from mainspring.store.cleanup import Ended
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.upkeep.cleanup import Ended
     from mainspring.world import World
 
 MOST_DAYS: Final = 3_650

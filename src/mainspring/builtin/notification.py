@@ -15,16 +15,17 @@ from mainspring.domain.derived_id import derived_id
 from mainspring.domain.notification import DEFAULT_DESTINATION, Message, Severity
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import PermanentError
-from mainspring.store import notifications, users
-from mainspring.store.notifications import NOTIFICATIONS, NewNotification
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NOTIFICATIONS, NewNotification
+from mainspring.store.identity import users
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.alerts.recipients import Recipients
     from mainspring.jobs.context import JobContext
-    from mainspring.store.database import Connection
-    from mainspring.store.open_store import OpenStore
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.engine.open_store import OpenStore
 
 STEPS: Final = (
     Step("Validate parameters", 20),

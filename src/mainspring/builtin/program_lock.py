@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import MainspringError
-from mainspring.store import locks
+from mainspring.store.coordination import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
     from mainspring.world import World
 
 _LEASE_SECONDS: Final = 60.0

@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 from mainspring.domain.execution import Status
 from mainspring.errors import InvalidPayloadError, PermanentError
 from mainspring.reports.source import Report
-from mainspring.store import report_pages
-from mainspring.store.report_pages import Wanted
+from mainspring.store.exports import report_pages
+from mainspring.store.exports.report_pages import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.reports.source import ReportCaller
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
 
     OpenDatabase: TypeAlias = Callable[[], AbstractAsyncContextManager[Database]]
 

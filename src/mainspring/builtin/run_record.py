@@ -16,11 +16,14 @@ from mainspring.errors import MainspringError
 from mainspring.jobs.registry import JobRegistry
 from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.settings import program_version
-from mainspring.store import cluster, definitions, executions, finishes, journal, registration, tracked_runs
-from mainspring.store.finishes import Finish
-from mainspring.store.firing import Firing
-from mainspring.store.journal import WrittenLine
-from mainspring.store.signals import WORK
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.signals import WORK
+from mainspring.store.jobs import definitions, registration
+from mainspring.store.queue import finishes, journal
+from mainspring.store.queue.finishes import Finish
+from mainspring.store.queue.journal import WrittenLine
+from mainspring.store.runs import executions, tracked_runs
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,9 +32,9 @@ if TYPE_CHECKING:
     from mainspring.builtin.untold_runs import UntoldRun
     from mainspring.runtime.program import Stream
     from mainspring.settings import Settings
-    from mainspring.store.database import Connection
-    from mainspring.store.open_store import OpenStore
-    from mainspring.store.tracked_runs import TrackedRun
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.engine.open_store import OpenStore
+    from mainspring.store.runs.tracked_runs import TrackedRun
     from mainspring.world import World
 
 WATCH_SECONDS: Final = 1.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.variable import Variable
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 NAME: Final = "platform-self-check"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from mainspring.builtin.steps import enter, invalid_payload, read_request
 from mainspring.builtin.sync_run import STEPS, SyncRun
 from mainspring.jobs.named import NotRegisteredError
-from mainspring.store.sync_cursors import CursorName
+from mainspring.store.coordination.sync_cursors import CursorName
 
 if TYPE_CHECKING:
     from mainspring.domain.result import JobResult
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.named import NamedRegistry
     from mainspring.jobs.synchronization import Sync
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 

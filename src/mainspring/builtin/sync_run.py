@@ -13,16 +13,16 @@ from mainspring.builtin.user_calls import call
 from mainspring.domain.result import JobResult
 from mainspring.errors import PermanentError, SkipExecution
 from mainspring.runtime.job_threads import JobThreads
-from mainspring.store import sync_cursors
-from mainspring.store.sync_cursors import CursorHeldError
+from mainspring.store.coordination import sync_cursors
+from mainspring.store.coordination.sync_cursors import CursorHeldError
 
 if TYPE_CHECKING:
     from mainspring.builtin.item_reader import ItemReader
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.synchronization import Sync
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Database
-    from mainspring.store.sync_cursors import CursorName, HeldCursor
+    from mainspring.store.coordination.sync_cursors import CursorName, HeldCursor
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 STEPS: Final = (

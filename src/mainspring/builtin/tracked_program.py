@@ -21,7 +21,7 @@ from mainspring.errors import JobCancelledError, JobTimeoutError
 from mainspring.runtime.command_job import result_of
 from mainspring.runtime.program import ProgramNotStartedError, ProgramRun, ProgramStart
 from mainspring.runtime.program_output import ProgramOutput
-from mainspring.store.tracked_runs import QUEUE
+from mainspring.store.runs.tracked_runs import QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store.finishes import Finish
+from mainspring.store.queue.finishes import Finish
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -45,8 +45,8 @@ def list_alerts(
     """List alerts, the newest first; by default those that are over, too."""
 
     async def work(app: Mainspring) -> list[Alert]:
-        from mainspring.store import alert_pages
-        from mainspring.store.alert_pages import AlertFilter
+        from mainspring.store.alerting import alert_pages
+        from mainspring.store.alerting.alert_pages import AlertFilter
 
         scope = app.commands_and_actor()[1].scope
         wanted = AlertFilter(state=state, severity=severity, job_name=job)
@@ -85,7 +85,7 @@ def show(alert_id: IdArgument, app_path: AppOption = None, *, as_json: JsonOptio
 
     async def work(app: Mainspring) -> Alert:
         from mainspring.control.alerts import AlertNotFoundError
-        from mainspring.store import alerts
+        from mainspring.store.alerting import alerts
 
         scope = app.commands_and_actor()[1].scope
         alert = await app.opened.database.read(lambda connection: alerts.get(connection, scope, alert_id))

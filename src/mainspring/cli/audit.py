@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.security.audit_archive import Segment
     from mainspring.security.audit_chain import Verified
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.audit import Head
+    from mainspring.store.auditing.audit import Head
+    from mainspring.store.identity.access import AuditEntry
 
 program = typer.Typer(help="The audit: verify, list, archive.", no_args_is_help=True)
 
@@ -82,7 +82,7 @@ def list_entries(
         raise typer.BadParameter(f"{target!r} names no target: write KIND:ID, for instance job:nightly")
 
     async def work(app: Mainspring) -> list[AuditEntry]:
-        from mainspring.store import audit
+        from mainspring.store.auditing import audit
 
         scope = app.commands_and_actor()[1].scope
         return await app.opened.database.read(
@@ -171,7 +171,7 @@ def _instant(text: str) -> datetime:
 
 
 def _head(text: str) -> Head:
-    from mainspring.store.audit import Head
+    from mainspring.store.auditing.audit import Head
 
     try:
         return Head.parse(text)

@@ -12,7 +12,7 @@ from mainspring.cli.output import JsonOption, plain, print_facts, print_json, pr
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 program = typer.Typer(help="Breakers of jobs: list, hold open, close.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def list_breakers(app_path: AppOption = None, *, as_json: JsonOption = False) ->
 
     async def work(app: Mainspring) -> list[dict[str, Any]]:
         from mainspring.api.admin_breakers import breaker_json
-        from mainspring.store import job_breakers
+        from mainspring.store.recovery import job_breakers
 
         environment = app.settings.environment
 

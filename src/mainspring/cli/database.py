@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from mainspring.store.copy import CopyProgress
-    from mainspring.store.database import Database
-    from mainspring.store.schema import SchemaState
+    from mainspring.store.engine.database import Database
+    from mainspring.store.upkeep.copy import CopyProgress
+    from mainspring.store.upkeep.schema import SchemaState
 
 Result = TypeVar("Result")
 
@@ -32,7 +32,7 @@ def upgrade() -> None:
     """Bring the schema to this build's version."""
 
     async def work(database: Database) -> SchemaState:
-        from mainspring.store import schema
+        from mainspring.store.upkeep import schema
 
         await schema.upgrade(database)
         return await schema.check(database)
@@ -45,7 +45,7 @@ def downgrade(revision: Annotated[str, typer.Argument(help="A revision such as 0
     """Bring the schema back to an earlier version; what later ones added is lost."""
 
     async def work(database: Database) -> SchemaState:
-        from mainspring.store import schema
+        from mainspring.store.upkeep import schema
 
         await schema.downgrade(database, revision)
         return await schema.check(database)
@@ -58,7 +58,7 @@ def check(*, as_json: JsonOption = False) -> None:
     """Say how the schema stands; exit 5 unless it is the one that this build needs."""
 
     async def work(database: Database) -> SchemaState:
-        from mainspring.store import schema
+        from mainspring.store.upkeep import schema
 
         return await schema.check(database)
 
@@ -86,7 +86,7 @@ def check(*, as_json: JsonOption = False) -> None:
 def grants(role: Annotated[str, typer.Argument(help="The role that nodes connect as.")]) -> None:
     """Print the SQL that lets a role run nodes without the right to change the schema; run it after each upgrade."""
     from mainspring.settings import load_settings
-    from mainspring.store.grants import grants_for
+    from mainspring.store.upkeep.grants import grants_for
 
     for statement in grants_for(role, load_settings().database_schema):
         typer.echo(f"{statement};")
@@ -126,8 +126,8 @@ def copy(
 
 
 async def _copy(source: str, target: str, tell: Callable[[CopyProgress], None]) -> dict[str, int]:
-    from mainspring.store import copy as store_copy
-    from mainspring.store import schema
+    from mainspring.store.upkeep import copy as store_copy
+    from mainspring.store.upkeep import schema
 
     async with AsyncExitStack() as stack:
         from_database = await stack.enter_async_context(_opened(source))
@@ -150,7 +150,7 @@ def _with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
 async def _opened(url: str | None = None) -> AsyncGenerator[Database]:
     """Open the database of the settings, or another one, whatever its schema."""
     from mainspring.settings import load_settings
-    from mainspring.store.database import open_database
+    from mainspring.store.engine.database import open_database
     from mainspring.world import RealWorld
 
     settings = load_settings() if url is None else load_settings(database_url=url)
@@ -165,6 +165,6 @@ async def _opened(url: str | None = None) -> AsyncGenerator[Database]:
 
 
 def _shown(url: str) -> str:
-    from mainspring.store.address import without_password
+    from mainspring.store.engine.address import without_password
 
     return without_password(url)

@@ -111,7 +111,7 @@ async def _export(
 ) -> None:
     """Create an export as any client does, ask how far it is until it has ended, and show what came of it."""
     from mainspring.cli.demo_display import step_starts
-    from mainspring.store import journal
+    from mainspring.store.queue import journal
 
     payload = {"reportType": report, "format": "csv", "filters": filters}
     created = await http.post("/v1/jobs", json={"jobType": "export_report", "payload": payload})

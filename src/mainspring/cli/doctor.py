@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.builtin.self_check import Deployment
     from mainspring.builtin.self_check_finding import Finding, ScriptResult
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 UrlOption = Annotated[
     str | None, typer.Option("--url", help="The API to ask for its health; default: MAINSPRING_PUBLIC_URL.")
@@ -82,7 +82,7 @@ _NEEDED_BY_CHECKS = frozenset({"validate-db", "validate-migrations"})
 @asynccontextmanager
 async def _database(deployment: Deployment) -> AsyncGenerator[Database]:
     """Open the store without making or upgrading anything, as the application would."""
-    from mainspring.store.database import open_database
+    from mainspring.store.engine.database import open_database
 
     database = open_database(deployment.settings, deployment.world)
     await database.open()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.app import Mainspring
-    from mainspring.store.database import Database
-    from mainspring.store.dump import TickRecord
+    from mainspring.store.engine.database import Database
+    from mainspring.store.upkeep.dump import TickRecord
 
 
 def dump(
@@ -38,7 +38,7 @@ def dump(
 
 
 async def _records(database: Database) -> AsyncGenerator[dict[str, Any]]:
-    from mainspring.store import dump as stored
+    from mainspring.store.upkeep import dump as stored
 
     definitions = await database.read(stored.all_definitions)
     sensitive = {(item.environment, item.name): item.code["sensitive"] for item in definitions}

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from mainspring.app import Mainspring
     from mainspring.domain.execution import Attempt, Execution
-    from mainspring.store.definitions import SensitiveFields
-    from mainspring.store.waits import Wait
+    from mainspring.store.jobs.definitions import SensitiveFields
+    from mainspring.store.queue.waits import Wait
 
 program = typer.Typer(help="What ran: show, stop, try again.", no_args_is_help=True)
 
@@ -50,7 +50,7 @@ def list_executions(
     """List executions, the newest first."""
 
     async def work(app: Mainspring) -> tuple[list[Execution], SensitiveFields]:
-        from mainspring.store import executions
+        from mainspring.store.runs import executions
 
         _, actor = app.commands_and_actor()
         wanted = executions.Filter(job_name=job, status=status)
@@ -88,7 +88,9 @@ def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonO
     async def work(
         app: Mainspring,
     ) -> tuple[Execution, Wait | None, list[Attempt], Mapping[UUID, str], SensitiveFields]:
-        from mainspring.store import dump, executions, waits
+        from mainspring.store.queue import waits
+        from mainspring.store.runs import executions
+        from mainspring.store.upkeep import dump
 
         commands, actor = app.commands_and_actor()
         execution = await commands.get(actor.scope, execution_id)
@@ -153,7 +155,7 @@ def logs(
     stdout = sys.stdout
 
     async def work(app: Mainspring) -> None:
-        from mainspring.store import journal
+        from mainspring.store.queue import journal
 
         commands, actor = app.commands_and_actor()
         last = 0
@@ -189,7 +191,7 @@ def _log_text(line: Any, *, as_json: bool) -> str:  # noqa: ANN401 - a row of th
 
 
 async def _sensitive_fields(app: Mainspring) -> SensitiveFields:
-    from mainspring.store import definitions
+    from mainspring.store.jobs import definitions
 
     environment = app.settings.environment
     return await app.opened.database.read(lambda connection: definitions.sensitive_fields(connection, environment))

@@ -17,7 +17,7 @@ from mainspring.errors import JobNotFoundError
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.domain.rules.back_test import BackTest
-    from mainspring.store.health import JobHealth
+    from mainspring.store.monitoring.health import JobHealth
 
 _COLOURS: Final = {
     "healthy": "green", "failing": "red", "stale": "red", "late": "yellow", "slow": "yellow", "paused": "blue",
@@ -30,7 +30,7 @@ def show_health(app_path: AppOption = None, *, as_json: JsonOption = False) -> N
     """List how jobs are doing, and the rule and the figures that say so."""
 
     async def work(app: Mainspring) -> list[JobHealth]:
-        from mainspring.store import health
+        from mainspring.store.monitoring import health
 
         environment = app.settings.environment
         return list((await app.opened.database.read(lambda connection: health.find(connection, environment))).values())
@@ -79,7 +79,7 @@ def back_test(
     changes = dict(_limit(text) for text in limits or ())
 
     async def work(app: Mainspring) -> BackTest:
-        from mainspring.store import health_back_test
+        from mainspring.store.monitoring import health_back_test
 
         environment, database = app.settings.environment, app.opened.database
         in_force = await database.read(

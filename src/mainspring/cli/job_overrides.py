@@ -14,8 +14,8 @@ from mainspring.cli.output import JsonOption, instant_text, local_time, plain, p
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.stored_schedule import Override
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.scheduling.stored_schedule import Override
 
 _MOST: Final = 10_000
 
@@ -59,8 +59,8 @@ def overrides(
 
 
 async def _overridden(app: Mainspring, age: timedelta) -> list[StoredDefinition]:
-    from mainspring.store import definition_pages
-    from mainspring.store.definition_pages import WantedJobs
+    from mainspring.store.jobs import definition_pages
+    from mainspring.store.jobs.definition_pages import WantedJobs
 
     wanted = WantedJobs(overridden_before=app.world.now() - age)
     found, _ = await app.opened.database.read(

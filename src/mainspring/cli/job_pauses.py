@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.pauses import PauseCommands
     from mainspring.domain.access import Actor
-    from mainspring.store.pauses import PauseOfAll
+    from mainspring.store.scheduling.pauses import PauseOfAll
 
 
 @program.command("pause-all")
@@ -69,7 +69,7 @@ def _at_terminal(app: Mainspring) -> tuple[PauseCommands, Actor]:
 
 
 async def _in_force(app: Mainspring) -> PauseOfAll | None:
-    from mainspring.store import pauses
+    from mainspring.store.scheduling import pauses
 
     environment = app.settings.environment
     return await app.opened.database.read(lambda connection: pauses.in_force(connection, environment))

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.schedules import ScheduleCommands
     from mainspring.domain.access import Actor
-    from mainspring.store.backfill import Backfilled
-    from mainspring.store.stored_schedule import StoredSchedule
-    from mainspring.store.ticks import RecordedTick
+    from mainspring.store.scheduling.backfill import Backfilled
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
+    from mainspring.store.scheduling.ticks import RecordedTick
 
 _OUTCOME_COLOURS: Final = {"fired": "green", "coalesced": "cyan", "skipped": "yellow", "missed": "red"}
 
@@ -115,7 +115,7 @@ def ticks(
     after, until = _instant(start), _instant(end)
 
     async def work(app: Mainspring) -> tuple[list[RecordedTick], str]:
-        from mainspring.store import ticks as recorded
+        from mainspring.store.scheduling import ticks as recorded
 
         await _require_schedule(app, name)
         environment = app.settings.environment
@@ -230,7 +230,7 @@ def _stopped(schedule: StoredSchedule) -> str | None:
 
 async def _require_schedule(app: Mainspring, name: str) -> None:
     from mainspring.control.schedules import no_schedule
-    from mainspring.store import schedules
+    from mainspring.store.scheduling import schedules
 
     environment = app.settings.environment
     database = app.opened.database

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mainspring.app import Mainspring
     from mainspring.domain.execution import Execution
-    from mainspring.store.definitions import StoredDefinition
+    from mainspring.store.jobs.definitions import StoredDefinition
 
 program = typer.Typer(help="What is declared: show, ask for a run.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def list_jobs(app_path: AppOption = None, *, as_json: JsonOption = False) -> Non
     """List the jobs of the environment."""
 
     async def work(app: Mainspring) -> tuple[list[StoredDefinition], datetime]:
-        from mainspring.store import definitions
+        from mainspring.store.jobs import definitions
 
         environment = app.settings.environment
         found = await app.opened.database.read(lambda connection: definitions.find(connection, environment))
@@ -73,7 +73,7 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
 
     async def work(app: Mainspring) -> tuple[StoredDefinition, list[Execution], datetime]:
         from mainspring.domain.access import Actor
-        from mainspring.store import executions
+        from mainspring.store.runs import executions
 
         scope = Actor.application(app.settings.environment).scope
         latest = await app.opened.database.read(
@@ -231,7 +231,7 @@ def _fail_unless_succeeded(execution: Execution) -> None:
 
 
 async def _definition(app: Mainspring, name: str) -> StoredDefinition:
-    from mainspring.store import definitions
+    from mainspring.store.jobs import definitions
 
     environment = app.settings.environment
     found = await app.opened.database.read(lambda connection: definitions.get(connection, environment, name))

@@ -16,7 +16,7 @@ from mainspring.domain.access import Role
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.security.keys import NewKey
-    from mainspring.store.api_keys import ApiKey
+    from mainspring.store.identity.api_keys import ApiKey
 
 program = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
@@ -61,7 +61,7 @@ def list_keys(app_path: AppOption = None, *, as_json: JsonOption = False) -> Non
     """List the API keys, the newest first; never the keys themselves."""
 
     async def work(app: Mainspring) -> list[ApiKey]:
-        from mainspring.store import api_keys
+        from mainspring.store.identity import api_keys
 
         scope = app.commands_and_actor()[1].scope
         return await app.opened.database.read(lambda connection: api_keys.find(connection, scope))

@@ -62,7 +62,7 @@ def list_windows(
 
     async def work(app: Mainspring) -> list[Silence]:
         from mainspring.domain.silence import SilenceKind
-        from mainspring.store import silences
+        from mainspring.store.alerting import silences
 
         scope = app.commands_and_actor()[1].scope
         kind = SilenceKind.MUTE if mutes else SilenceKind.MAINTENANCE

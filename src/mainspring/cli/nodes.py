@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.nodes import NodeCommands
     from mainspring.domain.access import Actor
-    from mainspring.store.nodes import StoredNode
+    from mainspring.store.coordination.nodes import StoredNode
 
 program = typer.Typer(help="Nodes: list them, let one claim nothing more, let it claim again.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def list_nodes(app_path: AppOption = None, *, as_json: JsonOption = False) -> No
     """List the nodes that are alive, and those that were lost within a day."""
 
     async def work(app: Mainspring) -> list[StoredNode]:
-        from mainspring.store import nodes
+        from mainspring.store.coordination import nodes
 
         return await app.opened.database.read(lambda connection: nodes.find(connection, app.settings.environment))
 

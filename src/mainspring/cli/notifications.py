@@ -49,7 +49,7 @@ def list_notifications(
     """List notifications, the newest first."""
 
     async def work(app: Mainspring) -> list[Notification]:
-        from mainspring.store import notifications
+        from mainspring.store.alerting import notifications
 
         scope = app.commands_and_actor()[1].scope
         return await app.opened.database.read(

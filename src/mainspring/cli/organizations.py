@@ -12,7 +12,7 @@ from mainspring.cli.output import JsonOption, plain, print_facts, print_json, pr
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
-    from mainspring.store.organizations import Organization
+    from mainspring.store.queue.organizations import Organization
 
 program = typer.Typer(
     help="Organizations: list them, and set how many of their jobs run at once.", no_args_is_help=True
@@ -26,7 +26,7 @@ def list_organizations(app_path: AppOption = None, *, as_json: JsonOption = Fals
     """List the organizations that have asked for jobs, or were given a limit."""
 
     async def work(app: Mainspring) -> tuple[list[Organization], int]:
-        from mainspring.store import organizations
+        from mainspring.store.queue import organizations
 
         found = await app.opened.database.read(
             lambda connection: organizations.find(connection, app.settings.environment)
@@ -50,7 +50,7 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
     """Show how an organization stands."""
 
     async def work(app: Mainspring) -> tuple[Organization, int]:
-        from mainspring.store import organizations
+        from mainspring.store.queue import organizations
 
         found = await app.opened.database.read(
             lambda connection: organizations.get(connection, app.settings.environment, name)

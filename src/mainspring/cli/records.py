@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from mainspring.domain.execution import Attempt, Execution
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.dump import TickRecord
-    from mainspring.store.stored_schedule import StoredSchedule
-    from mainspring.store.ticks import RecordedTick
-    from mainspring.store.waits import Wait
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.queue.waits import Wait
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
+    from mainspring.store.scheduling.ticks import RecordedTick
+    from mainspring.store.upkeep.dump import TickRecord
 
 
 def execution_record(execution: Execution, sensitive: Collection[str] = ()) -> dict[str, Any]:

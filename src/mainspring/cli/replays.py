@@ -69,7 +69,7 @@ def list_replays(
     """List replays, the newest first."""
 
     async def work(app: Mainspring) -> list[Replay]:
-        from mainspring.store import replays
+        from mainspring.store.recovery import replays
 
         environment = app.settings.environment
         found, _total = await app.opened.database.read(
@@ -109,7 +109,7 @@ def show(replay_id: IdArgument, app_path: AppOption = None, *, as_json: JsonOpti
 
     async def work(app: Mainspring) -> Replay:
         from mainspring.control.replays import ReplayNotFoundError
-        from mainspring.store import replays
+        from mainspring.store.recovery import replays
 
         environment = app.settings.environment
         found = await app.opened.database.read(lambda connection: replays.get(connection, environment, replay_id))

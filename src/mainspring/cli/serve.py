@@ -75,7 +75,7 @@ async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str],
 
 async def _tell_of_empty_house(app: Mainspring, url: str | None) -> None:
     """Say how the first person gets in, where nobody can: the dashboard asks for a name that nobody has."""
-    from mainspring.store import users
+    from mainspring.store.identity import users
 
     if url is not None and not await app.opened.database.read(users.exist):
         _logger.warning(

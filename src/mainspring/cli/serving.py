@@ -134,7 +134,7 @@ def _listening(host: str, port: int) -> Generator[socket.socket]:
 async def _http_server(app: Mainspring, api: FastAPI, listener: socket.socket) -> AsyncGenerator[None]:
     import uvicorn
 
-    from mainspring.store.signals import Wakeup
+    from mainspring.store.engine.signals import Wakeup
 
     stop = Wakeup()
 

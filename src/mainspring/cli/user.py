@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.users import UserCommands
     from mainspring.domain.access import Actor
-    from mainspring.store.users import User
+    from mainspring.store.identity.users import User
 
 program = typer.Typer(help="People who sign in: add, list, change, disable.", no_args_is_help=True)
 
@@ -49,7 +49,7 @@ def list_users(app_path: AppOption = None, *, as_json: JsonOption = False) -> No
     """List who may sign in, and who no longer may."""
 
     async def work(app: Mainspring) -> list[User]:
-        from mainspring.store import users
+        from mainspring.store.identity import users
 
         scope = app.commands_and_actor()[1].scope
         return await app.opened.database.read(lambda connection: users.find(connection, scope))

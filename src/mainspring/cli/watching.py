@@ -53,7 +53,7 @@ async def wait_with_progress(app: Mainspring, execution_id: UUID, *, timeout: ti
 
 
 async def _some_node_is_alive(app: Mainspring) -> bool:
-    from mainspring.store import diagnosis
+    from mainspring.store.upkeep import diagnosis
 
     environment = app.settings.environment
     return any(

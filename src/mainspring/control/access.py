@@ -8,7 +8,7 @@ from mainspring.domain.access import Permission
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.security.claims import LONGEST_TTL, is_name
-from mainspring.store import access
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.domain.grant import Grant
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
 
 Result = TypeVar("Result")
 

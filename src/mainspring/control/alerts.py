@@ -14,7 +14,8 @@ from mainspring.domain.silence import Coverage, SilenceKind
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import access, alerts, notifications, silences
+from mainspring.store.alerting import alerts, notifications, silences
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.domain.alert import Alert
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 _MAX_REASON: Final = 1_000
 

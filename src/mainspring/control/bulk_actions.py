@@ -16,16 +16,16 @@ from mainspring.domain.execution import Trigger
 from mainspring.domain.run_filter import MAX_CHARACTERS
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Target
-from mainspring.store import enqueues
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import enqueues
 
 if TYPE_CHECKING:
     from mainspring.control.executions import ExecutionCommands
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
 
 BULK_ACTION: Final = "mainspring.bulk_action"
 """The built-in job that carries one out."""

@@ -9,8 +9,10 @@ from mainspring.control.executions import CANCEL, RETRY, facts_of, target_of
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Execution, Status
 from mainspring.security.audit import Target
-from mainspring.store import endings, executions, retries
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import endings
+from mainspring.store.recovery import retries
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
 
 MOST_AT_ONCE: Final = 100
 Verb = Literal["cancel", "retry"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import LeaseLostError
 from mainspring.remote.answers import failure_told
 from mainspring.remote.protocol import CallbackAnswer
-from mainspring.store import handed_over, handed_over_ends
-from mainspring.store.handed_over_ends import Told
-from mainspring.store.signals import TOLD, WORK
+from mainspring.store.engine.signals import TOLD, WORK
+from mainspring.store.queue import handed_over, handed_over_ends
+from mainspring.store.queue.handed_over_ends import Told
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mainspring.observability.metrics import Metrics
     from mainspring.observability.sentry import Sentry
     from mainspring.remote.protocol import CallbackResult, ProgressReport
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.handed_over import Held
-    from mainspring.store.handed_over_ends import Ended
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.queue.handed_over import Held
+    from mainspring.store.queue.handed_over_ends import Ended
     from mainspring.world import World
 
 _NOTHING_WANTED = CallbackAnswer(cancel_requested=False)

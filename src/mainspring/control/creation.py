@@ -10,7 +10,7 @@ from mainspring.domain.money import refuse_money
 from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
-from mainspring.store import executions
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection
-    from mainspring.store.enqueues import NewExecution
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.enqueues import NewExecution
 
 ACTION: Final = "execution.create"
 _CLEANUP: Final = "cleanup"

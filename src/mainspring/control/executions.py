@@ -20,8 +20,10 @@ from mainspring.errors import (
     WaitTimeoutError,
 )
 from mainspring.security.audit import Audit, Target
-from mainspring.store import endings, enqueues, executions, idempotency, organizations, remote_jobs
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import endings, enqueues, idempotency, organizations
+from mainspring.store.remote import remote_jobs
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from mainspring.egress.addresses import AllowList
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.endings import Cancel
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.queue.endings import Cancel
     from mainspring.world import World
 
 _FIRST_LOOK: Final = 0.02
@@ -129,7 +131,7 @@ class ExecutionCommands:
             await self._know_organization(organization)
         if tx is not None:
             # Only callers in a transaction of their own pay for the drivers that it knows.
-            from mainspring.store import enqueue_in_transaction
+            from mainspring.store.queue import enqueue_in_transaction
 
             return await enqueue_in_transaction.insert(self._database, tx, new)
         owner = verbatim_json([options.get("organization_id"), options.get("user_id")])

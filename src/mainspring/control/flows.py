@@ -18,8 +18,8 @@ from mainspring.domain.execution import Trigger
 from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import DefinitionError
 from mainspring.observability.run_identity import current_run
-from mainspring.store import dependencies, enqueues, idempotency, organizations
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import dependencies, enqueues, idempotency, organizations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.domain.execution import Execution
     from mainspring.jobs.registry import RegisteredJob
-    from mainspring.store.database import Connection
-    from mainspring.store.enqueues import NewExecution
-    from mainspring.store.open_store import OpenStore
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.engine.open_store import OpenStore
+    from mainspring.store.queue.enqueues import NewExecution
     from mainspring.world import World
 
 MAX_WIDTH: Final = 10_000

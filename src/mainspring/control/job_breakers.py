@@ -9,15 +9,16 @@ from mainspring.domain.job_object import instant_text
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import JobNotFoundError, MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import definitions, job_breakers
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.jobs import definitions
+from mainspring.store.recovery import job_breakers
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.job_breakers import StoredBreaker
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.recovery.job_breakers import StoredBreaker
 
 _MAX_REASON: Final = 1_000
 _HOLD: Final = "breaker.hold_open"

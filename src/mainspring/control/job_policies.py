@@ -12,18 +12,19 @@ from mainspring.domain.redaction import redact
 from mainspring.domain.write_door import MAX_VALUE_BYTES, json_text, to_jsonable
 from mainspring.errors import DefinitionError, JobNotFoundError
 from mainspring.security.audit import Target
-from mainspring.store import job_retention, policies
-from mainspring.store.signals import SERVICES
-from mainspring.store.stored_policy import retry_of, thresholds_of
+from mainspring.store.engine.signals import SERVICES
+from mainspring.store.jobs import policies
+from mainspring.store.jobs.stored_policy import retry_of, thresholds_of
+from mainspring.store.upkeep import job_retention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.policies import StoredPolicies
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.jobs.policies import StoredPolicies
 
 _EDIT: Final = "job.edit"
 _WHOLE: Final = {"retry": retry_of, "thresholds": thresholds_of}

@@ -11,9 +11,11 @@ from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import JobNotFoundError, MainspringError, NotCancellableError
 from mainspring.observability.tracing import current_traceparent, joined_trace
 from mainspring.security.audit import Target
-from mainspring.store import definitions, enqueues, executions, idempotency, triggers
-from mainspring.store.executions import Filter
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.jobs import definitions
+from mainspring.store.queue import enqueues, idempotency, triggers
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from mainspring.control.schedules import ScheduleCommands
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 BulkAction: TypeAlias = Literal["enable", "disable", "trigger", "cancel"]

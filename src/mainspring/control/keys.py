@@ -12,7 +12,7 @@ from mainspring.domain.grant import Grant
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.security.keys import hash_of, new_key
-from mainspring.store import api_keys
+from mainspring.store.identity import api_keys
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.security.keys import NewKey
     from mainspring.security.secret_key import SecretKey
-    from mainspring.store.api_keys import ApiKey
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.api_keys import ApiKey
     from mainspring.world import World
 
 MOST_OF_A_SERVICE: Final = 2

@@ -14,14 +14,15 @@ from mainspring.domain.silence import Coverage, Silence, SilenceKind
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import DefinitionError, MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import access, alerts, notifications, silences
+from mainspring.store.alerting import alerts, notifications, silences
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
     from mainspring.domain.access import Actor
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 _MAX_REASON: Final = 1_000
 _MAX_TARGET: Final = 500

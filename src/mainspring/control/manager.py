@@ -9,8 +9,9 @@ from mainspring.control.decorator import JobDecorator
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.schedule import Cron
 from mainspring.errors import ExecutionFailedError, NotRunningError
-from mainspring.store import executions, journal
-from mainspring.store.executions import Filter
+from mainspring.store.queue import journal
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mainspring.domain.execution import Execution
     from mainspring.domain.job import Retry, Schedule, Thresholds
     from mainspring.jobs.registry import JobRegistry
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 
 @dataclass(frozen=True, slots=True)

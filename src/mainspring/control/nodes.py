@@ -9,17 +9,17 @@ from mainspring.domain.access import Permission
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import nodes
-from mainspring.store.signals import WORK
+from mainspring.store.coordination import nodes
+from mainspring.store.engine.signals import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.nodes import StoredNode
-    from mainspring.store.signals import Signals
+    from mainspring.store.coordination.nodes import StoredNode
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
 
 
 class NodeNotFoundError(MainspringError):

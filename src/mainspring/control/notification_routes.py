@@ -11,7 +11,7 @@ from mainspring.domain.access import Permission
 from mainspring.domain.route import Route
 from mainspring.errors import DefinitionError, MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import notification_routes
+from mainspring.store.alerting import notification_routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mainspring.alerts.telling import Telling
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.notification_routes import StoredRoute
+    from mainspring.store.alerting.notification_routes import StoredRoute
+    from mainspring.store.engine.database import Connection, Database
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,199}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Permission
 from mainspring.security.audit import Target
-from mainspring.store import notifications
+from mainspring.store.alerting import notifications
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
 
 _RESEND = "notification.resend"
 

@@ -8,14 +8,14 @@ from mainspring.control.access import require_name
 from mainspring.domain.access import Permission
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
-from mainspring.store import organizations
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import organizations
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
 
 MOST: Final = 10_000
 _LIMIT: Final = "organization.limit"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mainspring.control.users import UserNotFoundError
 from mainspring.security.audit import Target
 from mainspring.security.claims import LONGEST_TTL
-from mainspring.store import access, users
-from mainspring.store import sessions as stored_sessions
+from mainspring.store.identity import access, users
+from mainspring.store.identity import sessions as stored_sessions
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Actor
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mainspring.security.logins import Logins
     from mainspring.security.passwords import Passwords
     from mainspring.security.sessions import Sessions
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.users import User
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.identity.users import User
 
 
 class OwnAccess:

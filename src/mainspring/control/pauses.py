@@ -9,17 +9,17 @@ from mainspring.domain.access import Permission
 from mainspring.domain.interval import require_aware
 from mainspring.domain.write_door import clean_text
 from mainspring.security.audit import Target
-from mainspring.store import pauses
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.scheduling import pauses
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.pauses import PauseOfAll
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.scheduling.pauses import PauseOfAll
     from mainspring.world import World
 
 _PAUSE: Final = "schedule.pause_all"

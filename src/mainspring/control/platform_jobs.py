@@ -9,17 +9,18 @@ from mainspring.domain.access import Permission
 from mainspring.errors import JobNotFoundError
 from mainspring.observability.tracing import current_traceparent, joined_trace
 from mainspring.security.audit import Target
-from mainspring.store import idempotency, platform_jobs, triggers
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.jobs import platform_jobs
+from mainspring.store.queue import idempotency, triggers
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.jobs.definitions import StoredDefinition
     from mainspring.world import World
 
 JOB_DISABLED: Final = "JOB_DISABLED"

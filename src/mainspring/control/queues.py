@@ -11,8 +11,8 @@ from mainspring.domain.interval import require_aware
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import queues
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import queues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.queues import StoredQueue
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.queue.queues import StoredQueue
     from mainspring.world import World
 
 _LONGEST_NAME: Final = 200

@@ -6,14 +6,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from mainspring.domain.code_version import require_ordered
-from mainspring.store import registration
-from mainspring.store.firing import Firing
+from mainspring.store.jobs import registration
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from mainspring.jobs.registry import JobRegistry
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

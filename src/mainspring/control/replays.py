@@ -11,7 +11,8 @@ from mainspring.domain.replay import Progress, Replay, ReplayPlan, ReplayStatus
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import JobNotFoundError, MainspringError
 from mainspring.security.audit import Target
-from mainspring.store import definitions, replays
+from mainspring.store.jobs import definitions
+from mainspring.store.recovery import replays
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 _MAX_REASON: Final = 1_000

@@ -11,8 +11,8 @@ from mainspring.domain.write_door import payload_text, verbatim_text
 from mainspring.egress.webhook_url import require_webhook_url
 from mainspring.errors import DefinitionError
 from mainspring.observability.tracing import traceparent_of_request
-from mainspring.store.enqueues import NewExecution
-from mainspring.store.executions import read_json
+from mainspring.store.queue.enqueues import NewExecution
+from mainspring.store.runs.executions import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,18 +14,18 @@ from mainspring.domain.schedule import Cron
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import DefinitionError, JobNotFoundError, MainspringError
 from mainspring.security.audit import Audit, Target
-from mainspring.store import backfill, schedules
-from mainspring.store.firing import Firing
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.scheduling import backfill, schedules
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from mainspring.store.backfill import Backfilled
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.scheduling.backfill import Backfilled
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from mainspring.world import World
 
 MAX_REASON: Final = 1_000
@@ -298,7 +298,7 @@ class ScheduleCommands:
 
 def no_schedule(connection: Connection, environment: str, name: str) -> MainspringError:
     """Return the error that says whether there is no such job, or only no schedule."""
-    from mainspring.store import definitions
+    from mainspring.store.jobs import definitions
 
     if definitions.get(connection, environment, name) is None:
         return JobNotFoundError(f"no job is called {name!r} in the environment {environment!r}: `mainspring jobs list`")

@@ -16,9 +16,10 @@ from mainspring.domain.write_door import MAX_VALUE_BYTES, json_text
 from mainspring.egress.webhook_url import require_webhook_url
 from mainspring.errors import DefinitionError, EgressRefusedError, MainspringError, PayloadTooLargeError
 from mainspring.security.audit import Target
-from mainspring.store import api_keys, service_jobs, services
-from mainspring.store.firing import Firing
-from mainspring.store.signals import SERVICES, WORK
+from mainspring.store.engine.signals import SERVICES, WORK
+from mainspring.store.identity import api_keys
+from mainspring.store.remote import service_jobs, services
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from mainspring.jobs.registry import JobRegistry
     from mainspring.security.audit import Audit
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.services import Service
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.remote.services import Service
     from mainspring.world import World
 
 Outcome: TypeAlias = Literal["created", "updated", "unchanged", "superseded"]

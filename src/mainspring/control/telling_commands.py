@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mainspring.alerts.telling import Telling
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.signals import Signals
 
 
 class TellingCommands:

@@ -10,14 +10,14 @@ from mainspring.domain.grant import Grant
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.security.claims import LONGEST_TTL
-from mainspring.store import access, sessions, users
+from mainspring.store.identity import access, sessions, users
 
 if TYPE_CHECKING:
     from mainspring.control.access import AccessChanges
     from mainspring.domain.access import Actor
     from mainspring.security.passwords import Passwords
-    from mainspring.store.database import Connection
-    from mainspring.store.users import User
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.users import User
     from mainspring.world import World
 
 

@@ -15,17 +15,18 @@ from uuid import UUID
 from mainspring.domain.access import Scope
 from mainspring.domain.topics import is_of_run, of_run
 from mainspring.errors import StoreError
-from mainspring.store import execution_heads, live_marks
-from mainspring.store.notifications import NOTIFICATIONS
-from mainspring.store.signals import ATTEMPTS, SERVICES, TOLD, WORK
+from mainspring.store.alerting.notifications import NOTIFICATIONS
+from mainspring.store.engine import live_marks
+from mainspring.store.engine.signals import ATTEMPTS, SERVICES, TOLD, WORK
+from mainspring.store.runs import execution_heads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping
 
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.execution_heads import Head
-    from mainspring.store.live_marks import Marks
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.live_marks import Marks
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.runs.execution_heads import Head
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainspring.locks.backend import Grant, Refusal
-from mainspring.store import locks
+from mainspring.store.coordination import locks
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection, Database, Lane
+    from mainspring.store.engine.database import Connection, Database, Lane
 
 
 class StoreLocks:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from mainspring.locks.store_locks import StoreLocks
 from mainspring.redis_backend.redis_before_store import RedisBeforeStore
 from mainspring.redis_backend.redis_locks import RedisLocks
-from mainspring.store.database import open_database
+from mainspring.store.engine.database import open_database
 
 if TYPE_CHECKING:
     from mainspring.locks.backend import LockBackend
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 

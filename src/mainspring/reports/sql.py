@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mainspring.errors import DefinitionError, PermanentError
 from mainspring.reports.source import ROWS_PER_CHUNK, Batch, TupleBatch, refuse_bad_name
-from mainspring.store.query_rows import Query, query_rows
+from mainspring.store.exports.query_rows import Query, query_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping

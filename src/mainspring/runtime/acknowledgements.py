@@ -7,16 +7,17 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import StoreError
-from mainspring.store import breaker_ends, finishes, handed_over, job_breakers
-from mainspring.store.handed_over import HandOver
+from mainspring.store.queue import finishes, handed_over
+from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.recovery import breaker_ends, job_breakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from mainspring.runtime.journal import Journal
-    from mainspring.store.database import Connection, Lane
-    from mainspring.store.finishes import Finish, Release
+    from mainspring.store.engine.database import Connection, Lane
+    from mainspring.store.queue.finishes import Finish, Release
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from mainspring.jobs.job_run import Harness, JobRun
 from mainspring.observability.run_identity import RunIdentity
 from mainspring.runtime.local_executor import executor_for
 from mainspring.security.payload_cipher import UnreadableSecretError, holds_cipher
-from mainspring.store.finishes import Finish, Release
+from mainspring.store.queue.finishes import Finish, Release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.local_executor import Executor
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.claims import ClaimedExecution
+    from mainspring.store.queue.claims import ClaimedExecution
 
 _logger = logging.getLogger(__name__)
 _MAX_MESSAGE: Final = 2_000

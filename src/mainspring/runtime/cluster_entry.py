@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.settings import program_version
-from mainspring.store import cluster
+from mainspring.store.coordination import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -12,15 +12,15 @@ from mainspring.egress.client import Egress
 from mainspring.runtime.loop import Turn
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.security.secret_key import Purpose, SecretKey, secret_keys_in_force
-from mainspring.store import alerts, notifications
+from mainspring.store.alerting import alerts, notifications
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
-    from mainspring.store.signals import Signals, Wakeup
+    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.signals import Signals, Wakeup
     from mainspring.world import World
 
 _MOST_PRUNED: Final = 1_000

@@ -23,8 +23,8 @@ from mainspring.observability.run_identity import RunIdentity
 from mainspring.observability.sentry_monitors import monitor_config
 from mainspring.runtime.breadcrumbs import Breadcrumbs, steps_of
 from mainspring.runtime.child_protocol import RemoteFailureError
-from mainspring.store import schedules
-from mainspring.store.finishes import Finish
+from mainspring.store.queue.finishes import Finish
+from mainspring.store.scheduling import schedules
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from mainspring.jobs.job_run import JobRun
     from mainspring.observability.sentry import Sentry
     from mainspring.runtime.attempt import Attempt
-    from mainspring.store.database import Database
-    from mainspring.store.finishes import Release
+    from mainspring.store.engine.database import Database
+    from mainspring.store.queue.finishes import Release
 
 _logger = logging.getLogger(__name__)
 _OF_A_SCHEDULE: Final = frozenset({Trigger.CRON, Trigger.INTERVAL})

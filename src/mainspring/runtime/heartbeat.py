@@ -7,15 +7,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from mainspring.errors import StoreError
-from mainspring.store import cluster
-from mainspring.store.signals import Wakeup
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.signals import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
     from uuid import UUID
 
-    from mainspring.store.database import Database, Lane
+    from mainspring.store.engine.database import Database, Lane
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from mainspring.domain.write_door import json_text
 from mainspring.errors import LeaseLostError
 from mainspring.runtime.loop import Turn
-from mainspring.store import journal
-from mainspring.store.signals import TOLD
+from mainspring.store.engine.signals import TOLD
+from mainspring.store.queue import journal
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.jobs.context import JobContext, LogLine
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 _MOST_LINES = 2000

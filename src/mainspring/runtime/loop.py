@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mainspring.store.signals import Wakeup
+from mainspring.store.engine.signals import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

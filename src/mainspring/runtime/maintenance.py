@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.runtime.loop import Turn
-from mainspring.store import cluster, job_retention, limit_keys, partitions, retention
-from mainspring.store.signals import WORK
+from mainspring.store.coordination import cluster
+from mainspring.store.engine.signals import WORK
+from mainspring.store.queue import limit_keys
+from mainspring.store.upkeep import job_retention, partitions, retention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +18,10 @@ if TYPE_CHECKING:
 
     from mainspring.observability.metrics import Metrics
     from mainspring.runtime.error_tracking import ErrorTracking
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.job_retention import Rule
-    from mainspring.store.retention import Pruned
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.upkeep.job_retention import Rule
+    from mainspring.store.upkeep.retention import Pruned
 
 _logger = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS: Final = 60.0

@@ -14,8 +14,9 @@ from mainspring.domain.health import Unwatched, health_of
 from mainspring.domain.rules.job_rules import breaches_of
 from mainspring.domain.rules.system import outage
 from mainspring.runtime.loop import Turn
-from mainspring.store import alerts, health, health_facts, health_history, health_look, health_system
-from mainspring.store.notifications import NOTIFICATIONS
+from mainspring.store.alerting import alerts
+from mainspring.store.alerting.notifications import NOTIFICATIONS
+from mainspring.store.monitoring import health, health_facts, health_history, health_look, health_system
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from mainspring.alerts.telling import Telling
     from mainspring.domain.alert import AlertChange, Breach
     from mainspring.domain.baseline import Baseline
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.health import Finding
-    from mainspring.store.health_facts import JobFacts
-    from mainspring.store.health_look import Look
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.monitoring.health import Finding
+    from mainspring.store.monitoring.health_facts import JobFacts
+    from mainspring.store.monitoring.health_look import Look
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

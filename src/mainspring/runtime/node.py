@@ -37,9 +37,9 @@ from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
 from mainspring.runtime.service_health import LOOK_SECONDS, ServiceHealth
 from mainspring.runtime.worker import Worker
 from mainspring.security.payload_cipher import PayloadCipher
-from mainspring.store.finishes import Finish
-from mainspring.store.replays import REPLAYS
-from mainspring.store.signals import ATTEMPTS, SERVICES, TOLD, WORK
+from mainspring.store.engine.signals import ATTEMPTS, SERVICES, TOLD, WORK
+from mainspring.store.queue.finishes import Finish
+from mainspring.store.recovery.replays import REPLAYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from mainspring.reports.storage import ExportStorage
     from mainspring.runtime.loop import Turn
     from mainspring.settings import Settings
-    from mainspring.store.database import Database, Lane
-    from mainspring.store.finishes import Release
-    from mainspring.store.signals import Signals, Wakeup
+    from mainspring.store.engine.database import Database, Lane
+    from mainspring.store.engine.signals import Signals, Wakeup
+    from mainspring.store.queue.finishes import Release
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -6,15 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mainspring.runtime.loop import Turn
-from mainspring.store import handed_over, handed_over_ends
-from mainspring.store.signals import TOLD, WORK
+from mainspring.store.engine.signals import TOLD, WORK
+from mainspring.store.queue import handed_over, handed_over_ends
 
 if TYPE_CHECKING:
     from mainspring.observability.metrics import Metrics
     from mainspring.observability.sentry import Sentry
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.handed_over_ends import Ended
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.queue.handed_over_ends import Ended
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

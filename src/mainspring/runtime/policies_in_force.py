@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.runtime.loop import Turn
-from mainspring.store import policies
-from mainspring.store.stored_policy import retry_of, timeout_of
+from mainspring.store.jobs import policies
+from mainspring.store.jobs.stored_policy import retry_of, timeout_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 POLICY_SECONDS: Final = 300.0
 """Between two looks where nobody tells that something was changed: every change is signalled."""

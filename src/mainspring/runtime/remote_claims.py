@@ -10,8 +10,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.breaker import BreakerState
-from mainspring.store import breakers, claims, services
-from mainspring.store.handed_over import HandOver
+from mainspring.store.queue import claims
+from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.remote import breakers, services
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.runtime.remote_jobs import RemoteJobs
     from mainspring.settings import Settings
-    from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.claims import QueueCursor
-    from mainspring.store.database import Connection
-    from mainspring.store.services import Service
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.claimed import ClaimedExecution
+    from mainspring.store.queue.claims import QueueCursor
+    from mainspring.store.remote.services import Service
 
 _FILL_A_NODE: Final = 4
 """How many services it takes to fill the slots of a node."""

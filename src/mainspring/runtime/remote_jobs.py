@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mainspring.remote.executor import Destination
 from mainspring.runtime.loop import Turn
 from mainspring.security.keys import signing_secret
-from mainspring.store import remote_jobs
+from mainspring.store.remote import remote_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.security.secret_key import SecretKey
-    from mainspring.store.database import Database
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.remote_jobs import Mark
+    from mainspring.store.engine.database import Database
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.remote.remote_jobs import Mark
 
 REFRESH_SECONDS: Final = 1.0
 

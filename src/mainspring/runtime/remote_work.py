@@ -13,7 +13,7 @@ from mainspring.runtime.remote_jobs import RemoteJobs
 from mainspring.runtime.service_calls import ServiceCalls
 from mainspring.security.callback_tokens import callback_token
 from mainspring.security.secret_key import secret_keys_in_force
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mainspring.observability.metrics import Metrics
     from mainspring.security.secret_key import SecretKey
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 _ON_THIS_MACHINE: Final = "http://127.0.0.1:7007"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mainspring.runtime.loop import Turn
-from mainspring.store import replays
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.recovery import replays
 
 if TYPE_CHECKING:
     from mainspring.domain.replay import Replay
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 LOOK_SECONDS: Final = 30.0

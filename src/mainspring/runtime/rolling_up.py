@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.runtime.loop import Turn
-from mainspring.store import rollups
+from mainspring.store.analytics import rollups
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 ROLL_SECONDS: Final = 10.0

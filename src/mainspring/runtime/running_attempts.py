@@ -10,7 +10,7 @@ from mainspring.domain.execution import STOP_SECONDS
 from mainspring.jobs.job_run import JobRun
 from mainspring.runtime.attempt import StopReason, carry_out, ending_of
 from mainspring.runtime.loop import Turn
-from mainspring.store import executions
+from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.local_executor import Executor
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.database import Database
-    from mainspring.store.finishes import Finish, Release
+    from mainspring.store.engine.database import Database
+    from mainspring.store.queue.finishes import Finish, Release
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.loop import Turn
-from mainspring.store import due_schedules, firing
-from mainspring.store.firing import Firing
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.scheduling import due_schedules, firing
+from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from mainspring.domain.firing import TickReason
     from mainspring.jobs.registry import JobRegistry
     from mainspring.runtime.conditions import Conditions
-    from mainspring.store.database import Database
-    from mainspring.store.firing import Fired
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.signals import Signals
+    from mainspring.store.scheduling.firing import Fired
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

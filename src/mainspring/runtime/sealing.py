@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.runtime.loop import Turn
 from mainspring.security.secret_key import Purpose, present_secret_key
-from mainspring.store import audit
+from mainspring.store.auditing import audit
 
 if TYPE_CHECKING:
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from mainspring.domain.breaker import WAITS
 from mainspring.errors import ServiceUnreachableError, StoreError, WorkGoesOn
 from mainspring.remote.answers import CallBrokenOffError, UnknownToServiceError
-from mainspring.store import breakers, services
-from mainspring.store.signals import WORK
+from mainspring.store.engine.signals import WORK
+from mainspring.store.remote import breakers, services
 
 if TYPE_CHECKING:
     from mainspring.errors import MainspringError
     from mainspring.observability.metrics import Metrics
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.signals import Signals
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.engine.signals import Signals
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 from mainspring.egress.client import Egress
 from mainspring.errors import EgressFailedError, EgressRefusedError
 from mainspring.runtime.loop import Turn
-from mainspring.store import service_checks
-from mainspring.store.services import UNREACHABLE
+from mainspring.store.remote import service_checks
+from mainspring.store.remote.services import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mainspring.settings import Settings
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.service_checks import DueCheck
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.remote.service_checks import DueCheck
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -13,8 +13,9 @@ from mainspring.runtime import garbage_collection
 from mainspring.runtime.attempt import StopReason, prepare
 from mainspring.runtime.loop import Turn
 from mainspring.runtime.running_attempts import RunningAttempts
-from mainspring.store import claims, cluster, dependencies
-from mainspring.store.finishes import Release
+from mainspring.store.coordination import cluster
+from mainspring.store.queue import claims, dependencies
+from mainspring.store.queue.finishes import Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from mainspring.runtime.policies_in_force import PoliciesInForce
     from mainspring.runtime.remote_claims import RemoteClaims
     from mainspring.security.payload_cipher import PayloadCipher
-    from mainspring.store.claims import ClaimedExecution
-    from mainspring.store.database import Connection, Database, Lane
-    from mainspring.store.finishes import Finish
-    from mainspring.store.signals import Wakeup
+    from mainspring.store.engine.database import Connection, Database, Lane
+    from mainspring.store.engine.signals import Wakeup
+    from mainspring.store.queue.claims import ClaimedExecution
+    from mainspring.store.queue.finishes import Finish
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.write_door import clean_text, json_text
 from mainspring.errors import PermissionDeniedError
-from mainspring.store import access
-from mainspring.store.access import AuditEntry
+from mainspring.store.identity import access
+from mainspring.store.identity.access import AuditEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.domain.access import Actor, Permission
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
     from mainspring.world import World
 
 _MAX_REASON: Final = 1_000

@@ -18,9 +18,9 @@ import orjson
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.security.audit import Target
 from mainspring.security.audit_chain import BrokenChainError, ChainWalk, Flaw, verify_store
-from mainspring.store import audit, audit_archive
-from mainspring.store.access import AuditEntry
-from mainspring.store.audit import Head, SealedEntry
+from mainspring.store.auditing import audit, audit_archive
+from mainspring.store.auditing.audit import Head, SealedEntry
+from mainspring.store.identity.access import AuditEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 KIND: Final = "mainspring audit archive"
 _PORTION: Final = 5_000

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from mainspring.errors import IntegrityError
-from mainspring.store import audit, audit_archive
-from mainspring.store.audit import GENESIS, Head
+from mainspring.store.auditing import audit, audit_archive
+from mainspring.store.auditing.audit import GENESIS, Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.audit import SealedEntry
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.auditing.audit import SealedEntry
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.identity.access import AuditEntry
 
 _PORTION: Final = 5_000
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mainspring.egress.client import Egress
     from mainspring.security.secret_key import SecretKey
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 

@@ -14,12 +14,12 @@ from mainspring.domain.webhook_signature import new_secret
 from mainspring.security.authentication import ExpiredKeyError, InvalidKeyError, RevokedKeyError
 from mainspring.security.revocation import FRESH_SECONDS
 from mainspring.security.secret_key import Purpose
-from mainspring.store import api_keys
+from mainspring.store.identity import api_keys
 
 if TYPE_CHECKING:
     from mainspring.security.secret_key import SecretKey
-    from mainspring.store.api_keys import ApiKey
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.identity.api_keys import ApiKey
     from mainspring.world import World
 
 PREFIX: Final = "msk_"

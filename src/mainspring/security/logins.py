@@ -13,16 +13,16 @@ from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.security.authentication import SignInRefusedError
 from mainspring.security.claims import MAX_NAME
-from mainspring.store import login_attempts, users
-from mainspring.store.login_attempts import AttemptKind, AttemptLimit
+from mainspring.store.identity import login_attempts, users
+from mainspring.store.identity.login_attempts import AttemptKind, AttemptLimit
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Origin
     from mainspring.security.audit import Audit
     from mainspring.security.passwords import Passwords
     from mainspring.security.sessions import Sessions
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.users import User
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.identity.users import User
 
 LIMIT: Final = AttemptLimit(most=10, forgiven_after=timedelta(seconds=90))
 """Ten wrong sign-ins, and then one each ninety seconds, for each account and for each address (contract §9)."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Actor, ActorKind, Origin, Scope
 from mainspring.errors import PermissionDeniedError
-from mainspring.store import users
+from mainspring.store.identity import users
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 
 async def present_actor(

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from mainspring.security.authentication import RevokedTokenError, UserDisabledError
-from mainspring.store import access
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Actor, Credential
-    from mainspring.store.access import Revocations
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
+    from mainspring.store.identity.access import Revocations
     from mainspring.world import World
 
 FRESH_SECONDS: Final = 5.0

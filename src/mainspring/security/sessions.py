@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.access import Actor, ActorKind, Credential, CredentialKind
 from mainspring.security.authentication import SessionEndedError
-from mainspring.store import sessions
+from mainspring.store.identity import sessions
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Origin
-    from mainspring.store.database import Connection, Database
-    from mainspring.store.sessions import StoredSession
-    from mainspring.store.users import User
+    from mainspring.store.engine.database import Connection, Database
+    from mainspring.store.identity.sessions import StoredSession
+    from mainspring.store.identity.users import User
     from mainspring.world import World
 
 LIFETIME: Final = timedelta(hours=24)

@@ -11,10 +11,10 @@ from uuid import UUID
 import orjson
 
 from mainspring.security.authentication import AuthenticationError
-from mainspring.store import access
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from mainspring.world import World
 
 LIFETIME: Final = timedelta(minutes=10)

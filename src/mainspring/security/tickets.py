@@ -17,11 +17,11 @@ import orjson
 
 from mainspring.domain.access import Actor, ActorKind, Credential, CredentialKind, Permission
 from mainspring.security.authentication import AuthenticationError
-from mainspring.store import access
+from mainspring.store.identity import access
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Origin
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.world import World
 
 TICKET_TTL: Final = timedelta(seconds=30)

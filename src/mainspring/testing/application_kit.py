@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring import __version__
 from mainspring.domain.access import Scope
-from mainspring.store import alerts, executions, health, registration
-from mainspring.store.firing import Firing
+from mainspring.store.alerting import alerts
+from mainspring.store.jobs import registration
+from mainspring.store.monitoring import health
+from mainspring.store.runs import executions
+from mainspring.store.scheduling.firing import Firing
 from mainspring.testing.expectations import ANYTHING, asked_for, assert_enqueued, in_clear, name_of
 from mainspring.testing.inline import finish_at_once
 from mainspring.testing.manual_clock import Clock, ManualWorld
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from mainspring.domain.health import Health
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.runtime.local_executor import Executor
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 Result = TypeVar("Result")
 

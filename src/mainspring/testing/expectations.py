@@ -13,7 +13,7 @@ from mainspring.domain.access import Scope
 from mainspring.domain.execution import Execution
 from mainspring.domain.write_door import payload_text
 from mainspring.errors import MainspringError
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from mainspring.testing.inline import finish_at_once
 
 if TYPE_CHECKING:

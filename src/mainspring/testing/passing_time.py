@@ -14,8 +14,8 @@ from mainspring.runtime.loop import Turn
 from mainspring.runtime.maintenance import Maintenance
 from mainspring.runtime.monitor import UNWATCHED, Monitor
 from mainspring.runtime.scheduler import Scheduler
-from mainspring.store import due_schedules
-from mainspring.store.health_look import SETTLING
+from mainspring.store.monitoring.health_look import SETTLING
+from mainspring.store.scheduling import due_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,8 @@ from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
 from mainspring.runtime.running_attempts import RunningAttempts
 from mainspring.settings import program_version
-from mainspring.store import claims, cluster, dependencies
+from mainspring.store.coordination import cluster
+from mainspring.store.queue import claims, dependencies
 from mainspring.testing.inline import finish_at_once
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from mainspring.runtime.local_executor import Executor
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.settings import Settings
-    from mainspring.store.claimed import ClaimedExecution
-    from mainspring.store.database import Connection, Lane
-    from mainspring.store.finishes import Finish, Release
-    from mainspring.store.open_store import OpenStore
+    from mainspring.store.engine.database import Connection, Lane
+    from mainspring.store.engine.open_store import OpenStore
+    from mainspring.store.queue.claimed import ClaimedExecution
+    from mainspring.store.queue.finishes import Finish, Release
     from mainspring.world import World
 
 

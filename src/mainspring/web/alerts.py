@@ -12,15 +12,15 @@ from starlette.responses import HTMLResponse
 from mainspring.domain.access import Permission
 from mainspring.domain.alert import AlertRule, AlertState, Severity
 from mainspring.domain.silence import SilenceKind
-from mainspring.store import alert_pages, silences
-from mainspring.store.alert_pages import AlertFilter, AlertPage
+from mainspring.store.alerting import alert_pages, silences
+from mainspring.store.alerting.alert_pages import AlertFilter, AlertPage
 from mainspring.web.run_links import runs_path, term
 from mainspring.web.visit import Visit
 from mainspring.web.words_alerts import ALERTS
 
 if TYPE_CHECKING:
     from mainspring.domain.silence import Silence
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _PAGE: Final = 50

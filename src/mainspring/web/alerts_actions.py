@@ -14,7 +14,7 @@ from mainspring.control.alerts import AlertCommands, AlertNotFoundError
 from mainspring.control.maintenance import MaintenanceCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.silence import Coverage
-from mainspring.store import alerts
+from mainspring.store.alerting import alerts
 from mainspring.web.form_fields import Hours, Reason
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_alerts import ALERTS

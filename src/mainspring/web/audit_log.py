@@ -14,16 +14,16 @@ from mainspring.domain.access import Permission
 from mainspring.reports.formulas import harmless_text
 from mainspring.security.audit_chain import BrokenChainError, verify_store
 from mainspring.security.secret_key import Purpose
-from mainspring.store import audit_pages
-from mainspring.store.audit_pages import WantedEntries
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
 from mainspring.web.audit_log_filter import AuditFilter, audit_filter
 from mainspring.web.visit import ActingVisit, Visit
 from mainspring.web.words_audit import AUDIT
 
 if TYPE_CHECKING:
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.audit_pages import ChainState
-    from mainspring.store.database import Connection
+    from mainspring.store.auditing.audit_pages import ChainState
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.access import AuditEntry
 
 router = APIRouter()
 _PAGE: Final = 50

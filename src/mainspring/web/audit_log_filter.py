@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import Query
 
-from mainspring.store.audit_pages import WantedEntries
+from mainspring.store.auditing.audit_pages import WantedEntries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.domain.access import Permission
 from mainspring.domain.cron_syntax import CronError
-from mainspring.store import definition_pages
+from mainspring.store.jobs import definition_pages
 from mainspring.web.cron_preview import CronPreview, preview_of
 from mainspring.web.form_fields import Hours, Reason
 from mainspring.web.job_commands import schedule_commands
@@ -28,8 +28,8 @@ from mainspring.web.words_schedules import CRON, SCHEDULES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.store.database import Connection
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
 
 router = APIRouter()
 _MOST_COMPARED: Final = 500

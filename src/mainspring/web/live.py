@@ -17,7 +17,7 @@ from mainspring.domain.topics import Topic, is_of_run, of_run
 from mainspring.live.hub import MOST_TOPICS
 from mainspring.live.turns import SLOWEST_READER_SECONDS, turns
 from mainspring.security.authentication import AuthenticationError
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from mainspring.web.cookies import SESSION_COOKIE
 from mainspring.web.visit import Visit, office_of
 

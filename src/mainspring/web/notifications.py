@@ -13,15 +13,15 @@ from mainspring.alerts.telling import Telling
 from mainspring.domain.access import Permission
 from mainspring.domain.english import precise
 from mainspring.domain.notification import NotificationStatus
-from mainspring.store import alert_pages, notification_figures
-from mainspring.store.alert_pages import NotificationFilter, NotificationPage
-from mainspring.store.notification_figures import NotificationFigures
+from mainspring.store.alerting import alert_pages, notification_figures
+from mainspring.store.alerting.alert_pages import NotificationFilter, NotificationPage
+from mainspring.store.alerting.notification_figures import NotificationFigures
 from mainspring.web.short_numbers import short_number
 from mainspring.web.visit import Visit
 from mainspring.web.words_alerts import NOTIFICATIONS
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _PAGE: Final = 50

@@ -19,14 +19,19 @@ from mainspring.domain.alert import AlertState
 from mainspring.domain.forecast import forecast
 from mainspring.domain.look_back import LOOKS_BACK, LookBack, look_back
 from mainspring.errors import StoreError
-from mainspring.store import alerts, failure_groups, latest_runs, nodes, planned_jobs, queues, rolled_outcomes
+from mainspring.store.alerting import alerts
+from mainspring.store.analytics import failure_groups, rolled_outcomes
+from mainspring.store.coordination import nodes
+from mainspring.store.queue import queues
+from mainspring.store.runs import latest_runs
+from mainspring.store.scheduling import planned_jobs
 from mainspring.web import overview_cards, overview_figure_words, overview_figures
 from mainspring.web.look_back_words import IN_WORDS
 from mainspring.web.visit import PageVisit, Visit
 from mainspring.web.words_overview import OVERVIEW
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _logger = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from mainspring.domain.alert import Alert
     from mainspring.domain.forecast import Forecast, Lane
     from mainspring.domain.look_back import LookBack
-    from mainspring.store.failure_groups import FailureGroup
-    from mainspring.store.outcomes import OutcomeCounts
-    from mainspring.store.queues import StoredQueue
+    from mainspring.store.analytics.failure_groups import FailureGroup
+    from mainspring.store.analytics.outcomes import OutcomeCounts
+    from mainspring.store.queue.queues import StoredQueue
     from mainspring.web.forecast_drawing import Mark
 
 MOST_SENTENCES: Final = 3

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.look_back import percentile
-from mainspring.store import nodes, outcomes, planned_jobs, queues, rolled_outcomes
-from mainspring.store.outcomes import OutcomeCounts
+from mainspring.store.analytics import outcomes, rolled_outcomes
+from mainspring.store.analytics.outcomes import OutcomeCounts
+from mainspring.store.coordination import nodes
+from mainspring.store.queue import queues
+from mainspring.store.scheduling import planned_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Scope
     from mainspring.domain.look_back import LookBack
-    from mainspring.store.database import Connection
-    from mainspring.store.nodes import StoredNode
-    from mainspring.store.queues import StoredQueue
+    from mainspring.store.coordination.nodes import StoredNode
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.queues import StoredQueue
 
 P95: Final = 0.95
 

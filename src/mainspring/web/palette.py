@@ -11,7 +11,8 @@ from fastapi import APIRouter, Form, Query
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mainspring.domain.access import Permission
-from mainspring.store import executions, schedules
+from mainspring.store.runs import executions
+from mainspring.store.scheduling import schedules
 from mainspring.web import navigation
 from mainspring.web.clock import CLOCK_COOKIE, CLOCKS
 from mainspring.web.cookies import KEPT_SECONDS, keep
@@ -19,8 +20,8 @@ from mainspring.web.visit import OwnVisit, Visit
 from mainspring.web.words import WORDS
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
-    from mainspring.store.stored_schedule import StoredSchedule
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from mainspring.web.visit import PageVisit
 
 router = APIRouter()

@@ -10,7 +10,7 @@ from mainspring.web.words_schedules import PAUSE
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mainspring.store.pauses import PauseOfAll
+    from mainspring.store.scheduling.pauses import PauseOfAll
 
 
 def pause_words(pause: PauseOfAll, now: datetime) -> str:

@@ -15,15 +15,15 @@ from mainspring.control.access import AccessChanges
 from mainspring.control.users import UserCommands
 from mainspring.domain.access import Actor, Permission, Role
 from mainspring.domain.grant import Grant
-from mainspring.store import api_keys, users
+from mainspring.store.identity import api_keys, users
 from mainspring.web.people_keys import shown_key
 from mainspring.web.visit import ActingVisit, Visit
 from mainspring.web.words_people import PEOPLE
 
 if TYPE_CHECKING:
-    from mainspring.store.api_keys import ApiKey
-    from mainspring.store.database import Connection
-    from mainspring.store.users import User
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.api_keys import ApiKey
+    from mainspring.store.identity.users import User
 
 router = APIRouter()
 ROLES: Final = (Role.MEMBER, Role.VIEWER, Role.OPERATOR, Role.ADMIN)

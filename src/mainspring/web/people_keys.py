@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mainspring.security.keys import NewKey
-    from mainspring.store.api_keys import ApiKey
+    from mainspring.store.identity.api_keys import ApiKey
 
 router = APIRouter()
 

@@ -15,15 +15,15 @@ from mainspring.control.platform_jobs import PlatformJobCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.english import in_words
 from mainspring.domain.schedule import Cron
-from mainspring.store import platform_jobs
+from mainspring.store.jobs import platform_jobs
 from mainspring.web.visit import ActingVisit, Visit
 from mainspring.web.words_platform import PLATFORM
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Connection
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.platform_jobs import RunCounts
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.jobs.platform_jobs import RunCounts
 
 router = APIRouter()
 _RECENT: Final = 10

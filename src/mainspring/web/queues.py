@@ -14,9 +14,10 @@ from mainspring.control.queues import QueueCommands
 from mainspring.domain.access import Permission, Scope
 from mainspring.domain.english import precise
 from mainspring.domain.look_back import DEFAULT
-from mainspring.store import outcomes, queues
-from mainspring.store.outcomes import OutcomeCounts
-from mainspring.store.queues import StoredQueue
+from mainspring.store.analytics import outcomes
+from mainspring.store.analytics.outcomes import OutcomeCounts
+from mainspring.store.queue import queues
+from mainspring.store.queue.queues import StoredQueue
 from mainspring.web.form_fields import Reason
 from mainspring.web.run_links import runs_path, since, term
 from mainspring.web.short_numbers import short_number
@@ -26,7 +27,7 @@ from mainspring.web.words_workers import QUEUES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _BUCKETS: Final = 24

@@ -14,15 +14,15 @@ from mainspring.control.replays import ReplayCommands, ReplayRequest
 from mainspring.domain.access import Permission
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.replay import Progress, Replay, ReplayPlan, ReplayStatus
-from mainspring.store import job_breakers, replays
+from mainspring.store.recovery import job_breakers, replays
 from mainspring.web.form_fields import Reason
 from mainspring.web.short_numbers import short_number
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_repair import REPAIR
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
-    from mainspring.store.job_breakers import StoredBreaker
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.recovery.job_breakers import StoredBreaker
 
 router = APIRouter()
 _MOST: Final = 50

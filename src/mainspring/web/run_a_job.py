@@ -15,8 +15,8 @@ from mainspring.domain.access import Permission
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import DefinitionError, InvalidPayloadError, MainspringError, PermissionDeniedError
 from mainspring.jobs.registry import RegisteredJob
-from mainspring.store import executions
-from mainspring.store.executions import Filter
+from mainspring.store.runs import executions
+from mainspring.store.runs.executions import Filter
 from mainspring.web.job_commands import job_commands
 from mainspring.web.run_form import FormField, fields_of, payload_from, with_problems
 from mainspring.web.run_value import as_json, visible
@@ -26,7 +26,7 @@ from mainspring.web.words_run_a_job import RUN_A_JOB
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _LIVE: Final = (Status.RUNNING, Status.QUEUED, Status.RETRYING)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.access import Permission
 from mainspring.domain.run_filter_keys import CHOICES, KEYS, PAYLOAD
-from mainspring.store import definitions
+from mainspring.store.jobs import definitions
 from mainspring.web.run_links import runs_address, term
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ from urllib.parse import urlencode
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Attempt, Execution, Status
 from mainspring.domain.run_filter import read_filter
-from mainspring.store import audit_pages, executions, notifications, recent_runs, run_search, run_waits
-from mainspring.store.audit_pages import WantedEntries
-from mainspring.store.run_search_conditions import RunSearch
+from mainspring.store.alerting import notifications
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
+from mainspring.store.runs import executions, recent_runs, run_search, run_waits
+from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.web.clock import duration_words
 from mainspring.web.run_error import ShownError, shown_error
 from mainspring.web.run_events import events
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Scope
     from mainspring.domain.notification import Notification
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Connection
-    from mainspring.store.recent_runs import RecentRun
-    from mainspring.store.run_waits import Waits
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.runs.recent_runs import RecentRun
+    from mainspring.store.runs.run_waits import Waits
     from mainspring.web.visit import PageVisit
 
 _MOST_ALIKE: Final = 100

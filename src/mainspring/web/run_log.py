@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from mainspring.domain.access import Permission
-from mainspring.store import journal, run_logs
+from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 from mainspring.web.visible_run import visible_run
 from mainspring.web.visit import Visit
 from mainspring.web.words_run import RUN
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from mainspring.web.visit import PageVisit
 
 router = APIRouter()

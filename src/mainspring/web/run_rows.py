@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from mainspring.store.recent_runs import RecentRun
+    from mainspring.store.runs.recent_runs import RecentRun
 
 _ICONS: Final = {
     Trigger.CRON: "calendar-time", Trigger.INTERVAL: "clock", Trigger.STARTUP: "bolt", Trigger.API: "braces",

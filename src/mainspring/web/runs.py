@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Status
 from mainspring.domain.run_filter import MAX_CHARACTERS, RunFilter, read_filter
-from mainspring.store import recent_runs, run_search, saved_views
-from mainspring.store.run_search import RunPage
-from mainspring.store.run_search_conditions import TEXT_WINDOW, RunSearch
-from mainspring.store.time_limit import SearchTooSlowError, time_limit
+from mainspring.store.engine.time_limit import SearchTooSlowError, time_limit
+from mainspring.store.runs import recent_runs, run_search, saved_views
+from mainspring.store.runs.run_search import RunPage
+from mainspring.store.runs.run_search_conditions import TEXT_WINDOW, RunSearch
 from mainspring.web.cookies import KEPT_SECONDS, keep
 from mainspring.web.run_columns import COLUMNS, COLUMNS_COOKIE, USUAL, known_columns, read_columns, written_columns
 from mainspring.web.run_completion import suggestions
@@ -25,7 +25,7 @@ from mainspring.web.visit import PageVisit, Visit
 from mainspring.web.words_runs import RUNS
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _PAGE: Final = 50

@@ -13,9 +13,9 @@ from mainspring.control.bulk_actions import BULK_ACTION, BulkActions, BulkReques
 from mainspring.control.bulk_runs import MOST_AT_ONCE, NEEDED, WORKS_ON, BulkRuns, Verb
 from mainspring.domain.access import Permission
 from mainspring.domain.run_filter import MAX_CHARACTERS, RunFilter, read_filter
-from mainspring.store import run_search
-from mainspring.store.run_search_conditions import RunSearch
-from mainspring.store.time_limit import SearchTooSlowError, time_limit
+from mainspring.store.engine.time_limit import SearchTooSlowError, time_limit
+from mainspring.store.runs import run_search
+from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.web.clock import zone_label
 from mainspring.web.run_links import runs_path, term
 from mainspring.web.runs import SEARCH_SECONDS, Address, search_of
@@ -24,7 +24,7 @@ from mainspring.web.words_runs import RUNS
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Execution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _SHOWN: Final = 5

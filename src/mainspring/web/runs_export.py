@@ -15,15 +15,15 @@ from mainspring.domain.access import Permission
 from mainspring.domain.execution import Execution
 from mainspring.domain.job_object import instant_text
 from mainspring.reports.formulas import harmless_text
-from mainspring.store import run_search
-from mainspring.store.run_search import RunPage
+from mainspring.store.runs import run_search
+from mainspring.store.runs.run_search import RunPage
 from mainspring.web.runs import Address, Asked, search_of
 from mainspring.web.visit import PageVisit, Visit
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _PORTION: Final = 500

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, Response
 
 from mainspring.domain.access import Permission
-from mainspring.store import saved_views
-from mainspring.store.saved_views import SavedView
+from mainspring.store.runs import saved_views
+from mainspring.store.runs.saved_views import SavedView
 from mainspring.web.runs import Address
 from mainspring.web.visit import OwnVisit, PageVisit, Visit
 from mainspring.web.words_runs import RUNS
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 router = APIRouter()
 _MOST_CHARACTERS: Final = 60

@@ -12,9 +12,12 @@ from starlette.responses import HTMLResponse
 from mainspring.domain.access import Permission, Scope
 from mainspring.domain.firing import TickOutcome
 from mainspring.domain.tick_words import explain
-from mainspring.store import audit_pages, recent_runs, statistics, ticks
-from mainspring.store.audit_pages import WantedEntries
-from mainspring.store.statistics import By, Figures
+from mainspring.store.analytics import statistics
+from mainspring.store.analytics.statistics import By, Figures
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
+from mainspring.store.runs import recent_runs
+from mainspring.store.scheduling import ticks
 from mainspring.web.clock import duration_words
 from mainspring.web.run_links import runs_path, term
 from mainspring.web.schedule_rows import DAYS, ShownSchedule
@@ -26,10 +29,10 @@ from mainspring.web.words_thresholds import THRESHOLDS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mainspring.store.access import AuditEntry
-    from mainspring.store.database import Connection
-    from mainspring.store.recent_runs import RecentRun
-    from mainspring.store.ticks import RecordedTick
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.runs.recent_runs import RecentRun
+    from mainspring.store.scheduling.ticks import RecordedTick
 
 router = APIRouter()
 MOST_TICKS: Final = 50

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Scope
-from mainspring.store import audit_pages
-from mainspring.store.audit_pages import WantedEntries
+from mainspring.store.auditing import audit_pages
+from mainspring.store.auditing.audit_pages import WantedEntries
 from mainspring.web.clock import relative
 from mainspring.web.words_schedules import CRON, SCHEDULES
 
 if TYPE_CHECKING:
-    from mainspring.store.access import AuditEntry
+    from mainspring.store.identity.access import AuditEntry
     from mainspring.web.schedule_rows import ShownSchedule
     from mainspring.web.visit import PageVisit
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Final
 from mainspring.domain.access import Scope
 from mainspring.domain.schedule import Cron, OnStartup
 from mainspring.errors import MainspringError
-from mainspring.store import health, job_statistics, pauses, recent_runs, statistics
-from mainspring.store.statistics import By
-from mainspring.store.stored_schedule import schedule_of
+from mainspring.store.analytics import job_statistics, statistics
+from mainspring.store.analytics.statistics import By
+from mainspring.store.monitoring import health
+from mainspring.store.runs import recent_runs
+from mainspring.store.scheduling import pauses
+from mainspring.store.scheduling.stored_schedule import schedule_of
 from mainspring.web.clock import duration_words, relative
 from mainspring.web.words_schedules import SCHEDULES
 
@@ -19,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from mainspring.store.database import Connection
-    from mainspring.store.definitions import StoredDefinition
-    from mainspring.store.health import JobHealth
-    from mainspring.store.pauses import PauseOfAll
-    from mainspring.store.recent_runs import RecentRun
-    from mainspring.store.statistics import Figures
-    from mainspring.store.stored_schedule import ScheduleText, StoredSchedule
+    from mainspring.store.analytics.statistics import Figures
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.jobs.definitions import StoredDefinition
+    from mainspring.store.monitoring.health import JobHealth
+    from mainspring.store.runs.recent_runs import RecentRun
+    from mainspring.store.scheduling.pauses import PauseOfAll
+    from mainspring.store.scheduling.stored_schedule import ScheduleText, StoredSchedule
 
 CLOCK: Final = 12
 """As in the scheduler document: "Every Monday at 10:00 AM"."""

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Form, HTTPException, Query
 from starlette.responses import HTMLResponse, Response
 
 from mainspring.domain.access import Permission
-from mainspring.store import definitions, schedule_pages
-from mainspring.store.schedule_pages import ScheduleTab, WantedSchedules
+from mainspring.store.jobs import definitions
+from mainspring.store.scheduling import schedule_pages
+from mainspring.store.scheduling.schedule_pages import ScheduleTab, WantedSchedules
 from mainspring.web.form_fields import Reason
 from mainspring.web.job_commands import job_commands
 from mainspring.web.schedule_rows import ScheduleFacts, ShownSchedule, read_facts, shown_schedule
@@ -19,8 +20,8 @@ from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_schedules import PAUSE, SCHEDULES
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
-    from mainspring.store.definitions import StoredDefinition
+    from mainspring.store.engine.database import Connection
+    from mainspring.store.jobs.definitions import StoredDefinition
 
 router = APIRouter()
 SIZE: Final = 50

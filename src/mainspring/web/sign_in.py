@@ -13,14 +13,14 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.secret_key import is_loopback
 from mainspring.security.sessions import LIFETIME
 from mainspring.security.sign_in_links import InvalidLinkError
-from mainspring.store import users
+from mainspring.store.identity import users
 from mainspring.web.clock import ZONE_COOKIE, zone_named
 from mainspring.web.cookies import KEPT_SECONDS, SESSION_COOKIE, base_of, forget, keep
 from mainspring.web.visit import OwnVisit, csrf_token, office_of, origin_of, require_own_form
 from mainspring.web.words import WORDS
 
 if TYPE_CHECKING:
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
     from mainspring.web.office import Office
 
 router = APIRouter()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from mainspring.web.words_run import RUN
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.security.authentication import AuthenticationError
 from mainspring.security.secret_key import Purpose
-from mainspring.store import alerts, pauses
+from mainspring.store.alerting import alerts
+from mainspring.store.scheduling import pauses
 from mainspring.web.clock import Clock
 from mainspring.web.cookies import SESSION_COOKIE, base_of
 from mainspring.web.office import CSRF_CONTEXT, Office
@@ -31,7 +32,7 @@ from mainspring.web.words import WORDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
 
 CSRF_FIELD: Final = "csrf_token"
 CSRF_HEADER: Final = "x-csrf-token"

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from mainspring.control.nodes import NodeCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.english import precise
-from mainspring.store import nodes
+from mainspring.store.coordination import nodes
 from mainspring.web.visit import ActingVisit, Visit
 from mainspring.web.words_workers import WORKERS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from mainspring.store.nodes import NodeRun, StoredNode
+    from mainspring.store.coordination.nodes import NodeRun, StoredNode
 
 router = APIRouter()
 _MOST_RUNS: Final = 5

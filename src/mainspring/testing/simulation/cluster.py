@@ -14,9 +14,9 @@ from mainspring.errors import MainspringError
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.security.secret_key import SecretKey
 from mainspring.settings import Settings
-from mainspring.store import schema
-from mainspring.store.signals import Signals
-from mainspring.store.sqlite_database import SqliteDatabase
+from mainspring.store.engine.signals import Signals
+from mainspring.store.engine.sqlite_database import SqliteDatabase
+from mainspring.store.upkeep import schema
 from mainspring.testing.simulation.link import Link, Weather
 from mainspring.testing.simulation.process import Grapevine, Process
 from mainspring.testing.simulation.witness import Trace, Witness

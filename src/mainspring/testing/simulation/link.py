@@ -12,7 +12,7 @@ from mainspring.testing.inline import finish_at_once
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
     from mainspring.testing.simulation.world import Chance, SimulatedWorld
 
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ from mainspring.errors import StoreError
 from mainspring.jobs.job_run import Harness
 from mainspring.observability.log_writer import LogWriter
 from mainspring.runtime.node import Node
-from mainspring.store.signals import Signals
+from mainspring.store.engine.signals import Signals
 from mainspring.testing.simulation.link import Link
 from mainspring.testing.simulation.workload import JOB_NAMES, Workload
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from mainspring.settings import Settings
-    from mainspring.store.database import Database
+    from mainspring.store.engine.database import Database
     from mainspring.testing.simulation.link import Weather
     from mainspring.testing.simulation.witness import Trace, Witness
     from mainspring.testing.simulation.world import SimulatedWorld

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from mainspring.domain.access import Scope
 from mainspring.errors import StoreError
-from mainspring.store import executions
+from mainspring.store.runs import executions
 from mainspring.testing.inline import finish_at_once
 from mainspring.testing.simulation.cluster import ENVIRONMENT, Cluster, Plan
 from mainspring.testing.simulation.invariants import broken_by_changes, broken_by_end, broken_by_overlap
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from mainspring.domain.execution import Attempt, Execution
-    from mainspring.store.database import Connection
+    from mainspring.store.engine.database import Connection
 
 
 @dataclass(frozen=True, slots=True)

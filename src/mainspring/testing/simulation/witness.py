@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from mainspring.store.database import Connection, Database
+    from mainspring.store.engine.database import Connection, Database
 
 _SEEN: Final = (
     "execution_id", "event", "stage", "retrying", "fence", "attempt", "retry_count", "lost_count", "organization_id",

@@ -1,0 +1,1 @@
+"""Alerts, silences, and the outbox of what is told of them."""

@@ -1,0 +1,1 @@
+"""The chain of the audit: entries, its archive, and pages for people."""

@@ -1,0 +1,1 @@
+"""Both databases behind one door: connections, transactions, the dialects' differences, and signals."""

@@ -1,0 +1,1 @@
+"""Who may act: people, their sessions, API keys, and what was revoked."""

@@ -1,0 +1,1 @@
+"""How every job and what it runs on is doing, as the monitors find it."""

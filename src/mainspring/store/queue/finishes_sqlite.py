@@ -1,0 +1,76 @@
+"""Moving ended executions into history on SQLite: three statements a batch, which travels as one JSON text."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from mainspring.store.engine.sqlite_driver import SqliteDriver
+from mainspring.store.queue.history import CARRIED, Moved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import sqlalchemy as sa
+
+_TEXTS: Final = (
+    "status", "outcome", "result", "error", "error_message", "error_class", "error_fingerprint", "skip_reason",
+    "message_code", "summary",
+)  # fmt: skip
+_KEYS: Final = ("id", "fence")
+_TAKEN: Final = tuple(name for name in CARRIED if name not in {"progress", "lost_count"})
+
+# `cross join`, so that the batch is read first and each of its rows found by id.
+_HELD_ROWS: Final = """
+json_each(:said) said cross join mainspring.executions_live e
+    on e.id = json_extract(said.value, '$[0]') and e.fence = json_extract(said.value, '$[1]') and e.stage = 3
+"""
+_HELD = f"select json_group_array(said.key) from {_HELD_ROWS}"  # noqa: S608 - only constants of this module are put in
+_AWAITED = """
+select json_group_array(json_array(said.key, e.has_dependents, e.webhook_url is not null)) from json_each(:ids) said
+cross join mainspring.executions_live e on e.id = said.value and (e.has_dependents or e.webhook_url is not null)
+"""
+_REMOVE = "delete from mainspring.executions_live where id in (select value from json_each(:ids))"
+
+
+def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Moved:
+    """Move executions into history: each is a place in the columns `id`, `fence`, and what its end says."""
+    driver = SqliteDriver(connection)
+    ids = columns["id"]
+    told = [name for name in columns if name not in _KEYS]
+    same = {name: columns[name][0] for name in told if columns[name].count(columns[name][0]) == len(ids)}
+    differing = tuple(name for name in told if name not in same)
+    rows = zip(*(columns[name] for name in (*_KEYS, *differing)), strict=True)
+    said: dict[str, object] = {"said": orjson.dumps(list(rows)).decode()}
+    copied = driver.execute(_copy(differing, frozenset(columns)), same | said | {"now": driver.now()}).rowcount
+    # Which ones were fenced off is asked only where some were.
+    places: Sequence[int] = range(len(ids)) if copied == len(ids) else driver.json(_HELD, said)
+    moved = [ids[place] for place in places]
+    gone = {"ids": orjson.dumps(moved).decode()}
+    awaited: Sequence[tuple[int, int, int]] = driver.json(_AWAITED, gone)
+    driver.execute(_REMOVE, gone)
+    return Moved(
+        ids=set(moved),
+        awaited={moved[place] for place, has_dependents, _ in awaited if has_dependents},
+        announced={moved[place] for place, _, is_announced in awaited if is_announced},
+    )
+
+
+@lru_cache(maxsize=64)
+def _copy(differing: tuple[str, ...], columns: frozenset[str]) -> str:
+    """Return the statement for ends that say `columns`, some of them not the same thing.
+
+    To look into the JSON of each end for what all say, or nobody, would cost a third more.
+    """
+    said = dict.fromkeys(_TEXTS, "null") | {name: f":{name}" for name in columns}
+    said |= {name: f"json_extract(said.value, '$[{place}]')" for place, name in enumerate((*_KEYS, *differing))}
+    return f"""
+insert into mainspring.executions
+    ({", ".join(_TAKEN)}, lost_count, progress, completed_at, updated_at, duration_ms, {", ".join(_TEXTS)})
+select {", ".join(f"e.{name}" for name in _TAKEN)}, e.lost_count + {said["lost"]},
+    case when {said["status"]} = 'succeeded' then 100 else e.progress end, :now, :now,
+    {said["duration_ms"]}, {", ".join(said[name] for name in _TEXTS)}
+from {_HELD_ROWS}
+"""  # noqa: S608 - only names of columns are put in

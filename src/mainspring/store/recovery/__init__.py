@@ -1,0 +1,1 @@
+"""Ways back after failures: retries, circuit breakers of jobs, and replays."""

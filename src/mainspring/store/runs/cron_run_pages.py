@@ -1,0 +1,168 @@
+"""Pages of runs for those who watch jobs: by job, status, trigger, time and error, fast in a history of any size.
+
+What has ended is found by `history_ends`; what lives is few. Ids alone are skipped and
+sorted; rows are read for the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from mainspring.domain.access import Scope
+from mainspring.domain.execution import FINAL, Stage, Status
+from mainspring.store.engine.lists import is_among
+from mainspring.store.runs import executions as single
+from mainspring.store.runs.execution_pages import MOST_COUNTED, Page
+from mainspring.store.runs.history_ends import HistoryEnds, WantedHistory
+from mainspring.store.runs.index_ends import SKEW, first_id
+from mainspring.store.tables import executions, executions_live
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from mainspring.domain.execution import Execution, Trigger
+
+_ended = executions.c
+_live = executions_live.c
+_LIVE: Final = frozenset(Status) - FINAL
+_LAST_OF_A_MILLISECOND: Final = (1 << 80) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRuns:
+    """Which runs a page holds; None means any.
+
+    Attributes:
+        names: Those of these jobs.
+        statuses: Those in one of these statuses.
+        triggers: Those that one of these has started.
+        start: Those asked for at this instant or later.
+        end: Those asked for before this instant.
+        fingerprint: Those that failed with this error.
+        after: Those that follow this one: the cursor.
+        oldest_first: Their order; by default the newest comes first.
+    """
+
+    names: Collection[str] | None = None
+    statuses: frozenset[Status] | None = None
+    triggers: frozenset[Trigger] | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    fingerprint: str | None = None
+    after: UUID | None = None
+    oldest_first: bool = False
+
+
+def page(connection: sa.Connection, environment: str, wanted: WantedRuns, *, skip: int, size: int) -> Page:
+    """Return one page of runs of any organization, by when they were asked for.
+
+    Args:
+        connection: Where to read.
+        environment: The environment.
+        wanted: Which of its runs.
+        skip: How many to leave out, for pages by number.
+        size: How many the page holds.
+    """
+    history = HistoryEnds(connection, _ended_ones(environment, wanted))
+    ids = _in_their_order(connection, environment, wanted, history, skip + size + 1)
+    has_more = len(ids) > skip + size
+    is_whole = wanted.after is None and not has_more
+    total = len(ids) if is_whole else _count(connection, environment, wanted, history)
+    return Page(
+        executions=_read(connection, environment, ids[skip : skip + size]),
+        total=min(total, MOST_COUNTED),
+        is_capped=total > MOST_COUNTED,
+        has_more=has_more,
+    )
+
+
+def page_of(runs: list[Execution]) -> Page:
+    """Return the page that holds these runs and no others."""
+    return Page(executions=runs, total=len(runs), is_capped=False, has_more=False)
+
+
+def first(connection: sa.Connection, environment: str, wanted: WantedRuns, *, most: int) -> list[Execution]:
+    """Return the first runs of a list, without counting what follows."""
+    history = HistoryEnds(connection, _ended_ones(environment, wanted))
+    return _read(connection, environment, _in_their_order(connection, environment, wanted, history, most))
+
+
+def _in_their_order(
+    connection: sa.Connection, environment: str, wanted: WantedRuns, history: HistoryEnds, most: int
+) -> list[UUID]:
+    """Return the first ids of live runs and of those that have ended, in their order."""
+    found: set[UUID] = set()
+    if live := _conditions_of_live(environment, wanted):
+        order = _live.id.asc() if wanted.oldest_first else _live.id.desc()
+        found = set(connection.execute(sa.select(_live.id).where(*live).order_by(order).limit(most)).scalars())
+    found |= set(history.first_ids(most=most, oldest_first=wanted.oldest_first))
+    return sorted(found, reverse=not wanted.oldest_first)[:most]
+
+
+def _read(connection: sa.Connection, environment: str, ids: Sequence[UUID]) -> list[Execution]:
+    """Return runs by their ids, in this order."""
+    found = {run.id: run for run in single.get_each(connection, Scope(environment), ids)}
+    return [found[execution_id] for execution_id in ids if execution_id in found]
+
+
+def _count(connection: sa.Connection, environment: str, wanted: WantedRuns, history: HistoryEnds) -> int:
+    """Count what matches, no further than 10,000 and without regard to the cursor."""
+    total = history.count(most=MOST_COUNTED + 1)
+    if live := _conditions_of_live(environment, replace(wanted, after=None)):
+        some = sa.select(_live.id).where(*live).limit(MOST_COUNTED + 1).subquery()
+        total += connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+    return total
+
+
+def _ended_ones(environment: str, wanted: WantedRuns) -> WantedHistory:
+    return WantedHistory(
+        environment,
+        statuses=(wanted.statuses or FINAL) & FINAL,
+        names=wanted.names,
+        triggers=wanted.triggers,
+        fingerprint=wanted.fingerprint,
+        conditions=_filters(_ended, wanted),
+        cursor=_cursor(_ended, wanted),
+    )
+
+
+def _conditions_of_live(environment: str, wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
+    statuses = (wanted.statuses or _LIVE) & _LIVE
+    if not statuses or wanted.fingerprint is not None:
+        return []
+    conditions = [_live.environment == environment, *_filters(_live, wanted), *_cursor(_live, wanted)]
+    if wanted.names is not None:
+        conditions.append(is_among(_live.job_name, wanted.names))
+    if wanted.triggers is not None:
+        conditions.append(is_among(_live.trigger, wanted.triggers))
+    if statuses != _LIVE:
+        conditions.append(sa.or_(*map(_is_live, sorted(statuses))))
+    return conditions
+
+
+def _is_live(status: Status) -> sa.ColumnElement[bool]:
+    running = _live.stage == sa.literal_column(str(int(Stage.RUNNING)))
+    if status is Status.RUNNING:
+        return running
+    return sa.and_(~running, _live.retrying if status is Status.RETRYING else ~_live.retrying)
+
+
+def _filters(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.start is not None:
+        conditions += [columns.created_at >= wanted.start, columns.id >= first_id(wanted.start - SKEW)]
+    if wanted.end is not None:
+        last = UUID(int=first_id(wanted.end + SKEW).int | _LAST_OF_A_MILLISECOND)
+        conditions += [columns.created_at < wanted.end, columns.id <= last]
+    return conditions
+
+
+def _cursor(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
+    if wanted.after is None:
+        return []
+    return [columns.id > wanted.after if wanted.oldest_first else columns.id < wanted.after]

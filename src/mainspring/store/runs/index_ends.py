@@ -1,0 +1,243 @@
+"""Looks into history that begin at many ends of one index at once, and merge what they find.
+
+An index by status, trigger and id holds the newest failed run of cron at one of its ends, the newest successful one at
+another. Whatever is asked for is the merge of a few such ends, so that neither a rare failure among millions of
+successes nor a rare job among millions of runs costs a scan; and because every end is a whole prefix of the index, a
+count reads the index alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import prod
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from mainspring.store.engine.lists import ListOf, one_of
+from mainspring.store.tables import executions
+from mainspring.store.tables.newest_first import NewestFirst, OldestFirst
+from mainspring.store.tables.types import Identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+SKEW: Final = timedelta(minutes=5)
+"""An id is made by the clock of a node, other instants are those of the store."""
+_ended = executions.c
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """Some values of neighbouring columns of an index.
+
+    Attributes:
+        columns: Their names.
+        values: What they are, together, without doubles.
+    """
+
+    columns: tuple[str, ...]
+    values: Sequence[tuple[str, ...]]
+
+
+class Ends:
+    """Some ends of an index: each combination of some values of its columns.
+
+    Args:
+        environment: Whose history: the first column of each index.
+        parts: The columns between the environment and the id, in the order of the index.
+
+    Attributes:
+        parts: The same.
+        columns: All of these columns.
+    """
+
+    def __init__(self, environment: str, *parts: Some) -> None:
+        self._environment = environment
+        self.parts = parts
+        self.columns = tuple(column for part in parts for column in part.columns)
+
+    def __len__(self) -> int:
+        return prod(len(part.values) for part in self.parts)
+
+    @property
+    def bound(self) -> dict[str, Any]:
+        """The values as a statement takes them: a list for each column."""
+        lists = {
+            f"end_{column}": [value[place] for value in part.values]
+            for part in self.parts
+            for place, column in enumerate(part.columns)
+        }
+        return {"environment": self._environment, **lists}
+
+
+def first_ids(
+    connection: sa.Connection,
+    ends: Ends,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    *,
+    most: int,
+    oldest_first: bool = False,
+) -> list[UUID]:
+    """Return the first ids of all ends together, in their order.
+
+    Args:
+        connection: Where to read.
+        ends: Where to look.
+        conditions: What else must hold; each row that an end offers is looked up for those that its index cannot tell.
+        most: At most so many.
+        oldest_first: The order; by default the newest come first.
+    """
+    order = (OldestFirst if oldest_first else NewestFirst)(_ended.id)
+    found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions).order_by(order), most)
+    first = found.order_by(sa.asc("id") if oldest_first else sa.desc("id")).limit(_written(most))
+    return list(connection.execute(first, ends.bound).scalars())[:most]
+
+
+def first_of(
+    connection: sa.Connection,
+    ends: Ends,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    wanted: sa.ColumnElement[bool],
+    *,
+    most: int,
+    oldest_first: bool = False,
+) -> list[UUID]:
+    """Return, of the first `most` runs, the ids of those that are wanted, in their order."""
+    ids = first_ids(connection, ends, conditions, most=most, oldest_first=oldest_first)
+    asked = {**ends.bound, "ids": ids, "since": none_ended_before(ids)}
+    found = set(connection.execute(_OF_THEM.where(wanted), asked).scalars())
+    return [execution_id for execution_id in ids if execution_id in found]
+
+
+def job_names_of(connection: sa.Connection, environment: str, organization_id: str | None) -> list[str]:
+    """Return the names of the jobs of which a tenant has runs: one step into the index for each, however many runs.
+
+    Args:
+        connection: Where to read.
+        environment: The environment.
+        organization_id: The tenant; None: any of them.
+    """
+    asked = {"environment": environment, "organization": organization_id}
+    statement = _JOB_NAMES_OF_ANY if organization_id is None else _JOB_NAMES_OF_ONE
+    return [name for name in connection.execute(statement, asked).scalars() if name is not None]
+
+
+def count(connection: sa.Connection, ends: Ends, conditions: Sequence[sa.ColumnElement[bool]], *, most: int) -> int:
+    """Count what stands at all ends together, no further than `most`."""
+    found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions), most)
+    counted = sa.select(sa.func.count()).select_from(found.limit(_written(most)).subquery("found"))
+    return min(most, connection.execute(counted, ends.bound).scalar_one())
+
+
+def present(connection: sa.Connection, ends: Ends) -> list[tuple[str, ...]]:
+    """Return those values of ends at which anything stands."""
+    rows = _rows(connection, ends)
+    # Not `exists`, which PostgreSQL would turn into a join with all of history.
+    newest = sa.select(_ended.id).where(_IN_ENVIRONMENT, *_at(ends, rows)).order_by(NewestFirst(_ended.id)).limit(1)
+    there = newest.correlate(*rows.parts).scalar_subquery().is_not(None)
+    found = sa.select(*rows.columns).select_from(rows.joined).where(there)
+    return [tuple(row) for row in connection.execute(found, ends.bound)]
+
+
+_IN_ENVIRONMENT = _ended.environment == sa.bindparam("environment")
+OF_IDS: Final = (
+    one_of(_ended.id, "ids"),
+    _IN_ENVIRONMENT,
+    _ended.completed_at >= sa.bindparam("since", type_=_ended.completed_at.type),
+)
+"""Rows by their `ids`, in the weeks `since` none of them had ended (`none_ended_before`)."""
+_OF_THEM = sa.select(_ended.id).where(*OF_IDS)
+
+
+def _job_names(of_tenant: sa.ColumnElement[bool]) -> sa.Select[str | None]:
+    """Select the names one after the other, each as the first one after the one before."""
+    names = sa.select(sa.func.min(_ended.job_name).label("name")).where(_IN_ENVIRONMENT, of_tenant)
+    first = names.cte("names", recursive=True)
+    following = names.where(_ended.job_name > first.c.name).correlate(first).scalar_subquery()
+    return sa.select(first.union_all(sa.select(following).where(first.c.name.is_not(None))).c.name)
+
+
+_JOB_NAMES_OF_ONE = _job_names(_ended.organization_id == sa.bindparam("organization"))
+_JOB_NAMES_OF_ANY = _job_names(_ended.organization_id.is_not(None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The values of ends as the rows of a query.
+
+    Attributes:
+        joined: What they are selected from.
+        parts: The tables of which that is made.
+        columns: One for each column of the index.
+    """
+
+    joined: sa.FromClause
+    parts: Sequence[sa.FromClause]
+    columns: Sequence[sa.ColumnElement[str]]
+
+
+def _rows(connection: sa.Connection, ends: Ends) -> _Rows:
+    of_each = [_rows_of(connection, part) for part in ends.parts]
+    joined = of_each[0].joined
+    for rows in of_each[1:]:
+        joined = sa.join(joined, rows.joined, sa.true())
+    return _Rows(
+        joined,
+        [part for rows in of_each for part in rows.parts],
+        [column for rows in of_each for column in rows.columns],
+    )
+
+
+def _rows_of(connection: sa.Connection, some: Some) -> _Rows:
+    lists = [sa.bindparam(f"end_{column}", type_=ListOf(sa.Text())) for column in some.columns]
+    if connection.dialect.name == "postgresql":
+        rows = sa.func.unnest(*lists).table_valued(*some.columns).render_derived()
+        return _Rows(rows, [rows], [sa.type_coerce(rows.c[column], sa.Text()) for column in some.columns])
+    parts = [
+        sa.func.json_each(values).table_valued(sa.column("key"), sa.column("value", sa.Text()), name=f"end_{column}")
+        for column, values in zip(some.columns, lists, strict=True)
+    ]
+    joined: sa.FromClause = parts[0]
+    for part in parts[1:]:
+        joined = sa.join(joined, part, part.c.key == parts[0].c.key)
+    return _Rows(joined, parts, [part.c.value for part in parts])
+
+
+def _at(ends: Ends, rows: _Rows) -> list[sa.ColumnElement[bool]]:
+    return [_ended[name] == column for name, column in zip(ends.columns, rows.columns, strict=True)]
+
+
+def _written(most: int) -> sa.ColumnElement[int]:
+    """Return a limit that is part of the statement: not knowing it, PostgreSQL would plan for a tenth of all rows.
+
+    It is a power of two, so that few statements serve all pages.
+    """
+    return sa.literal_column(str(1 << (most - 1).bit_length()), sa.Integer())
+
+
+def _at_each_end(connection: sa.Connection, ends: Ends, wanted: sa.Select[Any], most: int) -> sa.Select[Any]:
+    """Select `id` of what is wanted at each end, a few more of any than `most`: a lateral join, as either spells it."""
+    rows = _rows(connection, ends)
+    of_one = wanted.where(_IN_ENVIRONMENT, *_at(ends, rows)).limit(_written(most))
+    if connection.dialect.name == "postgresql":
+        first = of_one.lateral("first")
+        return sa.select(first.c.id).select_from(sa.join(rows.joined, first, sa.true()))
+    # SQLite looks aside only in the arguments of a function.
+    some = of_one.correlate(*rows.parts).subquery("some")
+    listed = sa.select(sa.func.json_group_array(some.c.id)).correlate(*rows.parts).scalar_subquery()
+    each = sa.func.json_each(listed).table_valued(sa.column("value", Identifier()), name="each")
+    return sa.select(each.c.value.label("id")).select_from(sa.join(rows.joined, each, sa.true()))
+
+
+def first_id(instant: datetime) -> UUID:
+    """Return the lowest id of version 7 that can be made at an instant."""
+    return UUID(int=max(0, int(instant.timestamp() * 1000)) << 80)
+
+
+def none_ended_before(ids: Collection[UUID]) -> datetime:
+    """Return an instant before which no run of these ids had ended: the first of them was not yet asked for."""
+    oldest = min((made.int >> 80 for made in ids), default=0)
+    return datetime.fromtimestamp(oldest / 1000, UTC) - (SKEW if oldest else timedelta())

@@ -1,0 +1,1 @@
+"""What keeps a store well: its schema, weeks of history, retention, copies and checks."""
