@@ -24,6 +24,8 @@ from tests.cluster.nodes_under_chaos import Trial, run
 from tests.cluster.restartable_postgresql import restartable_postgresql
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.cluster.chaos_ledger import Facts, Verdict
 
 
@@ -50,6 +52,11 @@ def _run(trial: Trial, console: Console) -> tuple[Verdict, Facts]:
         return asyncio.run(run(postgresql, Path(name), trial, lambda passed: progress.update(task, completed=passed)))
 
 
+def _shares(name: str, seconds: Sequence[float]) -> list[tuple[str, str]]:
+    shares = (("median", 0.5), ("p99", 0.99), ("most", 1.0))
+    return [(f"{name}, {word}", f"{share(seconds, of):.2f} s") for word, of in shares]
+
+
 def main() -> int:
     """Print what happened, and return 1 where the claim does not hold."""
     console = Console()
@@ -67,9 +74,10 @@ def main() -> int:
         ("attempts", f"{len(verdict.runs):,}"),
         ("attempts that a kill cut", f"{sum(attempt.is_cut for attempt in verdict.runs):,}"),
         ("work done twice (an attempt died before it was recorded)", f"{verdict.effects_twice:,}"),
-        ("cut to next attempt, median", f"{share(verdict.recoveries, 0.5):.2f} s"),
-        ("cut to next attempt, p99", f"{share(verdict.recoveries, 0.99):.2f} s"),
-        ("cut to next attempt, most", f"{share(verdict.recoveries, 1.0):.2f} s"),
+        ("attempts lost", f"{verdict.lost:,}"),
+        ("of them lost before they began", f"{verdict.lost_unbegun:,}"),
+        *_shares("cut to next claim", [recovery.claimed for recovery in verdict.recoveries]),
+        *_shares("cut to next begin", [recovery.begun for recovery in verdict.recoveries]),
         ("problems", f"{len(verdict.problems):,}"),
     ):
         console.print(f"{name:60}{value:>10}", highlight=False)

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
+from mainspring.store.engine import partitions
 from mainspring.store.tables import executions
-from mainspring.store.upkeep import partitions
 from tests.node_role import run_statements
 
 if TYPE_CHECKING:

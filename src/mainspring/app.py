@@ -39,7 +39,7 @@ from mainspring.reports.storage import ExportStorage, open_storage
 from mainspring.runtime.node import ROLES, Node
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import Settings, load_settings
-from mainspring.store.engine.open_store import OpenStore
+from mainspring.store.upkeep.open_store import OpenStore
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mainspring.domain.webhook_signature import new_secret
 from mainspring.store.alerting import notification_claims, notifications
 from mainspring.store.alerting.notification_claims import EndOfTry
 from mainspring.store.alerting.notifications import NewNotification
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
 from tests.egress.conftest import answer
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def test_what_was_given_up_is_listed_and_sent_again_and_audited(command: C
     async with app.connected():
         scope = app.commands_and_actor()[1].scope
         trail = await app.opened.database.read(
-            lambda connection: access.audit_trail(connection, scope, target_id=str(identity))
+            lambda connection: audit_trail(connection, scope, target_id=str(identity))
         )
     assert [entry.action for entry, _ in trail] == ["notification.resend"]
 

@@ -16,7 +16,7 @@ from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.control.access import AccessChanges
 from mainspring.domain.access import Actor, Permission, Role, Scope
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.jobs import registration
 from mainspring.store.scheduling.firing import Firing
 from tests.api.documented import DocumentedTransport
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from mainspring.api.deps import Services
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
 
 SECRET_KEY = "the secret key of the tests, 32 bytes"
 
@@ -93,9 +93,7 @@ class Door:
     async def audit(self, target: str) -> list[AuditEntry]:
         """Return the audit entries about one thing, the newest first."""
         scope = Scope(self.app.settings.environment)
-        found = await self.services.database.read(
-            lambda connection: access.audit_trail(connection, scope, target_id=target)
-        )
+        found = await self.services.database.read(lambda connection: audit_trail(connection, scope, target_id=target))
         return [entry for entry, _mac in found]
 
 

@@ -20,7 +20,8 @@ from mainspring.domain.execution import Status
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.secret_key import Purpose, SecretKey
 from mainspring.security.tokens import Tokens
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
+from mainspring.store.identity import revocations
 from mainspring.store.queue import history
 from mainspring.store.tables import audit_entries
 
@@ -119,7 +120,7 @@ class TestRevocation:
         lost, kept = door.token(), door.token()
         client, other = await door.client(lost), await door.client(kept)
         await door.services.database.tx(
-            lambda connection: access.revoke_token(connection, token_id(door, lost), keep=timedelta(days=1))
+            lambda connection: revocations.revoke_token(connection, token_id(door, lost), keep=timedelta(days=1))
         )
         answer = await client.get("/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_REVOKED")
@@ -135,9 +136,9 @@ class TestRevocation:
 
     async def test_a_revocation_is_forgotten_when_no_token_can_be_that_old(self, door: Door) -> None:
         database = door.services.database
-        await database.tx(lambda connection: access.revoke_token(connection, "t1", keep=timedelta(0)))
-        await database.tx(lambda connection: access.revoke_token(connection, "t2", keep=timedelta(seconds=60)))
-        assert (await database.read(access.standing_revocations)).tokens == {"t2"}
+        await database.tx(lambda connection: revocations.revoke_token(connection, "t1", keep=timedelta(0)))
+        await database.tx(lambda connection: revocations.revoke_token(connection, "t2", keep=timedelta(seconds=60)))
+        assert (await database.read(revocations.standing_revocations)).tokens == {"t2"}
 
     async def test_revoking_twice_is_no_error(self, door: Door) -> None:
         for _ in range(2):
@@ -346,7 +347,7 @@ class TestAudit:
     async def test_an_entry_carries_a_mac_that_no_change_survives(self, door: Door, ada: httpx2.AsyncClient) -> None:
         job_id = await door.create(ada)
         [(entry, mac)] = await door.services.database.read(
-            lambda connection: access.audit_trail(connection, Scope("dev"), target_id=job_id)
+            lambda connection: audit_trail(connection, Scope("dev"), target_id=job_id)
         )
         key = SecretKey(SECRET_KEY).derive(Purpose.AUDIT)
         assert entry.mac(key) == mac

@@ -10,7 +10,7 @@ import pytest
 from mainspring import JobContext, Mainspring, PermanentError
 from mainspring.domain.access import Role, Scope
 from mainspring.security.secret_key import Purpose, SecretKey
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.upkeep import schema
 from tests.api.remote_job import NAME, register_remote_job
 from tests.node_role import node_url, run_statements
@@ -83,7 +83,7 @@ async def test_a_failed_job_is_retried_and_cancelled_and_each_step_is_audited(do
     assert (await ada.post(f"/v1/jobs/{job_id}/retry")).status_code == 200
     assert (await ada.post(f"/v1/jobs/{job_id}/cancel")).status_code == 200
     trail = await door.services.database.read(
-        lambda connection: access.audit_trail(connection, Scope("dev"), target_id=job_id)
+        lambda connection: audit_trail(connection, Scope("dev"), target_id=job_id)
     )
     assert [entry.action for entry, _ in trail] == ["execution.cancel", "execution.retry", "execution.create"]
     key = SecretKey(SECRET_KEY.encode()).derive(Purpose.AUDIT)

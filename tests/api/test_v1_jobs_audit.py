@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from tests.api.conftest import Door
 
 

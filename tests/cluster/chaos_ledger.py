@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,6 +62,14 @@ class Facts:
     started_again: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How long what a kill had cut waited: until a node took it again, and until its handler began again."""
+
+    claimed: float
+    begun: float
+
+
 @dataclass(slots=True)
 class Verdict:
     """What the judge found.
@@ -71,7 +80,9 @@ class Verdict:
         succeeded: How many of them have succeeded.
         poisonous: How many were given up because three attempts were lost (contract §1).
         effects_twice: How many were done more than once: what no queue can prevent, and what a fence is for.
-        recoveries: Seconds from each kill to the next attempt at what it cut.
+        lost: How many attempts were lost.
+        lost_unbegun: How many of those had not begun: nothing of theirs can have ended a node.
+        recoveries: Seconds from each kill to the next claim, and to the next begin, of what it cut.
         problems: Whatever contradicts the claim.
     """
 
@@ -80,7 +91,9 @@ class Verdict:
     succeeded: int = 0
     poisonous: int = 0
     effects_twice: int = 0
-    recoveries: list[float] = field(default_factory=list[float])
+    lost: int = 0
+    lost_unbegun: int = 0
+    recoveries: list[Recovery] = field(default_factory=list[Recovery])
     problems: list[str] = field(default_factory=list[str])
 
 
@@ -115,7 +128,10 @@ def judge(folder: Path, dumped: Iterable[dict[str, Any]], facts: Facts) -> Verdi
         verdict.succeeded += execution["status"] == Status.SUCCEEDED.value
         verdict.poisonous += execution["lostCount"] >= MAX_LOST
         verdict.effects_twice += _effects(execution, runs[execution_id]) > 1
-        verdict.recoveries += _recoveries(runs[execution_id], facts)
+        verdict.recoveries += _recoveries(attempts[execution_id], runs[execution_id], facts)
+        lost = {attempt["attempt"] for attempt in attempts[execution_id] if attempt["outcome"] == Outcome.LOST.value}
+        verdict.lost += len(lost)
+        verdict.lost_unbegun += len(lost - {run.attempt for run in runs[execution_id]})
     return verdict
 
 
@@ -183,11 +199,17 @@ def _was_frozen(run: Run, freezes: Iterable[Freeze]) -> bool:
     )
 
 
-def _recoveries(runs: Sequence[Run], facts: Facts) -> list[float]:
+def _recoveries(attempts: Sequence[dict[str, Any]], runs: Sequence[Run], facts: Facts) -> list[Recovery]:
     """Return how long what a kill cut waited for its next attempt, where the database was there all the time."""
-    waits = [(run.end, following.begin) for run, following in pairwise(runs) if run.is_cut and run.end is not None]
-    return [
-        again - cut
-        for cut, again in waits
-        if not any(stopped < again and cut < answered for stopped, answered in facts.restarts)
-    ]
+    claims = {attempt["attempt"]: datetime.fromisoformat(attempt["startedAt"]).timestamp() for attempt in attempts}
+    recoveries: list[Recovery] = []
+    for run, following in pairwise(runs):
+        if not run.is_cut or run.end is None or _was_stopped(facts, run.end, following.begin):
+            continue
+        claimed = min(at for number, at in claims.items() if number > run.attempt)
+        recoveries.append(Recovery(max(0.0, claimed - run.end), following.begin - run.end))
+    return recoveries
+
+
+def _was_stopped(facts: Facts, since: float, until: float) -> bool:
+    return any(stopped < until and since < answered for stopped, answered in facts.restarts)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.chaos_ledger import Facts, Freeze, Kill, judge
+from tests.cluster.chaos_ledger import Facts, Freeze, Kill, Recovery, Verdict, judge
 from tests.cluster.nodes_under_chaos import Trial, run
 from tests.cluster.restartable_postgresql import restartable_postgresql
 
@@ -37,13 +38,13 @@ ONCE = {1: ("succeeded", 7)}
 TWICE = {1: ("lost", 7), 2: ("succeeded", 9)}
 
 
-def problems_of(
+def judged(
     folder: Path,
     lines: list[Line],
     attempts: Mapping[int, tuple[str | None, int]],
     status: str = "succeeded",
     **told: Any,
-) -> list[str]:
+) -> Verdict:
     """Return what the judge has to say of the one execution `a`, of which a ledger and a store tell."""
     names = ("at", "what", "attempt", "fence", "node")
     text = "".join(f"{json.dumps(dict(zip(names, line, strict=True)) | {'execution': 'a'})}\n" for line in lines)
@@ -52,14 +53,36 @@ def problems_of(
     dumped: list[dict[str, Any]] = [{"kind": "execution", "errorMessage": "no luck", **execution}]
     dumped += [
         {"kind": "attempt", "executionId": "a", "attempt": number, "outcome": outcome, "fence": fence}
+        | {"startedAt": _claimed_at(number)}
         for number, (outcome, fence) in attempts.items()
     ]
-    return judge(folder, dumped, Facts(accepted={"a"}, **told)).problems
+    return judge(folder, dumped, Facts(accepted={"a"}, **told))
+
+
+def _claimed_at(number: int) -> str:
+    """Return an instant half a second before the ledger of `AGAIN` and `FIRST` says that a handler began."""
+    return datetime.fromtimestamp(2 * number - 1.5, UTC).isoformat()
+
+
+def problems_of(*given: Any, **told: Any) -> list[str]:
+    """Return what the judge names as contradicting the claim."""
+    return judged(*given, **told).problems
 
 
 def test_what_ran_once_or_again_after_a_kill_is_well(tmp_path: Path) -> None:
     assert problems_of(tmp_path, FIRST, ONCE) == []
     assert problems_of(tmp_path, [FIRST[0], *AGAIN], TWICE, kills=[Kill("n1", 1.5)]) == []
+
+
+def test_what_a_kill_cut_is_timed_to_its_next_claim_and_to_its_next_begin(tmp_path: Path) -> None:
+    verdict = judged(tmp_path, [FIRST[0], *AGAIN], TWICE, kills=[Kill("n1", 1.5)])
+    assert verdict.recoveries == [Recovery(claimed=1.0, begun=1.5)]
+    assert (verdict.lost, verdict.lost_unbegun) == (1, 0)
+
+
+def test_what_was_lost_before_it_began_is_counted_apart(tmp_path: Path) -> None:
+    verdict = judged(tmp_path, AGAIN, TWICE, kills=[Kill("n1", 1.5)])
+    assert (verdict.problems, verdict.lost, verdict.lost_unbegun) == ([], 1, 1)
 
 
 def test_a_zombie_may_overlap_until_it_sees_that_it_was_replaced(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mainspring.runtime.sealing import PUBLISH_SECONDS, Sealing
 from mainspring.security.audit import Audit, Target
 from mainspring.security.audit_chain import verify_store
 from mainspring.security.secret_key import Purpose, SecretKey, secret_key_in_force
-from mainspring.store.auditing import audit
+from mainspring.store.auditing import audit_chain
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def test_a_node_seals_what_happens_while_it_runs_and_what_is_left_when_it_
                 assert "seal" in [loop.name for loop in node.loops]
                 await act(app)
                 async with asyncio.timeout(10):
-                    while await database.read(audit.is_waiting):
+                    while await database.read(audit_chain.is_waiting):
                         await asyncio.wait([app.world.spawn(app.world.sleep(0.05), name="pause")])
                 await act(app)
             verified = await verify_store(database, KEY)

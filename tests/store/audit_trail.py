@@ -13,10 +13,9 @@ from mainspring.domain.access import Actor
 from mainspring.security.audit import Audit
 from mainspring.security.audit_archive import archive
 from mainspring.security.audit_chain import BrokenChainError, Flaw, verify_store
-from mainspring.store.auditing import audit
-from mainspring.store.auditing.audit import Head
-from mainspring.store.identity import access
-from mainspring.store.identity.access import AuditEntry
+from mainspring.store.auditing import audit_chain
+from mainspring.store.auditing.audit_chain import Head
+from mainspring.store.auditing.audit_entries import AuditEntry, insert_audit_entry
 from mainspring.store.tables import audit_entries, audit_seals
 
 if TYPE_CHECKING:
@@ -70,19 +69,19 @@ class Trail:
 
         def work(connection: sa.Connection) -> None:
             for entry in entries:
-                access.insert_audit_entry(connection, entry, KEY)
+                insert_audit_entry(connection, entry, KEY)
 
         await self.database.tx(work)
 
-    async def seal(self, most: int = audit.BATCH) -> int:
+    async def seal(self, most: int = audit_chain.BATCH) -> int:
         """Seal what waits."""
-        return await self.database.tx(lambda connection: audit.seal(connection, KEY, most=most))
+        return await self.database.tx(lambda connection: audit_chain.seal(connection, KEY, most=most))
 
     async def fill(self, count: int = LENGTH) -> None:
         """Write and seal entries, and note every head."""
         await self.write(*(self.entry(number) for number in range(count)))
         await self.seal()
-        self.heads = [sealed.head for sealed in await self.database.read(lambda c: audit.sealed_after(c, 0))]
+        self.heads = [sealed.head for sealed in await self.database.read(lambda c: audit_chain.sealed_after(c, 0))]
 
     async def verify(self, *noted: Head, key: bytes = KEY) -> Verified:
         """Verify what is in the store."""

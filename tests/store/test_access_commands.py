@@ -29,15 +29,16 @@ from mainspring.security.keys import TOUCH_SECONDS, Keys, hash_of, signing_secre
 from mainspring.security.passwords import Passwords, UnfitPasswordError
 from mainspring.security.revocation import FRESH_SECONDS
 from mainspring.security.secret_key import SecretKey
-from mainspring.store.identity import access, api_keys, users
+from mainspring.store.auditing.audit_entries import audit_trail
+from mainspring.store.identity import api_keys, revocations, users
 from mainspring.store.tables import api_keys as api_keys_table
 from mainspring.store.tables import audit_entries
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
     from mainspring.security.keys import NewKey
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Database
-    from mainspring.store.identity.access import AuditEntry
     from mainspring.store.identity.users import User
     from tests.store.conftest import StoreClock
 
@@ -86,9 +87,7 @@ class Office:
         return user
 
     async def trail(self, target: str) -> list[AuditEntry]:
-        found = await self.database.read(
-            lambda connection: access.audit_trail(connection, Scope("test"), target_id=target)
-        )
+        found = await self.database.read(lambda connection: audit_trail(connection, Scope("test"), target_id=target))
         return [entry for entry, _mac in found]
 
     async def entries(self) -> int:
@@ -160,7 +159,7 @@ class TestUsers:
         await office.users.change_role(ROOT, "ada", Role.VIEWER)
         await office.users.disable(ROOT, "bob")
         await office.users.set_password(ROOT, "eve", PASSWORD)
-        known = await office.database.read(access.standing_revocations)
+        known = await office.database.read(revocations.standing_revocations)
         assert set(known.users) == {"ada", "bob"}
         assert known.disabled == {"bob"}
 
@@ -168,7 +167,7 @@ class TestUsers:
         await office.add("ada", Role.OPERATOR)
         await office.users.disable(ROOT, "ada")
         await office.users.enable(ROOT, "ada")
-        known = await office.database.read(access.standing_revocations)
+        known = await office.database.read(revocations.standing_revocations)
         assert known.disabled == set()
         assert set(known.users) == {"ada"}
         assert (await office.user("ada")).disabled_at is None

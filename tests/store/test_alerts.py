@@ -28,7 +28,7 @@ from mainspring.store.alerting import (
 )
 from mainspring.store.alerting.alert_pages import AlertFilter
 from mainspring.store.alerting.notification_claims import EndOfTry
-from mainspring.store.identity import access
+from mainspring.store.engine.dialect import present_instant
 from mainspring.store.scheduling import job_dependencies
 from mainspring.store.tables import definitions
 
@@ -117,7 +117,7 @@ class Watch:
         """Let a job be known."""
 
         def write(connection: Connection) -> None:
-            now = access.present_instant(connection)
+            now = present_instant(connection)
             connection.execute(
                 sa.insert(definitions).values(
                     environment=self.environment,
@@ -145,7 +145,7 @@ class Watch:
         silence_id = self.telling.world.new_id()
 
         def write(connection: Connection) -> None:
-            now = access.present_instant(connection)
+            now = present_instant(connection)
             silences.add(
                 connection,
                 self.environment,
@@ -275,7 +275,7 @@ async def test_a_snoozed_alert_is_told_again_when_its_time_is_up_if_it_still_is(
     alert = await watch.the_one()
 
     def snooze(connection: Connection) -> None:
-        alerts.snooze(connection, alert.id, access.present_instant(connection) + 30 * MINUTE)
+        alerts.snooze(connection, alert.id, present_instant(connection) + 30 * MINUTE)
 
     await watch.database.tx(snooze)
     await watch.turn(breach(severity=Severity.CRITICAL), after=60)
@@ -363,7 +363,7 @@ async def test_what_is_too_much_for_a_destination_is_kept_and_told_in_one_digest
 
 
 async def test_a_route_that_is_closed_tells_when_it_opens_unless_it_is_over_by_then(watch: Watch) -> None:
-    opens = (await watch.database.read(access.present_instant)) + timedelta(hours=2)
+    opens = (await watch.database.read(present_instant)) + timedelta(hours=2)
     hours = {"between": f"{opens:%H}:00-{opens + timedelta(hours=1):%H}:00", "channel": "slack", "name": "ops"}
     route = Route.read(hours | {"between": hours["between"].replace("-00:", "-24:")})
     await watch.database.tx(lambda c: notification_routes.put(c, "test", "ops", route, actor="ada"))

@@ -12,9 +12,9 @@ from mainspring.domain.access import Scope
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.security.audit_archive import verify_archive, verify_archives
 from mainspring.security.audit_chain import BrokenChainError, Flaw
-from mainspring.store.auditing import audit
-from mainspring.store.auditing.audit import GENESIS, Head
-from mainspring.store.identity import access
+from mainspring.store.auditing import audit_chain
+from mainspring.store.auditing.audit_chain import GENESIS, Head
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
 from tests.store.audit_trail import KEY, Trail, entry_at, seal_at
 
@@ -40,7 +40,7 @@ async def test_the_front_moves_into_files_and_the_store_goes_on_from_there(
         clock.advance(10)
         await trail.write(trail.entry(4))
         await trail.seal()
-        end = (await trail.database.read(audit.head)).sequence
+        end = (await trail.database.read(audit_chain.head)).sequence
         segment = await trail.archive(path, through=end - 1)
         assert segment.last.sequence == end - 1
         assert (await trail.verify()).before == segment.last
@@ -49,7 +49,7 @@ async def test_the_front_moves_into_files_and_the_store_goes_on_from_there(
     store = await trail.verify(verify_archives(files, KEY) or GENESIS)
     assert [segment.entries for segment in (verify_archive(path, KEY) for path in files)] == [4, 6]
     assert (store.before.sequence, store.entries) == (10, 2)
-    trails = await trail.database.read(lambda c: access.audit_trail(c, Scope("test"), target_id="chain"))
+    trails = await trail.database.read(lambda c: audit_trail(c, Scope("test"), target_id="chain"))
     assert [(entry.action, entry.actor) for entry, _ in trails] == [("audit.archive", "terminal:root")]
     with pytest.raises(IntegrityError, match=r"begins at 11 here, and 4 is in an archive"):
         await trail.verify(verify_archives(files[:1], KEY) or GENESIS)

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
 from mainspring.security.audit_chain import BrokenChainError, Flaw
-from mainspring.store.auditing import audit
-from mainspring.store.auditing.audit import GENESIS
-from mainspring.store.identity import access
+from mainspring.store.auditing import audit_chain
+from mainspring.store.auditing.audit_chain import GENESIS
+from mainspring.store.auditing.audit_entries import insert_audit_entry
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
 from tests.store.audit_trail import KEY, LENGTH, PLACES, TAMPERINGS, Trail, entry_at, seal_at
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 async def test_entries_are_sealed_once_and_an_intact_chain_is_told_with_its_head(trail: Trail) -> None:
     await trail.write(trail.entry(1), trail.entry(2))
-    assert await trail.database.read(audit.is_waiting)
+    assert await trail.database.read(audit_chain.is_waiting)
     assert [await trail.seal(), await trail.seal()] == [2, 0]
-    assert not await trail.database.read(audit.is_waiting)
+    assert not await trail.database.read(audit_chain.is_waiting)
     await trail.write(trail.entry(3))
     waiting = await trail.verify()
     assert (waiting.head.sequence, waiting.waiting, waiting.waiting_since) == (2, 1, trail.entry(3).at)
     await trail.seal()
     verified = await trail.verify()
     assert (verified.before, verified.entries, verified.waiting) == (GENESIS, 3, 0)
-    assert await trail.database.read(audit.head) == verified.head
+    assert await trail.database.read(audit_chain.head) == verified.head
 
 
 async def test_an_empty_audit_is_intact(trail: Trail) -> None:
@@ -60,7 +60,7 @@ async def test_an_entry_whose_transaction_took_long_is_sealed_when_it_becomes_vi
     written, commit = asyncio.Event(), asyncio.Event()
 
     def slow(connection: sa.Connection) -> None:
-        access.insert_audit_entry(connection, late, KEY)
+        insert_audit_entry(connection, late, KEY)
         written.set()
         await_only(commit.wait())
 
@@ -71,14 +71,14 @@ async def test_an_entry_whose_transaction_took_long_is_sealed_when_it_becomes_vi
     commit.set()
     await transaction
     assert await trail.seal() == 1
-    chain = await postgresql.read(lambda connection: audit.sealed_after(connection, 0))
+    chain = await postgresql.read(lambda connection: audit_chain.sealed_after(connection, 0))
     assert [sealed.entry_id for sealed in chain] == [early.id, late.id]
     assert (await trail.verify()).entries == 2
 
 
 async def test_what_is_rolled_back_leaves_no_gap(trail: Trail) -> None:
     def fail(connection: sa.Connection) -> None:
-        access.insert_audit_entry(connection, trail.entry(1), KEY)
+        insert_audit_entry(connection, trail.entry(1), KEY)
         raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):
@@ -108,7 +108,7 @@ async def test_a_second_sealer_finds_the_chain_taken(postgresql: Database, world
     holding, done = asyncio.Event(), asyncio.Event()
 
     def hold(connection: sa.Connection) -> None:
-        audit.take_chain(connection)
+        audit_chain.take_chain(connection)
         holding.set()
         await_only(done.wait())
 

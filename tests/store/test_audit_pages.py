@@ -14,7 +14,7 @@ from mainspring.store.auditing.audit_pages import WantedEntries
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from tests.store.audit_trail import Trail
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

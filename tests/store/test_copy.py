@@ -15,13 +15,14 @@ from mainspring.domain.schedule import Cron
 from mainspring.errors import IntegrityError, SchemaMismatchError, StoreError
 from mainspring.jobs.registry import JobRegistry
 from mainspring.store.coordination import locks
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.jobs import registration
 from mainspring.store.queue import claims, enqueues, journal
 from mainspring.store.tables import execution_logs, executions, executions_live, fences, metadata, nodes
-from mainspring.store.upkeep import copy, partitions, schema
+from mainspring.store.upkeep import copy, schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,12 +15,12 @@ from mainspring.domain.execution import Status
 from mainspring.domain.job import JobDefinition, Overlap, Thresholds
 from mainspring.domain.schedule import Cron, Every
 from mainspring.store.coordination import cluster
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.monitoring import health, health_look, health_system
 from mainspring.store.queue import finishes
 from mainspring.store.scheduling import pauses
 from mainspring.store.tables import definitions, executions, job_health
-from mainspring.store.upkeep import partitions
 from tests.store.clockwork import MINUTELY
 from tests.store.watch import Watch
 

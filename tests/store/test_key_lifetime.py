@@ -14,7 +14,7 @@ from mainspring.security.audit import Audit
 from mainspring.security.authentication import ExpiredKeyError
 from mainspring.security.keys import Keys
 from mainspring.security.secret_key import SecretKey
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def test_a_key_with_an_end_holds_until_then_also_where_it_is_known(
 async def test_until_when_it_holds_is_in_the_audit(keys: KeyCommands, database: Database) -> None:
     made = await keys.create_for_service(ROOT, "billing", "billing.", ttl=timedelta(days=90))
     [(entry, _mac)] = await database.read(
-        lambda connection: access.audit_trail(connection, Scope("test"), target_id=str(made.id))
+        lambda connection: audit_trail(connection, Scope("test"), target_id=str(made.id))
     )
     assert '"expiresAt"' in (entry.after or "")
 

@@ -11,9 +11,9 @@ from mainspring.control.nodes import NodeCommands, NodeNotFoundError
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.coordination import cluster, nodes
 from mainspring.store.engine.signals import Signals
-from mainspring.store.identity import access
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def test_a_draining_node_claims_nothing_until_it_is_resumed(lab: Lab, comm
     await commands.resume(ROOT, "one")
     assert await may_claim(lab, node_id)
     assert (await find(lab))["one"].draining is None
-    entries = await lab.database.read(lambda connection: access.audit_trail(connection, Scope("test"), target_id="one"))
+    entries = await lab.database.read(lambda connection: audit_trail(connection, Scope("test"), target_id="one"))
     assert [(entry.action, orjson.loads(entry.after or "0")) for entry, _mac in entries] == [
         ("node.resume", {"draining": False}),
         ("node.drain", {"draining": True}),

@@ -17,9 +17,9 @@ from mainspring.domain.execution import Trigger
 from mainspring.jobs.context import JobContext
 from mainspring.store.alerting import notifications
 from mainspring.store.alerting.notifications import NewNotification
-from mainspring.store.engine.open_store import OpenStore
 from mainspring.store.engine.signals import Signals
 from mainspring.store.tables import notifications as table
+from mainspring.store.upkeep.open_store import OpenStore
 
 if TYPE_CHECKING:
     from mainspring.domain.notification import Notification

@@ -11,15 +11,15 @@ from mainspring.control.organizations import LimitOutOfRangeError, OrganizationC
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.engine.signals import WORK, Signals
-from mainspring.store.identity import access
 from mainspring.store.queue import organizations
 from mainspring.store.queue.organizations import Organization, UnknownOrganizationError
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Database
-    from mainspring.store.identity.access import AuditEntry
     from mainspring.store.queue.claimed import ClaimedExecution
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab
@@ -49,7 +49,7 @@ async def claimed_by_two_nodes(lab: Lab) -> list[ClaimedExecution]:
 
 
 async def trail(database: Database) -> list[AuditEntry]:
-    found = await database.read(lambda connection: access.audit_trail(connection, Scope("test"), target_id="acme"))
+    found = await database.read(lambda connection: audit_trail(connection, Scope("test"), target_id="acme"))
     return [entry for entry, _mac in found]
 
 

@@ -19,7 +19,8 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.logins import LIMIT, Logins, TooManySignInsError
 from mainspring.security.passwords import Passwords, UnfitPasswordError
 from mainspring.security.sessions import Sessions
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
+from mainspring.store.identity import revocations
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Desk:
         return True
 
     async def actions(self) -> list[str]:
-        found = await self.database.read(lambda c: access.audit_trail(c, Scope("test"), target_id="ada"))
+        found = await self.database.read(lambda c: audit_trail(c, Scope("test"), target_id="ada"))
         return [entry.action for entry, _mac in found if entry.action.startswith("user.")]
 
 
@@ -90,7 +91,7 @@ async def test_signing_out_everywhere_ends_sessions_and_tokens(desk: Desk) -> No
     mine, others = await desk.logins.sign_in("ada", OLD, FROM), await desk.logins.sign_in("ada", OLD, FROM)
     await desk.own.sign_out_everywhere(ADA)
     assert [await desk.holds(session) for session in (mine, others)] == [False, False]
-    assert set((await desk.database.read(access.standing_revocations)).users) == {"ada"}
+    assert set((await desk.database.read(revocations.standing_revocations)).users) == {"ada"}
     assert (await desk.actions())[0] == "user.sign_out"
     with pytest.raises(UserNotFoundError):
         await desk.own.sign_out_everywhere(ROOT)

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Status
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.queue import finishes
 from mainspring.store.tables import executions
-from mainspring.store.upkeep import partitions
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

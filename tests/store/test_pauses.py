@@ -17,8 +17,8 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import OnStartup
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.engine.signals import Signals
-from mainspring.store.identity import access
 from mainspring.store.scheduling import firing, pauses
 from tests.store.audit_trail import KEY, ROOT
 from tests.store.clockwork import MINUTELY
@@ -144,7 +144,7 @@ async def test_each_change_is_written_and_refused_to_who_may_not(clockwork: Cloc
     await commands.pause_all(ROOT, reason="incident 7")
     await commands.resume_all(ROOT)
     trail = await clockwork.lab.database.read(
-        lambda connection: access.audit_trail(connection, Scope("test"), target_id="test")
+        lambda connection: audit_trail(connection, Scope("test"), target_id="test")
     )
     written = [
         (entry.action, orjson.loads(entry.before or "0")["paused"], orjson.loads(entry.after or "0")["paused"])

@@ -15,10 +15,10 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron, Every
 from mainspring.errors import IdempotencyConflictError
 from mainspring.jobs.registry import JobRegistry
+from mainspring.store.engine import partitions
 from mainspring.store.jobs import platform_jobs, registration
 from mainspring.store.jobs.platform_jobs import RunCounts
 from mainspring.store.queue import history, idempotency, triggers
-from mainspring.store.upkeep import partitions
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

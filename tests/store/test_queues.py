@@ -14,15 +14,15 @@ from mainspring.control.schedules import PastInstantError, VersionConflictError
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.engine.signals import WORK, Signals
-from mainspring.store.identity import access
 from mainspring.store.queue import queues
 from mainspring.store.queue.queues import StoredQueue
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Database
-    from mainspring.store.identity.access import AuditEntry
     from mainspring.world import RealWorld
     from tests.store.conftest import Lab, StoreClock
 
@@ -43,7 +43,7 @@ async def find(lab: Lab, name: str = "mail") -> StoredQueue:
 
 
 async def trail(database: Database) -> list[AuditEntry]:
-    found = await database.read(lambda connection: access.audit_trail(connection, Scope("test"), target_id="mail"))
+    found = await database.read(lambda connection: audit_trail(connection, Scope("test"), target_id="mail"))
     return [entry for entry, _mac in found]
 
 

@@ -15,8 +15,7 @@ from mainspring.builtin.reports import built_in_reports
 from mainspring.domain.execution import Status
 from mainspring.errors import InvalidPayloadError, PermanentError
 from mainspring.reports.source import ReportCaller
-from mainspring.store.identity import access
-from mainspring.store.identity.access import AuditEntry
+from mainspring.store.auditing.audit_entries import AuditEntry, insert_audit_entry
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class TestAudit:
 
         def write(connection: Connection) -> None:
             for one in entries:
-                access.insert_audit_entry(connection, one, b"key")
+                insert_audit_entry(connection, one, b"key")
 
         await lab.database.tx(write)
         rows = await exported(lab, "audit")

@@ -15,6 +15,7 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Every
 from mainspring.jobs.registry import JobRegistry
 from mainspring.store.coordination import locks
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.jobs import registration
 from mainspring.store.queue import journal
@@ -27,7 +28,7 @@ from mainspring.store.tables import (
     schedules,
     ticks,
 )
-from mainspring.store.upkeep import partitions, retention
+from mainspring.store.upkeep import retention
 from mainspring.store.upkeep.retention import Pruned
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from mainspring.domain.access import Scope
 from mainspring.store.analytics import outcomes, rolled_outcomes, rollups
 from mainspring.store.analytics.outcomes import OutcomeCounts
-from mainspring.store.identity.access import present_instant
+from mainspring.store.engine.dialect import present_instant
 from mainspring.store.tables import executions
 from mainspring.world import uuid7
 

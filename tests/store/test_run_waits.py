@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
-from mainspring.store.identity.access import present_instant
+from mainspring.store.engine.dialect import present_instant
 from mainspring.store.runs import executions, run_waits
 from mainspring.store.runs.run_waits import Span, Waits
 from mainspring.store.tables import execution_logs

@@ -15,12 +15,13 @@ from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.errors import SchemaMismatchError, StoreError
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import name_prefix
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.queue import claims, enqueues, finishes
 from mainspring.store.tables import executions_live, fences, metadata
-from mainspring.store.upkeep import partitions, schema
+from mainspring.store.upkeep import schema
 from mainspring.store.upkeep.grants import grants_for
 from mainspring.store.upkeep.schema import SchemaStatus
 from mainspring.world import RealWorld

@@ -19,14 +19,15 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.logins import LIMIT, Logins, TooManySignInsError
 from mainspring.security.passwords import Passwords
 from mainspring.security.sessions import IDLE, LIFETIME, Sessions
-from mainspring.store.identity import access, sessions
+from mainspring.store.auditing.audit_entries import audit_trail
+from mainspring.store.identity import sessions
 from mainspring.store.identity import users as stored_users
 from mainspring.store.tables import audit_entries, login_attempts
 from mainspring.store.tables import sessions as sessions_table
 
 if TYPE_CHECKING:
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Database
-    from mainspring.store.identity.access import AuditEntry
     from mainspring.world import RealWorld
     from tests.store.conftest import StoreClock
 
@@ -76,9 +77,7 @@ class Porch:
         return caught.value.retry_after.total_seconds()
 
     async def trail(self, name: str) -> list[AuditEntry]:
-        found = await self.database.read(
-            lambda connection: access.audit_trail(connection, Scope("test"), target_id=name)
-        )
+        found = await self.database.read(lambda connection: audit_trail(connection, Scope("test"), target_id=name))
         return [entry for entry, _mac in found if entry.action.startswith("session.")]
 
     async def count(self, table: sa.Table) -> int:

@@ -23,7 +23,7 @@ from mainspring.security.key_set import KeySet
 from mainspring.security.provider_tokens import ProviderTokens
 from mainspring.security.secret_key import SecretKey
 from mainspring.settings import Settings
-from mainspring.store.identity.access import Revocations
+from mainspring.store.identity.revocations import Revocations
 from tests.unit.identity_provider import (
     ISSUER,
     NOW,

@@ -13,7 +13,7 @@ from mainspring.domain.access import Role, Scope
 from mainspring.domain.alert import Alert, AlertRule, AlertState, Breach, Severity
 from mainspring.domain.route import Route
 from mainspring.store.alerting import alerts
-from mainspring.store.identity import access
+from mainspring.store.auditing.audit_entries import audit_trail
 from tests.web.conftest import Page
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ async def test_what_people_do_is_asked_for_done_and_audited(
     assert after is not None
     assert after.state is state
     trail = await site.app.opened.database.read(
-        lambda connection: access.audit_trail(connection, scope, target_id=str(alert.id))
+        lambda connection: audit_trail(connection, scope, target_id=str(alert.id))
     )
     assert [(entry.action, entry.reason) for entry, _mac in trail] == [(f"alert.{verb}", "on it")]
     if verb == "mute":

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from mainspring.domain.access import Actor, Role
 from mainspring.security.audit import Target
 from mainspring.security.secret_key import Purpose
-from mainspring.store.auditing import audit
+from mainspring.store.auditing import audit_chain
 from mainspring.store.tables import audit_entries
 from tests.web.conftest import Page
 
@@ -28,7 +28,7 @@ async def write(site: Site, actor: str, action: str, target: Target, **more: obj
 
 async def seal(site: Site) -> None:
     key = site.office.secret_key.derive(Purpose.AUDIT)
-    await site.office.opened.database.tx(lambda connection: audit.seal(connection, key))
+    await site.office.opened.database.tx(lambda connection: audit_chain.seal(connection, key))
 
 
 def actions(page: Page) -> list[str]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from mainspring import Mainspring
     from mainspring.domain.execution import Execution
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Connection
-    from mainspring.store.identity.access import AuditEntry
     from tests.web.conftest import Site
 
 HTMX = {"HX-Request": "true"}

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import orjson
 
 from mainspring.domain.access import Role, Scope
+from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.coordination import cluster, nodes
-from mainspring.store.identity import access
 from mainspring.store.queue import queues
 from tests.web.conftest import Page
 from tests.web.runs import ended
@@ -51,7 +51,7 @@ async def queue(site: Site, name: str = "mail") -> StoredQueue:
 
 async def actions(site: Site, target: str) -> list[str]:
     found = await site.app.opened.database.read(
-        lambda connection: access.audit_trail(connection, Scope("dev"), target_id=target)
+        lambda connection: audit_trail(connection, Scope("dev"), target_id=target)
     )
     return [f"{entry.action}: {entry.reason}" for entry, _mac in reversed(found)]
 

@@ -14,7 +14,7 @@ from mainspring.domain.notification import Message
 from mainspring.domain.silence import SilenceKind
 from mainspring.store.alerting import alert_facts, alerts, silences
 from mainspring.store.alerting.notifications import NewNotification
-from mainspring.store.identity import access
+from mainspring.store.engine.dialect import present_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def sum_up(connection: Connection, environment: str, telling: Telling) -> None:
     kept = silences.kept(connection, environment)
     if not kept:
         return
-    now = access.present_instant(connection)
+    now = present_instant(connection)
     for silence in kept:
         if silence.is_over(now) and silences.close(connection, environment, silence.id):
             summarize(connection, silence, telling, now)

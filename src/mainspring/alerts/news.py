@@ -17,7 +17,7 @@ from mainspring.errors import ConfigurationError, DefinitionError
 from mainspring.store.alerting import alert_facts, alert_notifications, alerts, notification_routes, silences
 from mainspring.store.alerting.alerts import Told
 from mainspring.store.alerting.notifications import NewNotification
-from mainspring.store.identity import access
+from mainspring.store.engine.dialect import present_instant
 from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _News:
             environment=environment,
             telling=telling,
             around=Surroundings(
-                now=access.present_instant(connection),
+                now=present_instant(connection),
                 silences=silences.kept(connection, environment),
                 groups={name: job.group for name, job in jobs.items()},
                 parents={name: job.parents for name, job in jobs.items()},

@@ -25,8 +25,8 @@ from mainspring.store.auditing.audit_pages import WantedEntries
 from mainspring.store.runs.execution_pages import MOST_COUNTED
 
 if TYPE_CHECKING:
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Connection
-    from mainspring.store.identity.access import AuditEntry
 
 router = APIRouter(prefix="/admin/audit", tags=["Audit"], dependencies=[only_known_parameters])
 

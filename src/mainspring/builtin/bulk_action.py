@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
     from mainspring.settings import Settings
     from mainspring.store.engine.database import Connection
-    from mainspring.store.engine.open_store import OpenStore
+    from mainspring.store.upkeep.open_store import OpenStore
     from mainspring.world import World
 
 _MOST_EXAMPLES: Final = 20

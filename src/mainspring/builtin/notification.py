@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mainspring.alerts.recipients import Recipients
     from mainspring.jobs.context import JobContext
     from mainspring.store.engine.database import Connection
-    from mainspring.store.engine.open_store import OpenStore
+    from mainspring.store.upkeep.open_store import OpenStore
 
 STEPS: Final = (
     Step("Validate parameters", 20),

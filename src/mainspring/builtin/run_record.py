@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mainspring.runtime.program import Stream
     from mainspring.settings import Settings
     from mainspring.store.engine.database import Connection
-    from mainspring.store.engine.open_store import OpenStore
     from mainspring.store.runs.tracked_runs import TrackedRun
+    from mainspring.store.upkeep.open_store import OpenStore
     from mainspring.world import World
 
 WATCH_SECONDS: Final = 1.0

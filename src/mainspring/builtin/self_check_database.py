@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.builtin.self_check_finding import Finding, Verdict
 from mainspring.errors import SchemaMismatchError
-from mainspring.store.upkeep import diagnosis, partitions, schema
+from mainspring.store.engine import partitions
+from mainspring.store.upkeep import diagnosis, schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from mainspring.store.engine.database import Database
+    from mainspring.store.engine.partitions import Week
     from mainspring.store.upkeep.diagnosis import LiveNode
-    from mainspring.store.upkeep.partitions import Week
     from mainspring.world import World
 
 _MOST_OFFSET_SECONDS: Final = 1.0

@@ -16,8 +16,8 @@ from mainspring.builtin.run_record import RunRecord, finish_of
 from mainspring.builtin.tracked_program import ProgramTry
 from mainspring.builtin.untold_runs import UntoldRun, UntoldRuns
 from mainspring.errors import DatabaseUnreachableError, MainspringError
-from mainspring.store.engine.open_store import OpenStore
 from mainspring.store.runs.tracked_runs import TrackedRun
+from mainspring.store.upkeep.open_store import OpenStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator

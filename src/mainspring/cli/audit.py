@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.security.audit_archive import Segment
     from mainspring.security.audit_chain import Verified
-    from mainspring.store.auditing.audit import Head
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_chain import Head
+    from mainspring.store.auditing.audit_entries import AuditEntry
 
 program = typer.Typer(help="The audit: verify, list, archive.", no_args_is_help=True)
 
@@ -82,11 +82,11 @@ def list_entries(
         raise typer.BadParameter(f"{target!r} names no target: write KIND:ID, for instance job:nightly")
 
     async def work(app: Mainspring) -> list[AuditEntry]:
-        from mainspring.store.auditing import audit
+        from mainspring.store.auditing import audit_chain
 
         scope = app.commands_and_actor()[1].scope
         return await app.opened.database.read(
-            lambda connection: audit.latest(
+            lambda connection: audit_chain.latest(
                 connection, scope, actor=actor, target=(kind, target_id) if target else None, most=most
             )
         )
@@ -171,7 +171,7 @@ def _instant(text: str) -> datetime:
 
 
 def _head(text: str) -> Head:
-    from mainspring.store.auditing.audit import Head
+    from mainspring.store.auditing.audit_chain import Head
 
     try:
         return Head.parse(text)

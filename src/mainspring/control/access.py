@@ -8,7 +8,7 @@ from mainspring.domain.access import Permission
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.security.claims import LONGEST_TTL, is_name
-from mainspring.store.identity import access
+from mainspring.store.identity import revocations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ class AccessChanges:
         target = Target("token", token_id)
 
         def revoke(connection: Connection) -> None:
-            access.revoke_token(connection, token_id, keep=LONGEST_TTL)
+            revocations.revoke_token(connection, token_id, keep=LONGEST_TTL)
             self.audit.record(connection, actor, "token.revoke", target)
 
         await self.make(actor, "token.revoke", target, revoke)
@@ -95,7 +95,7 @@ class AccessChanges:
         target = Target("user", user)
 
         def revoke(connection: Connection) -> None:
-            access.revoke_user(connection, user, keep=LONGEST_TTL)
+            revocations.revoke_user(connection, user, keep=LONGEST_TTL)
             self.audit.record(connection, actor, "token.revoke", target)
 
         await self.make(actor, "token.revoke", target, revoke)

@@ -15,7 +15,7 @@ from mainspring.domain.write_door import clean_text
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.store.alerting import alerts, notifications, silences
-from mainspring.store.identity import access
+from mainspring.store.engine.dialect import present_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ class AlertCommands(TellingCommands):
         """
 
         def change(connection: Connection, alert: Alert) -> None:
-            if until <= access.present_instant(connection):
+            if until <= present_instant(connection):
                 raise PastInstantError(f"until is {instant_text(until)}, which is past: give a later instant")
             alerts.snooze(connection, alert.id, until)
 
@@ -119,7 +119,7 @@ class AlertCommands(TellingCommands):
 
         def change(connection: Connection) -> None:
             alert = self._require(connection, actor, alert_id)
-            if until is not None and until <= access.present_instant(connection):
+            if until is not None and until <= present_instant(connection):
                 raise PastInstantError(f"until is {instant_text(until)}, which is past: give a later instant")
             silences.add(
                 connection,

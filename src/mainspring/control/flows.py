@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mainspring.domain.execution import Execution
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.store.engine.database import Connection
-    from mainspring.store.engine.open_store import OpenStore
     from mainspring.store.queue.enqueues import NewExecution
+    from mainspring.store.upkeep.open_store import OpenStore
     from mainspring.world import World
 
 MAX_WIDTH: Final = 10_000

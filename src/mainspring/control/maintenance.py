@@ -15,7 +15,7 @@ from mainspring.domain.write_door import clean_text
 from mainspring.errors import DefinitionError, MainspringError
 from mainspring.security.audit import Target
 from mainspring.store.alerting import alerts, notifications, silences
-from mainspring.store.identity import access
+from mainspring.store.engine.dialect import present_instant
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +77,7 @@ class MaintenanceCommands(TellingCommands):
             raise UnfitWindowError(f"a window that covers {covers} needs {'no' if target else 'a'} target")
 
         def change(connection: Connection) -> Silence:
-            now = access.present_instant(connection)
+            now = present_instant(connection)
             begins = starts_at or now
             if ends_at <= now:
                 raise PastInstantError(f"endsAt is {instant_text(ends_at)}, which is past: give a later instant")
@@ -118,7 +118,7 @@ class MaintenanceCommands(TellingCommands):
             before = self._require(connection, actor, silence_id)
             if not silences.close(connection, actor.environment, silence_id):
                 raise SilenceNotFoundError(f"{silence_id} is over already")
-            now = access.present_instant(connection)
+            now = present_instant(connection)
             if before.starts_at <= now:
                 summarize(connection, before, self._telling, now)
             after = self._require(connection, actor, silence_id)

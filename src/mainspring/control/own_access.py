@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mainspring.control.users import UserNotFoundError
 from mainspring.security.audit import Target
 from mainspring.security.claims import LONGEST_TTL
-from mainspring.store.identity import access, users
+from mainspring.store.identity import revocations, users
 from mainspring.store.identity import sessions as stored_sessions
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class OwnAccess:
 
         def sign_out(connection: Connection) -> None:
             stored_sessions.delete_of_user(connection, _own(connection, actor).id)
-            access.revoke_user(connection, actor.subject, keep=LONGEST_TTL)
+            revocations.revoke_user(connection, actor.subject, keep=LONGEST_TTL)
             self._audit.record(connection, actor, "user.sign_out", Target("user", actor.subject))
 
         await self._database.tx(sign_out)

@@ -10,7 +10,7 @@ from mainspring.domain.grant import Grant
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.security.claims import LONGEST_TTL
-from mainspring.store.identity import access, sessions, users
+from mainspring.store.identity import revocations, sessions, users
 
 if TYPE_CHECKING:
     from mainspring.control.access import AccessChanges
@@ -226,7 +226,7 @@ def _require_another_admin(connection: Connection, user: User) -> None:
 
 def _shut_out(connection: Connection, user: User) -> None:
     sessions.delete_of_user(connection, user.id)
-    access.revoke_user(connection, user.name, keep=LONGEST_TTL)
+    revocations.revoke_user(connection, user.name, keep=LONGEST_TTL)
 
 
 def _facts(grant: Grant) -> dict[str, str | None]:

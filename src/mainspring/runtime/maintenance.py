@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from mainspring.domain.execution import Outcome, Status
 from mainspring.runtime.loop import Turn
 from mainspring.store.coordination import cluster
+from mainspring.store.engine import partitions
 from mainspring.store.engine.signals import WORK
 from mainspring.store.queue import limit_keys
-from mainspring.store.upkeep import job_retention, partitions, retention
+from mainspring.store.upkeep import job_retention, retention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

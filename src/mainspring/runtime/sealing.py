@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.runtime.loop import Turn
 from mainspring.security.secret_key import Purpose, present_secret_key
-from mainspring.store.auditing import audit
+from mainspring.store.auditing import audit_chain
 
 if TYPE_CHECKING:
     from mainspring.settings import Settings
@@ -45,27 +45,27 @@ class Sealing:
         self._sealed = self._sealed or sealed > 0
         if self._sealed and self._world.monotonic() - self._published_at >= PUBLISH_SECONDS:
             await self._publish()
-        return Turn(did=sealed, again_in=0.0 if sealed == audit.BATCH else None)
+        return Turn(did=sealed, again_in=0.0 if sealed == audit_chain.BATCH else None)
 
     async def stop(self) -> None:
         """Seal what is left, and publish the head if it has moved since the last time."""
-        while (await self.run_once()).did == audit.BATCH:
+        while (await self.run_once()).did == audit_chain.BATCH:
             pass
         if self._sealed:
             await self._publish()
 
     async def _seal(self) -> int:
-        if not await self._database.read(audit.is_waiting):
+        if not await self._database.read(audit_chain.is_waiting):
             return 0
         # Looked for when there is something to seal: a command may have made the key since this node has started.
         secret_key = present_secret_key(self._settings)
         if secret_key is None:
             return 0
         key = secret_key.derive(Purpose.AUDIT)
-        return await self._database.tx(lambda connection: audit.seal(connection, key))
+        return await self._database.tx(lambda connection: audit_chain.seal(connection, key))
 
     async def _publish(self) -> None:
-        head = await self._database.read(audit.head)
+        head = await self._database.read(audit_chain.head)
         _logger.info("audit: the head of the chain is %s", head)
         self._sealed = False
         self._published_at = self._world.monotonic()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.write_door import clean_text, json_text
 from mainspring.errors import PermissionDeniedError
-from mainspring.store.identity import access
-from mainspring.store.identity.access import AuditEntry
+from mainspring.store.auditing.audit_entries import AuditEntry, insert_audit_entry
+from mainspring.store.engine.dialect import present_instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ class Audit:
         entry = AuditEntry(
             id=self._world.new_id(),
             environment=actor.environment,
-            at=access.present_instant(connection),
+            at=present_instant(connection),
             actor=actor.subject,
             actor_kind=actor.kind.value,
             organization_id=actor.organization_id,
@@ -93,7 +93,7 @@ class Audit:
             request_id=actor.origin.request_id,
             address=actor.origin.address,
         )
-        access.insert_audit_entry(connection, entry, self._key_for(actor))
+        insert_audit_entry(connection, entry, self._key_for(actor))
 
     async def require(self, actor: Actor, permission: Permission, action: str, target: Target) -> None:
         """Return if the actor holds a permission.

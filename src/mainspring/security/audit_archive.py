@@ -18,9 +18,9 @@ import orjson
 from mainspring.errors import IntegrityError, StoreError
 from mainspring.security.audit import Target
 from mainspring.security.audit_chain import BrokenChainError, ChainWalk, Flaw, verify_store
-from mainspring.store.auditing import audit, audit_archive
-from mainspring.store.auditing.audit import Head, SealedEntry
-from mainspring.store.identity.access import AuditEntry
+from mainspring.store.auditing import audit_archive, audit_chain
+from mainspring.store.auditing.audit_chain import Head, SealedEntry
+from mainspring.store.auditing.audit_entries import AuditEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -165,7 +165,7 @@ async def _write(
     while written < last:
         most = min(_PORTION, last - written)
         portion = await database.read(
-            lambda connection, after=written, most=most: audit.sealed_after(connection, after, most=most)
+            lambda connection, after=written, most=most: audit_chain.sealed_after(connection, after, most=most)
         )
         if not portion:
             break  # what is missing is told when the file is verified

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from mainspring.errors import IntegrityError
-from mainspring.store.auditing import audit, audit_archive
-from mainspring.store.auditing.audit import GENESIS, Head
+from mainspring.store.auditing import audit_archive, audit_chain
+from mainspring.store.auditing.audit_chain import GENESIS, Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from mainspring.store.auditing.audit import SealedEntry
+    from mainspring.store.auditing.audit_chain import SealedEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Connection, Database
-    from mainspring.store.identity.access import AuditEntry
 
 _PORTION: Final = 5_000
 
@@ -192,9 +192,9 @@ async def _verify_from(
             "of all archives from there on too"
         )
     walk = ChainWalk(key, start, noted)
-    total = (await database.read(audit.head)).sequence - start.sequence
+    total = (await database.read(audit_chain.head)).sequence - start.sequence
     while portion := await database.read(
-        lambda connection: audit.sealed_after(connection, walk.head.sequence, most=_PORTION)
+        lambda connection: audit_chain.sealed_after(connection, walk.head.sequence, most=_PORTION)
     ):
         for sealed in portion:
             walk.take(sealed)
@@ -217,7 +217,7 @@ def _start(connection: Connection, key: bytes) -> Head:
     """
     archived = [archived_through(entry) for entry, mac in audit_archive.archivals(connection) if fits(entry, mac, key)]
     start = max([GENESIS, *archived], key=lambda head: head.sequence)
-    first = audit.first_sequence(connection)
+    first = audit_chain.first_sequence(connection)
     if first is None and start is not GENESIS:
         raise BrokenChainError(start.sequence + 1, Flaw.TAIL_MISSING, "every entry since the last archive was removed")
     if first is not None and first > start.sequence + 1:
@@ -243,13 +243,13 @@ def _waiting(connection: Connection, key: bytes, walk: ChainWalk) -> list[AuditE
         BrokenChainError: One of them is not what was written, or is gone; or an entry has lost its seal.
     """
     place = walk.end().sequence + 1
-    lost = audit.entry_without_seal(connection)
+    lost = audit_chain.entry_without_seal(connection)
     if lost is not None:
         raise BrokenChainError(place, Flaw.SEAL_MISSING, f"the seal of the entry {lost} was removed")
-    lost = audit.seal_without_entry_to_come(connection)
+    lost = audit_chain.seal_without_entry_to_come(connection)
     if lost is not None:
         raise BrokenChainError(place, Flaw.ENTRY_MISSING, f"the entry {lost} was removed before it was sealed")
-    waiting = audit.waiting_entries(connection)
+    waiting = audit_chain.waiting_entries(connection)
     for entry, mac in waiting:
         if not fits(entry, mac, key):
             raise BrokenChainError(

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from mainspring.security.authentication import RevokedTokenError, UserDisabledError
-from mainspring.store.identity import access
+from mainspring.store.identity import revocations
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Actor, Credential
     from mainspring.store.engine.database import Database
-    from mainspring.store.identity.access import Revocations
+    from mainspring.store.identity.revocations import Revocations
     from mainspring.world import World
 
 FRESH_SECONDS: Final = 5.0
@@ -58,6 +58,6 @@ class RevocationList:
         async with self._reading:  # one question to the store for all who wait
             now = self._world.monotonic()
             if self._known is None or now - self._read_at > FRESH_SECONDS:
-                self._known = await self._database.read(access.standing_revocations)
+                self._known = await self._database.read(revocations.standing_revocations)
                 self._read_at = now
             return self._known

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from mainspring.security.authentication import AuthenticationError
-from mainspring.store.identity import access
+from mainspring.store.identity import revocations
 
 if TYPE_CHECKING:
     from mainspring.store.engine.database import Connection
@@ -67,7 +67,7 @@ class SignInLinks:
         link_id, ends_at, name = orjson.loads(body)
         if datetime.fromisoformat(ends_at) <= self._world.now():
             raise InvalidLinkError("the sign-in link has ended: start the demo again for a new one")
-        if not access.spend(connection, f"link:{UUID(link_id)}", keep=_KEPT):
+        if not revocations.spend(connection, f"link:{UUID(link_id)}", keep=_KEPT):
             raise InvalidLinkError("the sign-in link was used before: it lets in once")
         return name
 

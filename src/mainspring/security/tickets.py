@@ -17,7 +17,7 @@ import orjson
 
 from mainspring.domain.access import Actor, ActorKind, Credential, CredentialKind, Permission
 from mainspring.security.authentication import AuthenticationError
-from mainspring.store.identity import access
+from mainspring.store.identity import revocations
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Origin
@@ -80,7 +80,7 @@ class Tickets:
         if datetime.fromisoformat(facts["ends"]) <= self._world.now():
             raise InvalidTicketError("the ticket has ended: ask for another one, and use it within 30 seconds")
         ticket_id = f"ticket:{UUID(facts['id'])}"
-        if not await self._database.tx(lambda connection: access.spend(connection, ticket_id, keep=_KEPT)):
+        if not await self._database.tx(lambda connection: revocations.spend(connection, ticket_id, keep=_KEPT)):
             raise InvalidTicketError("the ticket was used before: ask for one for each connection")
         return replace(_actor(facts), origin=origin)
 

@@ -1,1 +1,1 @@
-"""All SQL: SQLAlchemy Core, one file per noun."""
+"""All SQL, in SQLAlchemy Core: a room for each concern, a file for each noun; `engine` and `tables` are the ground."""

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.settings import Settings
     from mainspring.store.engine.database import Connection, Lane
-    from mainspring.store.engine.open_store import OpenStore
     from mainspring.store.queue.claimed import ClaimedExecution
     from mainspring.store.queue.finishes import Finish, Release
+    from mainspring.store.upkeep.open_store import OpenStore
     from mainspring.world import World
 
 

@@ -21,9 +21,9 @@ from mainspring.web.visit import ActingVisit, Visit
 from mainspring.web.words_audit import AUDIT
 
 if TYPE_CHECKING:
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.auditing.audit_pages import ChainState
     from mainspring.store.engine.database import Connection
-    from mainspring.store.identity.access import AuditEntry
 
 router = APIRouter()
 _PAGE: Final = 50

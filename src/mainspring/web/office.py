@@ -18,7 +18,7 @@ from mainspring.security.sign_in_links import SignInLinks
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
-    from mainspring.store.engine.open_store import OpenStore
+    from mainspring.store.upkeep.open_store import OpenStore
 
 CSRF_CONTEXT = "forms of the dashboard"
 LINK_CONTEXT = "sign-in links"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mainspring.domain.execution import Attempt, Execution
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
 
 
 @dataclass(frozen=True, slots=True)

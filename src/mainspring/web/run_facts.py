@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Scope
     from mainspring.domain.notification import Notification
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Connection
-    from mainspring.store.identity.access import AuditEntry
     from mainspring.store.runs.recent_runs import RecentRun
     from mainspring.store.runs.run_waits import Waits
     from mainspring.web.visit import PageVisit

@@ -29,8 +29,8 @@ from mainspring.web.words_thresholds import THRESHOLDS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Connection
-    from mainspring.store.identity.access import AuditEntry
     from mainspring.store.runs.recent_runs import RecentRun
     from mainspring.store.scheduling.ticks import RecordedTick
 

@@ -11,7 +11,7 @@ from mainspring.web.clock import relative
 from mainspring.web.words_schedules import CRON, SCHEDULES
 
 if TYPE_CHECKING:
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.web.schedule_rows import ShownSchedule
     from mainspring.web.visit import PageVisit
 

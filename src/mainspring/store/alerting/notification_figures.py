@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from mainspring.store.identity.access import present_instant
+from mainspring.store.engine.dialect import present_instant
 from mainspring.store.tables import alerts, notifications
 
 if TYPE_CHECKING:

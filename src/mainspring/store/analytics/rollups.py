@@ -19,9 +19,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from mainspring.domain.execution import Status
 from mainspring.domain.histogram import EXACT_BELOW, LARGEST_POWER, Histogram
 from mainspring.store.analytics.rollup_rows import Rollup, days_of, insert_rows, read_rows
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import executions, rollup_marks, rollups
-from mainspring.store.upkeep import partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from mainspring.errors import IntegrityError
-from mainspring.store.auditing.audit import ENTRY_COLUMNS, Head, first_sequence, head, take_chain, with_macs
+from mainspring.store.auditing.audit_chain import ENTRY_COLUMNS, Head, first_sequence, head, take_chain, with_macs
 from mainspring.store.tables import audit_entries, audit_seals
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
 
 ARCHIVE_ACTION: Final = "audit.archive"
 ARCHIVE_TARGET: Final = ("audit", "chain")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from mainspring.store.auditing.audit import ENTRY_COLUMNS, with_macs
+from mainspring.store.auditing.audit_chain import ENTRY_COLUMNS, with_macs
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.access import Scope
-    from mainspring.store.identity.access import AuditEntry
+    from mainspring.store.auditing.audit_entries import AuditEntry
 
 _entry = audit_entries.c
 

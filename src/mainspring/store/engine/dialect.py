@@ -59,6 +59,11 @@ def store_now() -> StoreNow:
     return StoreNow(sa.bindparam("clock_shift", type_=sa.Double(), callable_=clock_shift.get, unique=True))
 
 
+def present_instant(connection: sa.Connection) -> datetime:
+    """Ask the store for its present instant."""
+    return connection.execute(sa.select(store_now())).scalar_one()
+
+
 def store_now_plus(seconds: sa.ColumnElement[float]) -> sa.ColumnElement[datetime]:
     """Return the expression for the instant `seconds` after the store's present one."""
     return InstantPlus(store_now(), seconds)

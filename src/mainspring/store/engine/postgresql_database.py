@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
+from mainspring.store.engine import partitions
 from mainspring.store.engine.address import split_options, without_password
 from mainspring.store.engine.database import unreachable
 from mainspring.store.engine.dialect import clock_shift, qualify
-from mainspring.store.upkeep import partitions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

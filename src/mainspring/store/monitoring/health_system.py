@@ -11,11 +11,11 @@ from mainspring.domain.alert import AlertRule
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.rules import queues as queue_rules
 from mainspring.domain.rules import system as system_rules
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now, store_now_plus
 from mainspring.store.engine.lists import chosen
 from mainspring.store.recovery import job_breakers
 from mainspring.store.tables import executions_live, nodes, queues, services
-from mainspring.store.upkeep import partitions
 
 if TYPE_CHECKING:
     from collections.abc import Collection

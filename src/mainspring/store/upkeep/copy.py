@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
 from mainspring.errors import IntegrityError, StoreError
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import executions, fences, metadata, nodes
-from mainspring.store.upkeep import partitions, schema
+from mainspring.store.upkeep import schema
 
 if TYPE_CHECKING:
     from datetime import datetime

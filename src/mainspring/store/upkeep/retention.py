@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import (
     attempts,
@@ -23,7 +24,6 @@ from mainspring.store.tables import (
     locks,
     ticks,
 )
-from mainspring.store.upkeep import partitions
 
 if TYPE_CHECKING:
     from datetime import datetime

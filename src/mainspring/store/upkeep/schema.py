@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from mainspring.errors import SchemaMismatchError, StoreError
-from mainspring.store.upkeep import partitions
+from mainspring.store.engine import partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

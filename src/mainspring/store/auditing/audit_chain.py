@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import sqlalchemy as sa
 
+from mainspring.store.auditing.audit_entries import AuditEntry
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.lists import one_of
-from mainspring.store.identity.access import AuditEntry
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
 from mainspring.store.tables.types import to_microseconds
 
