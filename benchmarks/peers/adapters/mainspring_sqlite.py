@@ -1,4 +1,4 @@
-"""Mainspring on SQLite (`synchronous=FULL`) as an adapter of the peers' kit."""
+"""Mainspring on SQLite (`synchronous=FULL`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mainspring on PostgreSQL as an adapter of the peers' kit: copy it to the kit's `adapters/`."""
+"""Mainspring on PostgreSQL as an adapter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def nap(payload: dict[str, Any]) -> None:
 class A(Adapter):
     """History and log lines kept, durable defaults, 1,000 slots."""
 
-    dist, backend, uvloop = "mainspring", "pg", True
+    dist, backend, uvloop, has_bulk = "mainspring", "pg", True, True
     bulk_api = "enqueue_many"
     settings = "uvloop, 1,000 async slots, durable defaults, history row and two JSON log lines per job"
 
