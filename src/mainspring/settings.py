@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import unquote
 
 import orjson
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from mainspring.domain.redaction import is_secret_key, register_secret
+from mainspring.domain.slots import SlotBounds
 from mainspring.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _SET_BY_ORCHESTRATORS: Final = re.compile(r"MAINSPRING_(PORT|PORT_.*|SERVICE_.*)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _OWN_CHANNELS: Final = ("slack", "email", "webhook")
 _LEAST_OF_LETTERS: Final = 16
+_MOST_THREADS: Final = 1_000
 _PASSWORD: Final = re.compile(r"://[^/@:]*:([^/@]+)@")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SECRETS: Final = frozenset(
@@ -85,6 +87,7 @@ def _read_json(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 Place = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, Path) else value)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Slots = Annotated[SlotBounds, BeforeValidator(SlotBounds.read), PlainSerializer(str)]
 ChannelSettings = Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_json)]
 RouteSettings = Annotated[list[dict[str, Any]], BeforeValidator(_read_json)]
 CheckSeverities = Annotated[dict[str, Literal["error", "warning", "off"]], BeforeValidator(_read_json)]
@@ -113,8 +116,9 @@ class Settings(BaseSettings):
     environment: str = Field(default="dev", pattern=r"^[A-Za-z0-9._-]{1,50}$")
     node: str = Field(default_factory=socket.gethostname)
     public_url: str | None = None
-    concurrency: int = Field(default=100, ge=1, le=10_000)
-    threads: int = Field(default_factory=lambda: 4 * (os.cpu_count() or 1), ge=1, le=1_000)
+    concurrency: Slots = SlotBounds(100, 100)
+    threads: Slots = Field(default_factory=lambda: SlotBounds.read(4 * (os.cpu_count() or 1)))
+    target_wait: Duration = timedelta(seconds=30)
     queues: Names = ()
     lease: Duration = timedelta(seconds=15)
     heartbeat: Duration = timedelta(seconds=3)
@@ -178,6 +182,10 @@ class Settings(BaseSettings):
         """Refuse what does not fit together, and test seams outside of tests."""
         if self.lease < 2 * self.heartbeat:
             self._refuse("LEASE", f"it is {self.lease}, less than two heartbeats of {self.heartbeat}")
+        if self.threads.upper > _MOST_THREADS:
+            self._refuse("THREADS", f"it is {self.threads.upper}; at most {_MOST_THREADS} are sensible in one process")
+        if self.target_wait <= timedelta(0):
+            self._refuse("TARGET_WAIT", "it must be longer than 0 s")
         if self.jwt_jwks_url is not None:
             self._require_provider()
         for name in ("test_clock_file", "test_database_clock_file", "test_crash_at", "test_seed"):

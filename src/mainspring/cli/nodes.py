@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.nodes import NodeCommands
     from mainspring.domain.access import Actor
+    from mainspring.domain.cluster_size import Demand
     from mainspring.store.coordination.nodes import StoredNode
 
 program = typer.Typer(help="Nodes: list them, let one claim nothing more, let it claim again.", no_args_is_help=True)
@@ -48,7 +49,7 @@ def list_nodes(app_path: AppOption = None, *, as_json: JsonOption = False) -> No
                 node.version,
                 ", ".join(node.roles),
                 len(node.running),
-                node.slots,
+                _slots(node),
                 f"{node.heartbeat_seconds:.0f} s ago",
             )
             for node in found
@@ -56,6 +57,27 @@ def list_nodes(app_path: AppOption = None, *, as_json: JsonOption = False) -> No
         empty="no node is alive: `mainspring serve` starts one",
         unbroken=1,
     )
+
+
+@program.command()
+def wanted(app_path: AppOption = None, *, as_json: JsonOption = False) -> None:
+    """Print how many nodes would keep up with the work, for a script that starts and stops them."""
+
+    async def work(app: Mainspring) -> tuple[Demand, int]:
+        from mainspring.domain.cluster_size import wanted_nodes
+        from mainspring.store.coordination.demand import demand
+
+        settings = app.settings
+        found = await app.opened.database.read(
+            lambda connection: demand(connection, settings.environment, organization_limit=settings.org_concurrency)
+        )
+        return found, wanted_nodes(found, settings.target_wait)
+
+    found, number = run_connected(lambda: app_or_store(app_path), work)
+    if not as_json:
+        typer.echo(number)
+        return
+    print_json({"wanted": number, "nodes": found.nodes, "waiting": found.waiting, "running": found.running})
 
 
 @program.command()
@@ -82,6 +104,10 @@ def _change(change: Callable[[NodeCommands, Actor], Awaitable[None]], app_path: 
     run_connected(lambda: app_or_store(app_path), work)
 
 
+def _slots(node: StoredNode) -> str:
+    return str(node.slots) if node.most_slots is None else f"{node.slots} of {node.most_slots}"
+
+
 def _state(node: StoredNode) -> str:
     if node.lost_at is not None:
         return "lost"
@@ -99,6 +125,8 @@ def _record(node: StoredNode) -> dict[str, Any]:
         "roles": list(node.roles),
         "queues": list(node.queues),
         "slots": node.slots,
+        "mostSlots": node.most_slots,
+        "busyShare": node.busy_share,
         "running": [run.id for run in node.running],
         "orphaned": list(node.orphaned),
         "startedAt": instant_text(node.started_at),
