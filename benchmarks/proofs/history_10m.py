@@ -30,6 +30,7 @@ from benchmarks.proofs.ticks import store_of_its_own
 from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.domain.access import Role
+from mainspring.store.analytics import rollups
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.jobs import registration
 from mainspring.store.scheduling.firing import Firing
@@ -156,7 +157,9 @@ async def filled(url: str, rows: int, console: Console) -> None:
         console.print(f"{written:>12,} of {rows:,} rows", end="\r", highlight=False)
 
     await fill(database, url, rows, _clock.now(), told)
-    console.print()
+    console.print("\ncomputing the roll-ups, as a node does beside its work", highlight=False)
+    while (await database.tx(lambda connection: rollups.roll(connection, ENVIRONMENT))).more:
+        pass
     await database.close()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from mainspring.store.runs import cron_run_pages
 from mainspring.store.runs.cron_run_pages import WantedRuns
 from mainspring.store.tables import executions
 from mainspring.world import uuid7
+from tests.node_role import run_statements
 from tests.store.test_hot_path_guards import statements_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,15 @@ def ended_row(lab: Lab, created_at: datetime, number: int, **said: Any) -> dict[
 
 async def write(lab: Lab, rows: Sequence[dict[str, Any]]) -> None:
     await lab.database.tx(lambda connection: connection.execute(sa.insert(executions), rows))
+
+
+async def analyze_history(lab: Lab, request: pytest.FixtureRequest) -> None:
+    """Let PostgreSQL know what is in history: the owner of the tables does, where a node's role is let off in silence.
+
+    Without that plans depend on whether autovacuum has come by.
+    """
+    if lab.database.dialect_name == "postgresql":
+        await run_statements(request.getfixturevalue("migrated_postgresql_url"), ["analyze mainspring.executions"])
 
 
 async def some_history(lab: Lab, *, count: int = 120) -> list[dict[str, Any]]:
@@ -169,7 +180,9 @@ FILTERS = (
 )
 
 
-async def test_no_filter_goes_through_the_whole_history(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_filter_goes_through_the_whole_history(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """With 20,000 runs, rare ones of each kind among them, every look at history is one into an index."""
     now = await lab.scalar(sa.select(store_now()))
     rows = [
@@ -185,9 +198,7 @@ async def test_no_filter_goes_through_the_whole_history(lab: Lab, monkeypatch: p
         for number in range(20_000)
     ]
     await write(lab, rows)
-    if lab.database.dialect_name == "postgresql":
-        owner = "analyze mainspring.executions"
-        await lab.database.tx(lambda connection: connection.execute(sa.text(owner)))
+    await analyze_history(lab, request)
     for wanted in FILTERS:
         with statements_of(lab.database, monkeypatch) as sent:
             await page(lab, wanted, size=25)
@@ -204,7 +215,12 @@ async def plan_of(lab: Lab, statement: str, values: Any) -> str:
     return "\n".join(str(row[-1]) for row in rows)
 
 
+WEEK_SCANNED = re.compile(r"Seq Scan on executions_\d+ .*cost=[\d.]+\.\.(\d+)")
+COST_OF_A_WEEK: Final = 100
+"""A week of which PostgreSQL knows that it is empty costs nothing, and is looked through."""
+
+
 def scans(plan: str) -> bool:
-    return "Seq Scan on executions_" in plan or any(
+    return any(int(cost) > COST_OF_A_WEEK for cost in WEEK_SCANNED.findall(plan)) or any(
         line.startswith("SCAN mainspring_executions") and "USING" not in line for line in plan.splitlines()
     )

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from random import Random  # noqa: TID251 - from a seed
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Progress, Status
-from mainspring.store.analytics import job_statistics
+from mainspring.store.analytics import job_statistics, rollups
 from mainspring.store.analytics.job_statistics import JobStatistics, JobSummary
+from mainspring.store.engine.dialect import present_instant
 from mainspring.store.queue.journal import Report, write
 from mainspring.store.tables import executions
+from tests.store.test_cron_run_pages import ended_row
+from tests.store.test_cron_run_pages import write as write_history
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from mainspring.store.analytics.rollup_rows import Rollup
     from tests.store.conftest import Lab, StoreClock
 
 MONTH = timedelta(days=30)
@@ -74,6 +84,45 @@ async def test_other_jobs_and_environments_do_not_count(lab: Lab) -> None:
     assert (await figures(lab, "other")).total == 0
     await lab.database.tx(lambda connection: connection.execute(sa.update(executions).values(environment="elsewhere")))
     assert (await figures(lab)).total == 0
+
+
+async def test_figures_from_roll_ups_are_those_of_the_runs_and_read_little_of_history(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = await lab.database.read(present_instant)
+    chance = Random(3)
+    rows = [
+        ended_row(
+            lab,
+            now - timedelta(minutes=chance.uniform(0, 4 * 1440)),
+            number,
+            job_name=chance.choice(["job", "other"]),
+            status=chance.choice(["succeeded", "succeeded", "failed", "cancelled"]),
+            duration_ms=chance.randrange(5_000),
+            items_processed=2,
+        )
+        for number in range(1_500)
+    ]
+    await write_history(lab, [row | {"completed_at": row["started_at"]} for row in rows])
+    span = timedelta(days=3)
+    counted = await figures(lab, span=span)
+    while (await lab.database.tx(lambda connection: rollups.roll(connection, lab.environment))).more:
+        pass
+    spans: list[tuple[datetime, datetime]] = []
+
+    def compute(
+        connection: sa.Connection, environment: str, start: datetime, end: datetime, names: Sequence[str]
+    ) -> list[Rollup]:
+        spans.append((start, end))
+        return computed(connection, environment, start, end, names)
+
+    computed = rollups.compute
+    monkeypatch.setattr(rollups, "compute", compute)
+    rolled = await figures(lab, span=span)
+    assert counted.p95_duration_ms is not None
+    assert rolled.p95_duration_ms == pytest.approx(counted.p95_duration_ms, rel=0.05)
+    assert replace(rolled, p95_duration_ms=None) == replace(counted, p95_duration_ms=None)
+    assert sum((end - start for start, end in spans), timedelta()) < timedelta(minutes=20)
 
 
 async def test_a_summary_tells_the_last_run_and_whether_one_is_under_way(lab: Lab) -> None:

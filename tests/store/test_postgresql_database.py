@@ -15,7 +15,7 @@ from sqlalchemy.util import await_only
 from mainspring.errors import DatabaseUnreachableError
 from mainspring.store.engine import postgresql_database
 from mainspring.store.engine.address import split_options, without_password
-from mainspring.store.engine.postgresql_database import PostgresqlDatabase
+from mainspring.store.engine.postgresql_database import PostgresqlDatabase, is_disconnect
 from mainspring.store.queue import finishes
 from mainspring.store.tables import limits
 
@@ -116,6 +116,13 @@ async def test_a_connection_that_ends_at_the_commit_is_told_and_nothing_is_run_a
         await postgresql.tx(work)
     await other.close()
     assert len(runs) == 1
+
+
+def test_a_driver_that_is_at_its_wits_end_has_lost_its_connection() -> None:
+    told = RuntimeError("<class 'asyncpg.exceptions.InternalClientError'>: cannot switch to state 15")
+    told.__cause__ = pytest.importorskip("asyncpg").InternalClientError("cannot switch to state 15")
+    assert is_disconnect(DBAPIError("COMMIT", None, told))
+    assert not is_disconnect(DBAPIError("COMMIT", None, RuntimeError("division by zero")))
 
 
 async def test_a_connection_that_ends_again_and_again_is_told(

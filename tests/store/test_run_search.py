@@ -18,7 +18,7 @@ from mainspring.store.engine.time_limit import SearchTooSlowError, time_limit
 from mainspring.store.runs import run_search
 from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.store.tables import definitions
-from tests.store.test_cron_run_pages import ended_row, plan_of, scans, write
+from tests.store.test_cron_run_pages import analyze_history, ended_row, plan_of, scans, write
 from tests.store.test_hot_path_guards import statements_of
 
 if TYPE_CHECKING:
@@ -162,7 +162,9 @@ INDEXED = (
 )  # fmt: skip
 
 
-async def test_no_filter_scans_the_history(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_filter_scans_the_history(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     now = await lab.scalar(sa.select(store_now()))
     rows = [
         ended_row(
@@ -177,8 +179,7 @@ async def test_no_filter_scans_the_history(lab: Lab, monkeypatch: pytest.MonkeyP
         for number in range(20_000)
     ]
     await write(lab, rows)
-    if lab.database.dialect_name == "postgresql":
-        await lab.database.tx(lambda connection: connection.execute(sa.text("analyze mainspring.executions")))
+    await analyze_history(lab, request)
     for text in INDEXED:
         with statements_of(lab.database, monkeypatch) as sent:
             await look(lab, text)

@@ -21,7 +21,7 @@ from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.queue import claims, enqueues, finishes
 from mainspring.store.tables import executions_live, fences, metadata
-from mainspring.store.upkeep import schema
+from mainspring.store.upkeep import indexes_ahead, schema
 from mainspring.store.upkeep.grants import grants_for
 from mainspring.store.upkeep.schema import SchemaStatus
 from mainspring.world import RealWorld
@@ -251,6 +251,33 @@ async def test_a_downgrade_to_a_later_revision_is_refused(open_database: Open) -
     with pytest.raises(StoreError, match="0003"):
         await schema.downgrade(database, "0005")
     assert (await schema.check(database)).database_version == "0003"
+
+
+INDEXES_OF_WEEKS = """
+    select child.relname, parent.relname as made_for, pg_index.indisvalid
+    from pg_index join pg_class child on child.oid = indexrelid left join pg_inherits on inhrelid = indexrelid
+    left join pg_class parent on parent.oid = inhparent
+    where indrelid in (select inhrelid from pg_inherits where inhparent = cast('mainspring.executions' as regclass))
+"""
+
+
+async def test_indexes_of_a_history_that_is_there_are_made_before_the_migration(open_postgresql: Open) -> None:
+    database = await open_postgresql()
+    await schema.downgrade(database, "0011")
+    assert isinstance(database, PostgresqlDatabase)
+    await indexes_ahead.make(database)
+
+    def read(connection: sa.Connection) -> Sequence[Any]:
+        return connection.execute(sa.text(INDEXES_OF_WEEKS)).all()
+
+    ahead = {row.relname for row in await database.read(read) if row.made_for is None}
+    assert len(ahead) == len(indexes_ahead.MADE) * len(await database.read(partitions.weeks))
+    spoiled = min(ahead)
+    await run(database, f"update pg_index set indisvalid = false where indexrelid = 'mainspring.{spoiled}'::regclass")
+    await schema.upgrade(database)
+    found = await database.read(read)
+    assert {row.relname for row in found if row.made_for in indexes_ahead.MADE} == ahead, "each was taken over"
+    assert all(row.indisvalid for row in found)
 
 
 # What the migrations make is what `tables` says -----------------------------------------------------------------------

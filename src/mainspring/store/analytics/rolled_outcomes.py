@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from mainspring.store.analytics import outcomes
 from mainspring.store.analytics.outcomes import OutcomeCounts
+from mainspring.store.analytics.rolled_spans import down, up
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import rollup_marks, rollups
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mainspring.domain.access import Scope
 
 _STEP: Final = timedelta(minutes=5)
@@ -75,7 +78,7 @@ def _parts(since: datetime, middle: datetime, now: datetime, final_until: dateti
     """Return the parts of a span that roll-ups tell exactly, and those that are left to be counted."""
     rolled = [
         Span(start, min(end, final_until))
-        for start, end in ((_up(since), _down(middle)), (_up(middle), final_until))
+        for start, end in ((up(since), down(middle)), (up(middle), final_until))
         if min(end, final_until) > start
     ]
     counted: list[Span] = []
@@ -84,12 +87,3 @@ def _parts(since: datetime, middle: datetime, now: datetime, final_until: dateti
         counted.append(Span(begun, part.start))
         begun = part.end
     return rolled, [part for part in (*counted, Span(begun, now)) if part.end > part.start]
-
-
-def _down(instant: datetime) -> datetime:
-    return datetime.fromtimestamp(instant.timestamp() // 300 * 300, UTC)
-
-
-def _up(instant: datetime) -> datetime:
-    down = _down(instant)
-    return down if down == instant else down + _STEP

@@ -21,10 +21,11 @@ from mainspring.domain.histogram import EXACT_BELOW, LARGEST_POWER, Histogram
 from mainspring.store.analytics.rollup_rows import Rollup, days_of, insert_rows, read_rows
 from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
+from mainspring.store.engine.lists import one_of
 from mainspring.store.tables import executions, rollup_marks, rollups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -145,7 +146,7 @@ _COUNTS = (
 )
 
 
-def _histogram_of(value: sa.ColumnElement[int], present: sa.Column[Any]) -> sa.Executable:
+def _histogram_of(value: sa.ColumnElement[int], present: sa.Column[Any]) -> sa.Select[int, Any, int, int]:
     return (
         sa.select(_BUCKET.label("bucket"), _ended.job_name, _lower_bound(value), sa.func.count())
         .where(*_SPAN, _IS_RUN, present.is_not(None))
@@ -157,7 +158,13 @@ _DURATIONS = _histogram_of(_ended.duration_ms, _ended.duration_ms)
 _WAITS = _histogram_of(_WAITING, _ended.started_at)
 
 
-def compute(connection: sa.Connection, environment: str, start: datetime, end: datetime) -> list[Rollup]:
+def compute(
+    connection: sa.Connection,
+    environment: str,
+    start: datetime,
+    end: datetime,
+    names: Collection[str] | None = None,
+) -> list[Rollup]:
     """Return the five-minute buckets of all that ended within a span, straight from the history.
 
     Args:
@@ -165,9 +172,11 @@ def compute(connection: sa.Connection, environment: str, start: datetime, end: d
         environment: The environment.
         start: The start of the first bucket.
         end: The end of the last one.
+        names: Of these jobs; None: of all.
     """
-    span = {"environment": environment, "start": start, "end": end}
-    durations, waits = (_histograms(connection.execute(query, span)) for query in (_DURATIONS, _WAITS))
+    span = {"environment": environment, "start": start, "end": end, "names": list(names or ())}
+    of_jobs = () if names is None else (one_of(_ended.job_name, "names"),)
+    durations, waits = (_histograms(connection.execute(query.where(*of_jobs), span)) for query in (_DURATIONS, _WAITS))
     return [
         Rollup(
             minutes=FIVE_MINUTES,
@@ -177,7 +186,7 @@ def compute(connection: sa.Connection, environment: str, start: datetime, end: d
             waits=waits.get((row.bucket, row.job_name), Histogram()),
             **{name: int(getattr(row, name)) for name in Rollup.NUMBERS},
         )
-        for row in connection.execute(_COUNTS, span)
+        for row in connection.execute(_COUNTS.where(*of_jobs), span)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,7 +22,7 @@ from mainspring.store.engine.database import unreachable
 from mainspring.store.engine.dialect import clock_shift, qualify
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from mainspring.world import World
 
@@ -97,6 +97,26 @@ class PostgresqlDatabase:
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run `work` on a pooled connection."""
         return await self.tx(work)
+
+    @asynccontextmanager
+    async def outside_transactions(self, lock: str) -> AsyncGenerator[AsyncConnection]:
+        """Give a connection for what no transaction may hold, each statement by itself and however long it takes.
+
+        Args:
+            lock: What one process does at a time. It is tried for again and again: to wait for it in a statement would
+                keep an index from being made concurrently, which waits for all statements that have begun before it.
+        """
+        engine = self._make_engine("migration", patient=True, poolclass=NullPool)
+        connection = await self.connect(engine)
+        taken = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtextextended(f"{lock} {self.schema}", 0)))
+        try:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            while not self._behind_pgbouncer and not (await connection.execute(taken)).scalar_one():
+                await self._world.sleep(0.5)
+            yield connection
+        finally:
+            await connection.close()
+            await engine.dispose()
 
     async def lane(self, purpose: str) -> PostgresqlLane:
         """Return a connection of the running event loop, named `purpose` in `pg_stat_activity`."""
@@ -173,11 +193,18 @@ class PostgresqlDatabase:
             return True
         return sql_state(error) in _CONFLICTS
 
-    def _make_engine(self, purpose: str, *, settings: dict[str, str] | None = None, **options: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
+    def _make_engine(
+        self,
+        purpose: str,
+        *,
+        settings: dict[str, str] | None = None,
+        patient: bool = False,
+        **options: Any,  # noqa: ANN401 - SQLAlchemy's
+    ) -> AsyncEngine:
         arguments: dict[str, Any] = {
             "connection_class": _connection_class(),
             "timeout": _CONNECT_SECONDS,
-            "command_timeout": _STATEMENT_SECONDS,
+            "command_timeout": None if patient else _STATEMENT_SECONDS,
         }
         adapter: dict[str, Any] = {}
         if self._behind_pgbouncer:
@@ -256,9 +283,14 @@ def sql_state(error: DBAPIError) -> str:
 
 
 def is_disconnect(error: DBAPIError) -> bool:
-    """Whether the connection is gone, or the server is shutting down, out of room, or refusing connections."""
+    """Whether the connection is gone, or the server is shutting down, out of room, or refusing connections.
+
+    A farewell of the server that comes between two statements puts the driver into a state in which it sends nothing
+    more and speaks of an internal error, until it sees that the connection is closed.
+    """
     state = sql_state(error)
-    return error.connection_invalidated or state in _CUT or state[:2] in {"08", "53"}
+    told = error.connection_invalidated or state in _CUT or state[:2] in {"08", "53"}
+    return told or isinstance(error.orig and error.orig.__cause__, _driver().InternalClientError)
 
 
 def _driver() -> Any:  # noqa: ANN401 - it has no types

@@ -126,7 +126,8 @@ def _ended_ones(environment: str, wanted: WantedRuns) -> WantedHistory:
         names=wanted.names,
         triggers=wanted.triggers,
         fingerprint=wanted.fingerprint,
-        conditions=_filters(_ended, wanted),
+        ids=_ids_of_span(wanted),
+        conditions=_in_span(_ended, wanted),
         cursor=_cursor(_ended, wanted),
     )
 
@@ -135,7 +136,7 @@ def _conditions_of_live(environment: str, wanted: WantedRuns) -> list[sa.ColumnE
     statuses = (wanted.statuses or _LIVE) & _LIVE
     if not statuses or wanted.fingerprint is not None:
         return []
-    conditions = [_live.environment == environment, *_filters(_live, wanted), *_cursor(_live, wanted)]
+    conditions = [_live.environment == environment, *_in_span(_live, wanted), *_cursor(_live, wanted)]
     if wanted.names is not None:
         conditions.append(is_among(_live.job_name, wanted.names))
     if wanted.triggers is not None:
@@ -152,14 +153,19 @@ def _is_live(status: Status) -> sa.ColumnElement[bool]:
     return sa.and_(~running, _live.retrying if status is Status.RETRYING else ~_live.retrying)
 
 
-def _filters(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
+def _in_span(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
+    from_start = [] if wanted.start is None else [columns.created_at >= wanted.start]
+    return from_start if wanted.end is None else [*from_start, columns.created_at < wanted.end]
+
+
+def _ids_of_span(wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
+    """Return what the span means for ids, which the clock of a node has made."""
+    ids: list[sa.ColumnElement[bool]] = []
     if wanted.start is not None:
-        conditions += [columns.created_at >= wanted.start, columns.id >= first_id(wanted.start - SKEW)]
+        ids.append(_ended.id >= first_id(wanted.start - SKEW))
     if wanted.end is not None:
-        last = UUID(int=first_id(wanted.end + SKEW).int | _LAST_OF_A_MILLISECOND)
-        conditions += [columns.created_at < wanted.end, columns.id <= last]
-    return conditions
+        ids.append(_ended.id <= UUID(int=first_id(wanted.end + SKEW).int | _LAST_OF_A_MILLISECOND))
+    return ids
 
 
 def _cursor(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:

@@ -1,16 +1,24 @@
-"""Which ends of which index hold what is asked of history: any combination of job, status, trigger and tenant."""
+"""Where in the indexes of history what is asked stands: any combination of job, status, trigger and tenant.
+
+What is frequent is met at once by whoever walks from the newest run back, so that no index of all jobs holds it; what
+is rare has one of its own (`executions_rare`). A walk ends after some thousands of runs, and what it has not found is
+merged from the ends of the index by job, of the newest weeks first.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import FINAL, Status, Trigger
+from mainspring.store.engine import partitions
 from mainspring.store.engine.lists import is_among
-from mainspring.store.runs import index_ends
+from mainspring.store.runs import history_walks, index_ends
 from mainspring.store.runs.index_ends import Ends, Some
 from mainspring.store.tables import executions
+from mainspring.store.tables.executions import RARE_END
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,11 +33,14 @@ _STATUSES: Final = (Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.CANC
 _TRIGGERS: Final = (
     Trigger.CRON, Trigger.SYSTEM, Trigger.API, Trigger.INTERVAL, Trigger.DEPENDENCY, Trigger.ADMIN, Trigger.STARTUP,
 )  # fmt: skip
+_FREQUENT: Final = frozenset(product([Status.SUCCEEDED.value], [Trigger.CRON.value, Trigger.API.value]))
+"""The ends that `executions_rare` leaves out."""
+_PAIR: Final = ("status", "trigger")
+_PASSED: Final = 4
+"""So many times as many of the rare runs of all jobs are passed as are wanted of some jobs."""
+_MOST_PASSED: Final = 512
 _MANY_ENDS: Final = 64
-"""Beyond that it pays to look first whether the newest runs of all jobs hold enough of those that are wanted."""
-_LOOKED_AT: Final = 4
-"""So many times as many of the newest runs of all jobs are looked at as a page holds."""
-_MOST_LOOKED_AT: Final = 512
+"""Beyond that it pays to walk first, and to look at which of the rarer ends anything stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,7 @@ class WantedHistory:
         organizations: Of these tenants.
         of_tenants_alone: Of any tenant: runs of the platform are left out.
         user_id: That this user has asked for.
+        ids: Between which ids: what a span of time means for them.
         conditions: What else must hold of a row.
         cursor: What must hold of those that a page shows, and not of those that are counted.
     """
@@ -57,6 +69,7 @@ class WantedHistory:
     organizations: Collection[str] | None = None
     of_tenants_alone: bool = False
     user_id: str | None = None
+    ids: Sequence[sa.ColumnElement[bool]] = ()
     conditions: Sequence[sa.ColumnElement[bool]] = ()
     cursor: Sequence[sa.ColumnElement[bool]] = ()
 
@@ -65,6 +78,12 @@ class WantedHistory:
         """Whether no run can be meant."""
         choices = (self.statuses, self.names, self.triggers, self.organizations)
         return any(said is not None and not said for said in choices)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The statuses with the triggers, the most frequent first."""
+        triggers = frozenset(Trigger) if self.triggers is None else self.triggers
+        return list(product(_in_turn(self.statuses, _STATUSES), _in_turn(triggers, _TRIGGERS)))
 
 
 class HistoryEnds:
@@ -78,7 +97,6 @@ class HistoryEnds:
     def __init__(self, connection: sa.Connection, wanted: WantedHistory) -> None:
         self._connection = connection
         self._wanted = wanted
-        self._ends = None if wanted.is_nothing else _ends(connection, wanted)
 
     def first_ids(self, *, most: int, oldest_first: bool = False) -> list[UUID]:
         """Return the ids of the first runs, in their order.
@@ -87,66 +105,122 @@ class HistoryEnds:
             most: At most so many.
             oldest_first: The order; by default the newest come first.
         """
-        ends, wanted = self._ends, self._wanted
-        if ends is None:
+        wanted = self._wanted
+        if wanted.is_nothing:
             return []
-        if ends.columns[0] == "job_name" and len(ends) > _MANY_ENDS and most * _LOOKED_AT <= _MOST_LOOKED_AT:
-            among = self._among_the_first(most * _LOOKED_AT, oldest_first=oldest_first)
-            if len(among) >= most:  # nothing else can stand before what was found among the first of all jobs
-                return among[:most]
-        conditions = _beside(wanted, ends)
-        return index_ends.first_ids(self._connection, ends, conditions, most=most, oldest_first=oldest_first)
-
-    def _among_the_first(self, looked_at: int, *, oldest_first: bool) -> list[UUID]:
-        of_any = replace(self._wanted, names=None)
-        ends = _ends_of_all_jobs(of_any)
-        return index_ends.first_of(
-            self._connection,
-            ends,
-            _beside(of_any, ends),
-            _is_one_of("job_name", self._wanted.names or ()),
-            most=looked_at,
-            oldest_first=oldest_first,
-        )
+        met = self._met(most, oldest_first=oldest_first)
+        if len(met) >= most:  # nothing else can stand before what was met first
+            return met[:most]
+        is_newest = not (oldest_first or wanted.ids or wanted.cursor)
+        if is_newest and partitions.is_partitioned(self._connection):
+            found = self._at_ends(history_walks.of_late(self._connection), most=most)
+            if len(found) == most:  # whatever else there is was made before
+                return found
+        return self._at_ends([*wanted.ids, *wanted.cursor], most=most, oldest_first=oldest_first)
 
     def count(self, *, most: int) -> int:
         """Count the runs, no further than `most` and without regard to a cursor."""
-        if self._ends is None:
+        wanted = self._wanted
+        if wanted.is_nothing:
             return 0
-        conditions = _beside(replace(self._wanted, cursor=()), self._ends)
-        return index_ends.count(self._connection, self._ends, conditions, most=most)
+        if self._may_be_met and (wanted.conditions or wanted.ids or wanted.of_tenants_alone):
+            walk = replace(self._walk, within=wanted.ids)
+            if history_walks.count(self._connection, walk, most=most) == most:
+                return most
+        total = 0
+        for ends in self._listed:
+            if total < most:
+                conditions = [*_beside(wanted, ends), *wanted.conditions, *wanted.ids]
+                total += index_ends.count(self._connection, ends, conditions, most=most - total)
+        return total
 
+    @property
+    def _walk(self) -> history_walks.Walk:
+        wanted = self._wanted
+        meant = [_ended.environment == wanted.environment, *_asked(wanted, ["job_name"]), *wanted.conditions]
+        if wanted.names is not None:
+            meant.append(history_walks.is_one_of(self._connection, _ended.job_name, wanted.names))
+        return history_walks.Walk(meant, [*wanted.ids, *wanted.cursor])
 
-def _ends(connection: sa.Connection, wanted: WantedHistory) -> Ends:
-    """Return the ends of the index that knows most of what is asked."""
-    environment, organizations = wanted.environment, wanted.organizations
-    statuses = Some(("status",), [(status,) for status in _in_turn(wanted.statuses, _STATUSES)])
-    if wanted.fingerprint is not None:
-        return Ends(environment, Some(("error_fingerprint",), [(wanted.fingerprint,)]))
-    if organizations is not None:
-        of_them = Some(("organization_id",), [(organization,) for organization in sorted(organizations)])
-        if wanted.user_id is not None:
-            return Ends(environment, of_them, Some(("user_id",), [(wanted.user_id,)]))
-        names = wanted.names or {
-            name for one in organizations for name in index_ends.job_names_of(connection, environment, one)
-        }
-        return Ends(environment, of_them, _of_jobs(names), statuses)
-    if wanted.of_tenants_alone:
-        names = wanted.names or index_ends.job_names_of(connection, environment, None)
-        return Ends(environment, _of_jobs(names), statuses)
-    of_all = _ends_of_all_jobs(wanted)
-    if wanted.names is None:
-        return of_all
-    [pairs] = of_all.parts
-    if len(of_all) * len(wanted.names) > _MANY_ENDS:
-        pairs = Some(pairs.columns, index_ends.present(connection, of_all))
-    return Ends(environment, _of_jobs(wanted.names), pairs)
+    @property
+    def _may_be_met(self) -> bool:
+        """Whether some of them are likely to be among the first few thousand runs of all."""
+        wanted = self._wanted
+        if wanted.fingerprint is not None or wanted.organizations is not None or _FREQUENT.isdisjoint(wanted.pairs):
+            return False
+        return wanted.names is None or len(wanted.names) * len(wanted.pairs) > _MANY_ENDS
 
+    def _met(self, most: int, *, oldest_first: bool) -> list[UUID]:
+        """Return what is met by passing some runs of all jobs: of all of them, or of the rare ones."""
+        wanted = self._wanted
+        if self._may_be_met:
+            return history_walks.first_ids(self._connection, self._walk, most=most, oldest_first=oldest_first)
+        if self._narrow is not None or wanted.names is None or len(wanted.names) * len(wanted.pairs) <= _MANY_ENDS:
+            return []
+        ends = self._rare_ends
+        of_any = [*_beside(replace(wanted, names=None), ends), *wanted.conditions, *wanted.ids, *wanted.cursor]
+        is_of_jobs = is_among(_ended.job_name, wanted.names)
+        passed = min(most * _PASSED, _MOST_PASSED)
+        return index_ends.first_of(self._connection, ends, of_any, is_of_jobs, most=passed, oldest_first=oldest_first)
 
-def _ends_of_all_jobs(wanted: WantedHistory) -> Ends:
-    statuses = _in_turn(wanted.statuses, _STATUSES)
-    triggers = _in_turn(wanted.triggers or frozenset(Trigger), _TRIGGERS)
-    return Ends(wanted.environment, Some(("status", "trigger"), list(product(statuses, triggers))))
+    def _at_ends(
+        self, conditions: Sequence[sa.ColumnElement[bool]], *, most: int, oldest_first: bool = False
+    ) -> list[UUID]:
+        found: list[UUID] = []
+        for ends in self._listed:
+            said = [*_beside(self._wanted, ends), *self._wanted.conditions, *conditions]
+            found += index_ends.first_ids(self._connection, ends, said, most=most, oldest_first=oldest_first)
+        return sorted(found, reverse=not oldest_first)[:most]
+
+    @cached_property
+    def _listed(self) -> list[Ends]:
+        """Return the ends at which the runs stand by their ids: each is a whole prefix of an index."""
+        wanted = self._wanted
+        narrow = self._narrow
+        if narrow is not None:
+            return [narrow]
+        frequent = [pair for pair in wanted.pairs if pair in _FREQUENT]
+        if wanted.names is not None and len(wanted.names) * len(wanted.pairs) <= _MANY_ENDS:
+            return [self._of_jobs(wanted.names, wanted.pairs)]
+        if wanted.names is None:
+            return [self._rare_ends, self._of_jobs(self._all_names, frequent)] if frequent else [self._rare_ends]
+        present = index_ends.present(self._connection, self._rare_ends)
+        return [self._of_jobs(wanted.names, [*frequent, *present])]
+
+    @cached_property
+    def _rare_ends(self) -> Ends:
+        wanted = self._wanted
+        rare = [pair for pair in wanted.pairs if pair not in _FREQUENT]
+        return Ends(wanted.environment, Some(_PAIR, rare), said=[RARE_END])
+
+    @cached_property
+    def _narrow(self) -> Ends | None:
+        """Return the ends of the index of tenants or of errors, where one of them is asked for."""
+        environment, wanted = self._wanted.environment, self._wanted
+        if wanted.fingerprint is not None:
+            return Ends(environment, Some(("error_fingerprint",), [(wanted.fingerprint,)]))
+        statuses = Some(("status",), [(status,) for status in _in_turn(wanted.statuses, _STATUSES)])
+        if wanted.organizations is not None:
+            of_them = Some(("organization_id",), [(organization,) for organization in sorted(wanted.organizations)])
+            if wanted.user_id is not None:
+                return Ends(environment, of_them, Some(("user_id",), [(wanted.user_id,)]))
+            names = wanted.names or {
+                name
+                for one in wanted.organizations
+                for name in index_ends.job_names_of(self._connection, environment, one)
+            }
+            return Ends(environment, of_them, _jobs(names), statuses)
+        if wanted.of_tenants_alone:
+            names = wanted.names or index_ends.job_names_of_tenants(self._connection, environment)
+            return Ends(environment, _jobs(names), statuses)
+        return None
+
+    @cached_property
+    def _all_names(self) -> list[str]:
+        return index_ends.job_names(self._connection, self._wanted.environment)
+
+    def _of_jobs(self, names: Iterable[str], pairs: Sequence[tuple[str, ...]]) -> Ends:
+        return Ends(self._wanted.environment, _jobs(names), Some(_PAIR, pairs))
 
 
 def _in_turn(wanted: Collection[StrEnum], usual: Sequence[StrEnum]) -> list[str]:
@@ -154,12 +228,17 @@ def _in_turn(wanted: Collection[StrEnum], usual: Sequence[StrEnum]) -> list[str]
     return [word.value for word in usual if word in wanted]
 
 
-def _of_jobs(names: Iterable[str]) -> Some:
+def _jobs(names: Iterable[str]) -> Some:
     return Some(("job_name",), [(name,) for name in sorted(names)])
 
 
 def _beside(wanted: WantedHistory, ends: Ends) -> list[sa.ColumnElement[bool]]:
     """Return the conditions for what the index does not know."""
+    return [*_asked(wanted, ends.columns), *ends.said]
+
+
+def _asked(wanted: WantedHistory, known: Collection[str] = ()) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions on all columns but those that are known to be as asked."""
     asked: dict[str, Iterable[str] | None] = {
         "job_name": wanted.names,
         "status": None if wanted.statuses == FINAL else [status.value for status in wanted.statuses],
@@ -167,15 +246,11 @@ def _beside(wanted: WantedHistory, ends: Ends) -> list[sa.ColumnElement[bool]]:
         "organization_id": wanted.organizations,
         "user_id": None if wanted.user_id is None else [wanted.user_id],
     }
-    rest = [
-        _is_one_of(column, values)
+    conditions = [
+        is_among(_ended[column], values)
         for column, values in asked.items()
-        if values is not None and column not in ends.columns
+        if values is not None and column not in known
     ]
     if wanted.of_tenants_alone:  # said even where the ends imply it, so that the index of tenants alone may serve
-        rest.append(_ended.organization_id.is_not(None))
-    return [*rest, *wanted.conditions, *wanted.cursor]
-
-
-def _is_one_of(column: str, values: Iterable[str]) -> sa.ColumnElement[bool]:
-    return is_among(_ended[column], values)
+        conditions.append(_ended.organization_id.is_not(None))
+    return conditions

@@ -48,15 +48,18 @@ class Ends:
     Args:
         environment: Whose history: the first column of each index.
         parts: The columns between the environment and the id, in the order of the index.
+        said: What holds of each row of an index that is partial, in its words.
 
     Attributes:
         parts: The same.
+        said: The same.
         columns: All of these columns.
     """
 
-    def __init__(self, environment: str, *parts: Some) -> None:
+    def __init__(self, environment: str, *parts: Some, said: Sequence[sa.ColumnElement[bool]] = ()) -> None:
         self._environment = environment
         self.parts = parts
+        self.said = said
         self.columns = tuple(column for part in parts for column in part.columns)
 
     def __len__(self) -> int:
@@ -92,7 +95,7 @@ def first_ids(
     """
     order = (OldestFirst if oldest_first else NewestFirst)(_ended.id)
     found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions).order_by(order), most)
-    first = found.order_by(sa.asc("id") if oldest_first else sa.desc("id")).limit(_written(most))
+    first = found.order_by(sa.asc("id") if oldest_first else sa.desc("id")).limit(written(most))
     return list(connection.execute(first, ends.bound).scalars())[:most]
 
 
@@ -112,23 +115,36 @@ def first_of(
     return [execution_id for execution_id in ids if execution_id in found]
 
 
-def job_names_of(connection: sa.Connection, environment: str, organization_id: str | None) -> list[str]:
+def job_names_of(connection: sa.Connection, environment: str, organization_id: str) -> list[str]:
     """Return the names of the jobs of which a tenant has runs: one step into the index for each, however many runs.
 
     Args:
         connection: Where to read.
         environment: The environment.
-        organization_id: The tenant; None: any of them.
+        organization_id: The tenant.
     """
-    asked = {"environment": environment, "organization": organization_id}
-    statement = _JOB_NAMES_OF_ANY if organization_id is None else _JOB_NAMES_OF_ONE
+    return _names(connection, _NAMES_OF_TENANT, {"environment": environment, "organization": organization_id})
+
+
+def job_names_of_tenants(connection: sa.Connection, environment: str) -> list[str]:
+    """Return the names of the jobs of which any tenant has runs."""
+    return _names(connection, _NAMES_OF_TENANTS, {"environment": environment})
+
+
+def job_names(connection: sa.Connection, environment: str) -> list[str]:
+    """Return the names of all jobs that have runs."""
+    return _names(connection, _NAMES, {"environment": environment})
+
+
+def _names(connection: sa.Connection, statement: sa.Select[str | None], asked: dict[str, str]) -> list[str]:
     return [name for name in connection.execute(statement, asked).scalars() if name is not None]
 
 
 def count(connection: sa.Connection, ends: Ends, conditions: Sequence[sa.ColumnElement[bool]], *, most: int) -> int:
     """Count what stands at all ends together, no further than `most`."""
-    found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions), most)
-    counted = sa.select(sa.func.count()).select_from(found.limit(_written(most)).subquery("found"))
+    in_order = sa.select(_ended.id).where(*conditions).order_by(OldestFirst(_ended.id))  # keeps to the index
+    found = _at_each_end(connection, ends, in_order, most)
+    counted = sa.select(sa.func.count()).select_from(found.limit(written(most)).subquery("found"))
     return min(most, connection.execute(counted, ends.bound).scalar_one())
 
 
@@ -136,9 +152,10 @@ def present(connection: sa.Connection, ends: Ends) -> list[tuple[str, ...]]:
     """Return those values of ends at which anything stands."""
     rows = _rows(connection, ends)
     # Not `exists`, which PostgreSQL would turn into a join with all of history.
-    newest = sa.select(_ended.id).where(_IN_ENVIRONMENT, *_at(ends, rows)).order_by(NewestFirst(_ended.id)).limit(1)
-    there = newest.correlate(*rows.parts).scalar_subquery().is_not(None)
-    found = sa.select(*rows.columns).select_from(rows.joined).where(there)
+    there = [_IN_ENVIRONMENT, *_at(ends, rows), *ends.said]
+    newest = sa.select(_ended.id).where(*there).order_by(NewestFirst(_ended.id)).limit(1)
+    is_there = newest.correlate(*rows.parts).scalar_subquery().is_not(None)
+    found = sa.select(*rows.columns).select_from(rows.joined).where(is_there)
     return [tuple(row) for row in connection.execute(found, ends.bound)]
 
 
@@ -152,16 +169,17 @@ OF_IDS: Final = (
 _OF_THEM = sa.select(_ended.id).where(*OF_IDS)
 
 
-def _job_names(of_tenant: sa.ColumnElement[bool]) -> sa.Select[str | None]:
+def _job_names(*whose: sa.ColumnElement[bool]) -> sa.Select[str | None]:
     """Select the names one after the other, each as the first one after the one before."""
-    names = sa.select(sa.func.min(_ended.job_name).label("name")).where(_IN_ENVIRONMENT, of_tenant)
+    names = sa.select(sa.func.min(_ended.job_name).label("name")).where(_IN_ENVIRONMENT, *whose)
     first = names.cte("names", recursive=True)
     following = names.where(_ended.job_name > first.c.name).correlate(first).scalar_subquery()
     return sa.select(first.union_all(sa.select(following).where(first.c.name.is_not(None))).c.name)
 
 
-_JOB_NAMES_OF_ONE = _job_names(_ended.organization_id == sa.bindparam("organization"))
-_JOB_NAMES_OF_ANY = _job_names(_ended.organization_id.is_not(None))
+_NAMES = _job_names()
+_NAMES_OF_TENANTS = _job_names(_ended.organization_id.is_not(None))
+_NAMES_OF_TENANT = _job_names(_ended.organization_id == sa.bindparam("organization"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +228,7 @@ def _at(ends: Ends, rows: _Rows) -> list[sa.ColumnElement[bool]]:
     return [_ended[name] == column for name, column in zip(ends.columns, rows.columns, strict=True)]
 
 
-def _written(most: int) -> sa.ColumnElement[int]:
+def written(most: int) -> sa.ColumnElement[int]:
     """Return a limit that is part of the statement: not knowing it, PostgreSQL would plan for a tenth of all rows.
 
     It is a power of two, so that few statements serve all pages.
@@ -221,7 +239,7 @@ def _written(most: int) -> sa.ColumnElement[int]:
 def _at_each_end(connection: sa.Connection, ends: Ends, wanted: sa.Select[Any], most: int) -> sa.Select[Any]:
     """Select `id` of what is wanted at each end, a few more of any than `most`: a lateral join, as either spells it."""
     rows = _rows(connection, ends)
-    of_one = wanted.where(_IN_ENVIRONMENT, *_at(ends, rows)).limit(_written(most))
+    of_one = wanted.where(_IN_ENVIRONMENT, *_at(ends, rows)).limit(written(most))
     if connection.dialect.name == "postgresql":
         first = of_one.lateral("first")
         return sa.select(first.c.id).select_from(sa.join(rows.joined, first, sa.true()))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from mainspring.domain.execution import FINAL
 from mainspring.store.tables.metadata import metadata
-from mainspring.store.tables.newest_first import NewestFirst
+from mainspring.store.tables.newest_first import OldestFirst
 from mainspring.store.tables.types import Identifier, Instant, terms_column
 from mainspring.store.tables.urgency import Urgency
 
@@ -198,53 +198,35 @@ executions = sa.Table(
 """Final ones; on PostgreSQL partitioned by week, so that retention drops tables instead of deleting rows."""
 
 _ended = executions.c
-sa.Index("executions_job_started", _ended.environment, _ended.job_name, _ended.started_at.desc(), _ended.id.desc())
-sa.Index("executions_status_started", _ended.environment, _ended.status, _ended.started_at.desc())
+sa.Index("executions_job_started", _ended.environment, _ended.job_name, _ended.started_at, _ended.id)
+sa.Index(
+    "executions_job_status", _ended.environment, _ended.job_name, _ended.status, _ended.trigger, OldestFirst(_ended.id)
+)
+
+
+def _history_index(name: str, *columns: Any, where: sa.ColumnElement[bool]) -> sa.Index:  # noqa: ANN401
+    """Index what is rare by its ids: an execution without an organization that succeeds pays nothing for it."""
+    return sa.Index(
+        name, _ended.environment, *columns, OldestFirst(_ended.id), postgresql_where=where, sqlite_where=where
+    )
+
+
+RARE_END: Final = sa.or_(
+    _ended.status != sa.literal_column("'succeeded'"),
+    _ended.trigger.not_in([sa.literal_column("'api'"), sa.literal_column("'cron'")]),
+)
+"""What stands in `executions_rare`, said by a statement in the same words: all but successes of cron and callers."""
+_OF_TENANTS = _ended.organization_id.is_not(None)
+_history_index("executions_rare", _ended.status, _ended.trigger, where=RARE_END)
+_history_index("executions_tenants", _ended.job_name, _ended.status, where=_OF_TENANTS)
+_history_index("executions_organization", _ended.organization_id, _ended.job_name, _ended.status, where=_OF_TENANTS)
+_history_index("executions_user", _ended.organization_id, _ended.user_id, where=_OF_TENANTS)
+_history_index("executions_fingerprint", _ended.error_fingerprint, where=_ended.error_fingerprint.is_not(None))
 sa.Index(
     "executions_last_heartbeat",
     _ended.last_heartbeat,
     postgresql_where=_ended.last_heartbeat.is_not(None),
     sqlite_where=_ended.last_heartbeat.is_not(None),
-)
-sa.Index(
-    "executions_organization",
-    _ended.environment,
-    _ended.organization_id,
-    _ended.job_name,
-    _ended.status,
-    NewestFirst(_ended.id),
-    postgresql_where=_ended.organization_id.is_not(None),
-    sqlite_where=_ended.organization_id.is_not(None),
-)
-sa.Index(
-    "executions_tenants",
-    _ended.environment,
-    _ended.job_name,
-    _ended.status,
-    NewestFirst(_ended.id),
-    postgresql_where=_ended.organization_id.is_not(None),
-    sqlite_where=_ended.organization_id.is_not(None),
-)
-sa.Index(
-    "executions_user",
-    _ended.environment,
-    _ended.organization_id,
-    _ended.user_id,
-    NewestFirst(_ended.id),
-    postgresql_where=_ended.organization_id.is_not(None),
-    sqlite_where=_ended.organization_id.is_not(None),
-)
-sa.Index(
-    "executions_job_status", _ended.environment, _ended.job_name, _ended.status, _ended.trigger, NewestFirst(_ended.id)
-)
-sa.Index("executions_status", _ended.environment, _ended.status, _ended.trigger, NewestFirst(_ended.id))
-sa.Index(
-    "executions_fingerprint",
-    _ended.environment,
-    _ended.error_fingerprint,
-    NewestFirst(_ended.id),
-    postgresql_where=_ended.error_fingerprint.is_not(None),
-    sqlite_where=_ended.error_fingerprint.is_not(None),
 )
 sa.Index("executions_completed", _ended.completed_at, postgresql_using="brin")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,15 +14,16 @@ from sqlalchemy.exc import DBAPIError
 
 from mainspring.errors import SchemaMismatchError, StoreError
 from mainspring.store.engine import partitions
+from mainspring.store.upkeep import indexes_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from alembic.config import Config
 
     from mainspring.store.engine.database import Database
 
-VERSION: Final = "0011"
+VERSION: Final = "0012"
 """The revision that this build needs; the newest one in `migrations/versions`."""
 
 _MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
@@ -113,12 +115,17 @@ async def check(database: Database) -> SchemaState:
 async def upgrade(database: Database) -> None:
     """Bring the schema of an open database to this build's version, and make the weeks of history ahead.
 
-    Runs in one transaction: all of it, or nothing. One process migrates at a time, the others wait for it.
+    Runs in one transaction: all of it, or nothing. One process migrates at a time, the others wait for it. The indexes
+    of a history that is there are made before, beside those who write.
 
     Raises:
         SchemaMismatchError: The database is newer than this build, or holds tables that are not ours.
         StoreError: The role may not create tables there, or a long transaction holds a table.
     """
+    state = await check(database)
+    with _told(database):
+        if state.status is SchemaStatus.OLDER and (state.database_version or "") < indexes_ahead.REVISION:
+            await indexes_ahead.make(database)
     await _migrate(database, _upgrade)
 
 
@@ -144,8 +151,15 @@ async def _migrate(database: Database, work: Callable[[sa.Connection, str], None
         _keep_others_out(connection, database.schema)
         work(connection, database.schema)
 
-    try:
+    with _told(database):
         await database.tx(alone)
+
+
+@contextmanager
+def _told(database: Database) -> Generator[None]:
+    """Say in words why the schema was not changed."""
+    try:
+        yield
     except DBAPIError as error:
         if _sql_state(error) == _LOCK_NOT_AVAILABLE:
             msg = (
