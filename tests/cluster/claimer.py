@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.settings import Settings
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import cluster, dead_nodes
 from mainspring.store.engine.database import open_database
 from mainspring.store.queue import claims, finishes
 from mainspring.store.tables import executions_live
@@ -58,8 +58,8 @@ async def main(url: str, path: str) -> None:
         while await database.tx(
             lambda connection, node=node: cluster.beat(connection, node.id, lease_seconds=LEASE_SECONDS, offset_ms=0)
         ):
-            await database.tx(cluster.bury)
-            await database.tx(cluster.rescue)
+            await database.tx(dead_nodes.bury)
+            await database.tx(dead_nodes.rescue)
             claimed, over = await database.tx(claim)
             say(claimed=[(str(item.id), item.attempt, item.fence) for item in claimed], over=over)
             await world.sleep(WORK_SECONDS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -136,12 +137,15 @@ class _Course:
                 tasks.create_task(work)
 
     async def wait_for_the_end(self) -> None:
-        """Return when nothing waits or runs any more, or when it should have: the judge names what has not ended."""
-        left = sa.select(sa.func.count()).select_from(executions_live)
-        until = self._world.monotonic() + PATIENCE_SECONDS
+        """Return when nothing waits or runs any more, or when that has not become less for long: the judge names it."""
+        count = sa.select(sa.func.count()).select_from(executions_live)
+        least, until = math.inf, self._world.monotonic() + PATIENCE_SECONDS
         while self._world.monotonic() < until:
-            if not await self._app.opened.database.read(lambda connection: connection.execute(left).scalar_one()):
+            left = await self._app.opened.database.read(lambda connection: connection.execute(count).scalar_one())
+            if not left:
                 return
+            if left < least:
+                least, until = left, self._world.monotonic() + PATIENCE_SECONDS
             self._start_what_ended()
             await self._world.sleep(0.25)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Sequence
 
+    from mainspring.runtime.early_fork import ForkedServer
     from mainspring.world import World
 
 _SERVER: Final = "mainspring.runtime.fork_server_main"
@@ -46,17 +47,20 @@ class StartedChild:
 class ForkServer:
     """Starts children as forks of one process that has imported the application.
 
-    It begins when a second child is needed: one alone is no faster by it. Those that are needed while it imports the
-    application wait for it, but not for an import that hangs.
+    Where the node has forked it off itself, it is there from the first child on. Else it begins when a second child is
+    needed: one alone is no faster by it. Those that are needed while it imports the application wait for it, but not
+    for an import that hangs.
 
     Args:
         world: Where tasks come from.
         app: `package.module:attribute`.
+        forked: The server that the node has forked off itself.
     """
 
-    def __init__(self, world: World, app: str) -> None:
+    def __init__(self, world: World, app: str, forked: ForkedServer | None = None) -> None:
         self._world = world
         self._app = app
+        self._forked = forked
         self._is_possible = sys.platform == "linux"  # elsewhere a fork without a new program is not safe
         self._is_first = True
         self._beginning: asyncio.Task[None] | None = None
@@ -79,6 +83,8 @@ class ForkServer:
         Raises:
             OSError: The system starts no more processes.
         """
+        if self._connection is None and self._forked is not None:
+            self._use(self._forked.connection)
         if self._connection is None:
             self._begin_if_it_pays()
             if self._beginning is not None:
@@ -103,10 +109,20 @@ class ForkServer:
         if self._beginning is not None:
             self._beginning.cancel()
             await asyncio.wait({self._beginning})
+        self._part_with_forked()
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+    def _use(self, connection: socket.socket) -> None:
+        self._connection = connection
+        asyncio.get_running_loop().add_reader(connection, self._hear, connection)
+
+    def _part_with_forked(self) -> None:
+        if self._forked is not None:
+            self._forked.close()
+            self._forked = None
 
     def _begin_if_it_pays(self) -> None:
         is_beginning = self._beginning is not None and not self._beginning.done()
@@ -141,8 +157,7 @@ class ForkServer:
                 _logger.info("child processes start as interpreters of their own: %s", refusal)
                 return
             failed.pop_all()
-        self._connection = connection
-        loop.add_reader(connection, self._hear, connection)
+        self._use(connection)
 
     def _hear(self, connection: socket.socket) -> None:
         """Take the news of one child."""
@@ -166,6 +181,7 @@ class ForkServer:
     def _lose_all(self) -> None:
         """Go on without the server, which ends when nobody has needed it for long; else its children are lost too."""
         self._drop_connection()
+        self._part_with_forked()
         for asked in self._asked.values():
             if not asked.done():
                 asked.set_exception(ConnectionResetError("the process that forks children has ended"))

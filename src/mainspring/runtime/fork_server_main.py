@@ -93,8 +93,12 @@ def descriptors_beside(connection: int) -> list[int]:
     return [number for number in numbers if number > _STANDARD and number != connection]
 
 
-def fork_on_request(connection: socket.socket) -> list[int] | None:
+def fork_on_request(connection: socket.socket, *, idle_seconds: float | None = IDLE_SECONDS) -> list[int] | None:
     """Fork for each request, and tell the node of each child's begin and end.
+
+    Args:
+        connection: To the node.
+        idle_seconds: After how long without a child it ends; None: with its node.
 
     Returns:
         In the child, the descriptors that the node has sent for it; in the server, None, once it is to end.
@@ -102,7 +106,7 @@ def fork_on_request(connection: socket.socket) -> list[int] | None:
     children: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
-        while ready := selector.select(None if children else IDLE_SECONDS):
+        while ready := selector.select(None if children else idle_seconds):
             for key, _ in ready:
                 if key.fd in children:
                     selector.unregister(key.fd)

@@ -1,30 +1,19 @@
-"""Nodes: their heartbeat is the lease of all they run; the dead are buried and their executions rescued."""
+"""Nodes enter the cluster, beat and leave: a node's heartbeat is the lease of all that it runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from mainspring.domain.execution import MAX_LOST, Ending, Outcome, Status, decide
-from mainspring.domain.failure import ErrorClass
-from mainspring.domain.job import NO_RETRY
-from mainspring.domain.write_door import json_text
 from mainspring.store.engine.dialect import store_now, store_now_plus
-from mainspring.store.engine.lists import chosen
-from mainspring.store.queue import finishes
-from mainspring.store.tables import executions_live, nodes
+from mainspring.store.tables import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
-
-_live = executions_live.c
-_RESCUED_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +28,7 @@ class NodeEntry:
     roles: Sequence[str]
     version: str
     slots: int
+    most_slots: int | None = None
     queues: Sequence[str] = ()
     code_version: str | None = None
 
@@ -59,6 +49,7 @@ def register(connection: sa.Connection, node: NodeEntry, *, lease_seconds: float
             roles=",".join(node.roles),
             version=node.version,
             slots=node.slots,
+            most_slots=node.most_slots,
             queues=",".join(node.queues) or None,
             code_version=node.code_version,
             started_at=store_now(),
@@ -89,14 +80,45 @@ _BEAT = (
         last_heartbeat=store_now(),
         lease_until=store_now_plus(_LEASE),
         clock_offset_ms=sa.bindparam("b_offset"),
+        slots=sa.func.coalesce(sa.bindparam("b_slots", type_=sa.Integer()), nodes.c.slots),
+        busy_share=sa.bindparam("b_busy_share"),
+        ends_per_second=sa.bindparam("b_ends_per_second"),
     )
     .returning(store_now())
 )
 
 
-def beat(connection: sa.Connection, node_id: UUID, *, lease_seconds: float, offset_ms: int) -> datetime | None:
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """What a node says of its slots with a heartbeat.
+
+    Attributes:
+        slots: How many it has on its event loop; None: as many as it said when it was entered.
+        busy_share: Which share of what it could run it has run of late, 0 to 1.
+        ends_per_second: How many attempts have ended a second of late.
+    """
+
+    slots: int | None = None
+    busy_share: float = 0.0
+    ends_per_second: float = 0.0
+
+
+_NOTHING_SAID: Final = Occupancy()
+
+
+def beat(
+    connection: sa.Connection, node_id: UUID, said: Occupancy = _NOTHING_SAID, *, lease_seconds: float, offset_ms: int
+) -> datetime | None:
     """Renew a node's lease and return the store's clock; None: it is dead, and all that it runs is lost."""
-    row = connection.execute(_BEAT, {"b_id": node_id, "lease": lease_seconds, "b_offset": offset_ms}).first()
+    values = {
+        "b_id": node_id,
+        "lease": lease_seconds,
+        "b_offset": offset_ms,
+        "b_slots": said.slots,
+        "b_busy_share": said.busy_share,
+        "b_ends_per_second": said.ends_per_second,
+    }
+    row = connection.execute(_BEAT, values).first()
     return None if row is None else row[0]
 
 
@@ -116,140 +138,3 @@ def leave(connection: sa.Connection, node_id: UUID) -> None:
     connection.execute(
         sa.update(nodes).where(nodes.c.id == node_id).values(stopped_at=store_now(), lease_until=store_now())
     )
-
-
-_IS_DYING = sa.and_(nodes.c.dead_at.is_(None), nodes.c.stopped_at.is_(None), nodes.c.lease_until < store_now())
-_BURY = sa.update(nodes).where(_IS_DYING).values(dead_at=store_now()).returning(nodes.c.id, nodes.c.name)
-
-
-def bury(connection: sa.Connection) -> list[str]:
-    """Declare nodes dead whose lease is over, and return their names.
-
-    The row lock keeps a late heartbeat out: it finds `dead_at` set, and its node gives up all that it runs.
-    """
-    return [row.name for row in connection.execute(_BURY)]
-
-
-_GONE = sa.select(nodes.c.id).where(sa.or_(nodes.c.dead_at.is_not(None), nodes.c.stopped_at.is_not(None)))
-_IS_LOST = sa.and_(
-    # By node, else all that runs anywhere would be looked through, each second by each node.
-    chosen(_live.node_id, _GONE),
-    _live.stage == sa.literal_column("3"),
-    _live.lease_until.is_(None),  # what was handed over goes on without its node
-)
-_IS_ANYTHING_LOST = sa.select(
-    sa.or_(
-        sa.exists().where(_IS_DYING),
-        sa.exists(sa.select(_live.id).join(nodes, nodes.c.id == _live.node_id).where(_IS_LOST)),
-    )
-)
-
-
-def is_anything_lost(connection: sa.Connection) -> bool:
-    """Whether there is a node to `bury` or an execution to `rescue`."""
-    return bool(connection.execute(_IS_ANYTHING_LOST).scalar_one())
-
-
-_LOST = (
-    sa.select(
-        _live.id, _live.environment, _live.job_name, _live.fence, _live.attempt, _live.started_at, _live.retry_count,
-        _live.lost_count, _live.max_retries, _live.limit_key, _live.fail_when_lost, _live.cancel_requested_at,
-        nodes.c.name.label("node_name"), store_now().label("now"),
-    )
-    .join(nodes, nodes.c.id == _live.node_id)
-    .where(_IS_LOST)
-    .order_by(_live.environment, _live.id)
-    .limit(_RESCUED_AT_ONCE)
-    .with_for_update(skip_locked=True, of=executions_live)
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Rescued:
-    """An execution that was taken from a dead node."""
-
-    id: UUID
-    job_name: str
-    node_name: str
-    status: Status
-
-
-def rescue(connection: sa.Connection) -> list[Rescued]:
-    """Take up to 500 executions from dead nodes: back to the queue, or to their end.
-
-    What was started beside a crash runs next in a process of its own, so that a job that kills its process takes
-    nobody with it twice. The third loss ends an execution as `POISON`; one whose job says `on_lost=fail` ends at the
-    first; one that somebody wanted cancelled is cancelled.
-    """
-    lost = connection.execute(_LOST).all()
-    rescued: list[Rescued] = []
-    for environment, rows in groupby(lost, key=lambda row: row.environment):
-        endings = [(row, _ending(row)) for row in rows]
-        ends = [_finish(row, ending) for row, ending in endings if ending.status.is_final]
-        finishes.finish(connection, environment, ends)
-        going_on = [_release(row, ending) for row, ending in endings if not ending.status.is_final]
-        finishes.release(connection, environment, going_on)
-        rescued += [Rescued(row.id, row.job_name, row.node_name, ending.status) for row, ending in endings]
-    return rescued
-
-
-def _ending(row: Any) -> Ending:  # noqa: ANN401 - a row of either driver
-    if row.cancel_requested_at is not None:
-        return Ending(Status.CANCELLED)
-    if row.fail_when_lost:
-        return Ending(Status.FAILED, adds_lost=True)
-    return decide(
-        Outcome.LOST,
-        failure=None,
-        retry_count=row.retry_count,
-        lost_count=row.lost_count,
-        max_retries=row.max_retries,
-        retry=NO_RETRY,
-        age=timedelta(0),
-        chance=0.0,
-    )
-
-
-def _finish(row: Any, ending: Ending) -> finishes.Finish:  # noqa: ANN401 - a row of either driver
-    cancelled = ending.status is Status.CANCELLED
-    code = "JOB_CANCELLED" if cancelled else ending.failure_code or "LEASE_LOST"
-    told = _told(row)
-    if ending.failure_code is not None:
-        told = f"{told}; {MAX_LOST} attempts were lost, so that it is not started again"
-    return finishes.Finish(
-        id=row.id,
-        fence=row.fence,
-        job_name=row.job_name,
-        status=ending.status,
-        outcome=Outcome.CANCELLED if cancelled else Outcome.LOST,
-        duration_ms=int((row.now - row.started_at).total_seconds() * 1000),
-        error=_error(code, told),
-        error_message=told,
-        error_class=ErrorClass.CRASH.value,
-        message_code=code,
-        limit_key=row.limit_key,
-        adds_lost=ending.adds_lost,
-    )
-
-
-def _release(row: Any, ending: Ending) -> finishes.Release:  # noqa: ANN401 - a row of either driver
-    return finishes.Release(
-        id=row.id,
-        fence=row.fence,
-        outcome=Outcome.LOST,
-        wait_seconds=ending.retry_in or 0.0,
-        retrying=ending.status is Status.RETRYING,
-        adds_lost=ending.adds_lost,
-        isolate=ending.isolate,
-        error=_error("LEASE_LOST", _told(row)),
-        error_message=_told(row),
-        limit_key=row.limit_key,
-    )
-
-
-def _told(row: Any) -> str:  # noqa: ANN401 - a row of either driver
-    return f"node {row.node_name} stopped answering during attempt {row.attempt}"
-
-
-def _error(code: str, told: str) -> str:
-    return json_text({"class": ErrorClass.CRASH.value, "type": "LeaseLostError", "code": code, "message": told})

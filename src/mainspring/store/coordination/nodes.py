@@ -39,7 +39,9 @@ class StoredNode:
 
     Attributes:
         queues: Those that it serves; none: those of its jobs.
-        slots: How many executions it runs at once.
+        slots: How many executions it runs at once on its event loop.
+        most_slots: To how many they may grow; None: their number is fixed.
+        busy_share: Which share of what it could run it has run of late, 0 to 1.
         heartbeat_seconds: For how long it has given no sign of life.
         clock_offset_ms: How far its clock is ahead of the store's.
         lost_at: When the others took its work; None: it is alive.
@@ -56,6 +58,8 @@ class StoredNode:
     roles: Sequence[str]
     queues: Sequence[str]
     slots: int
+    most_slots: int | None
+    busy_share: float
     started_at: datetime
     last_heartbeat: datetime
     heartbeat_seconds: float
@@ -183,6 +187,8 @@ def _node(row: Any, running: Sequence[NodeRun], orphaned: Sequence[UUID]) -> Sto
         roles=row.roles.split(","),
         queues=row.queues.split(",") if row.queues else (),
         slots=row.slots,
+        most_slots=row.most_slots,
+        busy_share=row.busy_share,
         started_at=row.started_at,
         last_heartbeat=row.last_heartbeat,
         heartbeat_seconds=max(0.0, (row.now - row.last_heartbeat).total_seconds()),

@@ -104,6 +104,14 @@ def write(
         _write_lines(connection, lines)
 
 
+def begin(connection: sa.Connection, execution_id: UUID, fence: int) -> bool:
+    """Give the first sign of life of an attempt that has waited since its claim; False: it is held no more.
+
+    One that is isolated and has given none when its node dies was not there (`coordination.dead_nodes.rescue`).
+    """
+    return connection.execute(_BEAT, {"b_id": execution_id, "b_fence": fence}).rowcount == 1
+
+
 def save_checkpoint(connection: sa.Connection, execution_id: UUID, fence: int, value: object) -> bool:
     """Store a checkpoint; False if the attempt no longer holds the execution."""
     stored = connection.execute(_CHECKPOINT, {"b_id": execution_id, "b_fence": fence, "b_value": verbatim_json(value)})
