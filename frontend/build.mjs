@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const OUT = "../src/mainspring/web/static/dist";
+const FIRST_FONT = "inter-latin-wght-normal"; // what every page needs, and so asks for before its style is read
 const SOURCES = { app: "src/app.ts", charts: "src/charts.ts", theme: "src/theme.ts", style: "src/app.css" };
 
 function argument(name, otherwise) {
@@ -33,25 +34,25 @@ async function bundle() {
   const files = {};
   for (const [path, output] of Object.entries(result.metafile.outputs)) {
     if (output.entryPoint) files[output.entryPoint.replace("src/", "")] = path.replace(`${OUT}/`, "");
+    if (path.includes(FIRST_FONT)) files[`${FIRST_FONT}.woff2`] = path.replace(`${OUT}/`, "");
   }
   return files;
 }
 
-// One <symbol> for each icon that src/icons.txt names; a name that does not exist fails the build.
-function sprite() {
+// The outline of each icon that src/icons.txt names; a name that does not exist fails the build. Pages draw them inline:
+// hundreds of <use> of one sprite cost a browser more than the rest of a list.
+function icons() {
   const names = readFileSync("src/icons.txt", "utf8").split(/\s+/).filter(Boolean);
-  const symbols = names.map((name) => {
-    const svg = readFileSync(`node_modules/@tabler/icons/icons/outline/${name}.svg`, "utf8");
-    const shapes = svg
-      .replace(/<!--[\s\S]*?-->/, "")
-      .replace(/^[\s\S]*?<svg[^>]*>/, "")
-      .replace("</svg>", "")
-      .replace(/<path stroke="none" d="M0 0h24v24H0z" fill="none"\/>/, "")
-      .trim();
-    const look = 'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"';
-    return `<symbol id="${name}" viewBox="0 0 24 24" ${look}>${shapes}</symbol>`;
-  });
-  return `<svg xmlns="http://www.w3.org/2000/svg">${symbols.join("")}</svg>`;
+  return Object.fromEntries(
+    names.map((name) => {
+      const svg = readFileSync(`node_modules/@tabler/icons/icons/outline/${name}.svg`, "utf8");
+      const strokes = [...svg.matchAll(/<path d="([^"]+)"/g)].map(([, stroke]) => stroke);
+      if (strokes.length === 0 || strokes.some((stroke) => !stroke.startsWith("M"))) {
+        throw new Error(`the strokes of the icon ${name} cannot be drawn as one`);
+      }
+      return [name, strokes.join("")];
+    }),
+  );
 }
 
 function writeHashed(name, content) {
@@ -70,7 +71,7 @@ function compress() {
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(OUT, { recursive: true });
 const files = await bundle();
-files["icons.svg"] = writeHashed("icons.svg", sprite());
 files["favicon.svg"] = writeHashed("favicon.svg", readFileSync("src/favicon.svg", "utf8"));
 compress();
-writeFileSync(join(OUT, "manifest.json"), JSON.stringify({ fingerprint: argument("--fingerprint", "by hand"), files }));
+const fingerprint = argument("--fingerprint", "by hand");
+writeFileSync(join(OUT, "manifest.json"), JSON.stringify({ fingerprint, files, icons: icons() }));

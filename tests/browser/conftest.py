@@ -30,6 +30,7 @@ _HERE: Final = Path(__file__).parent
 _CHROMIUM: Final = find_chromium()
 _PATIENCE_MS: Final = 15_000
 """Beside other tests, on two busy cores."""
+_LONGEST: Final = "test_admin_walks.py"
 
 
 expect.set_options(timeout=_PATIENCE_MS)
@@ -40,8 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all of this folder in one event loop, which the server and the browser live in; none without a browser.
 
     They come last: the shop stays open until the end, and other tests want to be the only application of a process.
+    The longest of them come first, or one worker of pytest-xdist would be busy with them when the others have ended.
     """
-    items.sort(key=_is_of_this_folder)
+    items.sort(key=lambda item: (_is_of_this_folder(item), item.path.name != _LONGEST))
     for item in filter(_is_of_this_folder, items):
         if "desk" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

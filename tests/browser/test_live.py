@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
@@ -31,6 +32,13 @@ window.EventSource = class {
 };
 """
 _A_SECOND_MS: Final = 1_000
+_MOST_LINES: Final = 2_000
+_REPEAT_FIRST_LINE: Final = """
+most => {
+    const log = document.querySelector("#run-log");
+    while (log.childElementCount < most) log.prepend(log.firstElementChild.cloneNode(true));
+}
+"""
 
 
 async def _is_live(page: Page) -> None:
@@ -124,6 +132,34 @@ async def test_lines_come_to_the_end_of_a_log_as_they_are_said_unless_it_is_paus
     await page.get_by_role("checkbox", name="Pause").uncheck()
     await expect(log).to_contain_text("the second product")
     assert (await log.inner_text()).count("product") == 2
+
+
+async def test_a_page_that_has_been_open_for_long_forgets_the_oldest_lines_of_a_log(desk: Desk) -> None:
+    page = (await desk.open(f"/runs/{desk.shop.known.running}")).page
+    await _is_live(page)
+    lines = page.locator("#run-log > [data-line]")
+    await expect(lines.first).to_be_attached()
+    await page.evaluate(_REPEAT_FIRST_LINE, _MOST_LINES)
+    earlier = page.get_by_role("button", name="Earlier lines")
+    await expect(earlier).to_be_hidden()
+
+    await _say(desk, "one line more")
+
+    await expect(page.get_by_role("region", name="Logs")).to_contain_text("one line more")
+    await expect(lines).to_have_count(_MOST_LINES)
+    await expect(earlier).to_be_visible()
+
+
+async def test_alerts_that_nobody_has_taken_are_counted_in_the_title_and_the_icon_of_the_tab(desk: Desk) -> None:
+    page = (await desk.open("/settings")).page
+    icon = page.locator("link[rel=icon]")
+    counted = '<span id="open-alerts" data-count="12"></span>'
+    await page.route("**/open-alerts", lambda route: route.fulfill(body=counted, content_type="text/html"))
+
+    await page.evaluate("document.body.dispatchEvent(new Event('ms:alerts'))")
+
+    await expect(page).to_have_title("(9+) Settings · mainspring")
+    await expect(icon).to_have_attribute("href", re.compile("^data:image/svg.*%3E9%2B%3C"))
 
 
 async def _say(desk: Desk, message: str) -> None:

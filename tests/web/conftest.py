@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Final
 
 import httpx2
+import orjson
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -19,7 +20,8 @@ from mainspring import Mainspring
 from mainspring.domain.access import Role
 from mainspring.store.identity import users
 from mainspring.web.app import dashboard
-from mainspring.web.visit import CSRF_HEADER, SESSION_COOKIE, csrf_token, office_of
+from mainspring.web.csrf import CSRF_HEADER, csrf_token
+from mainspring.web.visit import SESSION_COOKIE, office_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -203,3 +205,10 @@ def links(page: Page) -> Sequence[str]:
 def words_of(html: str) -> str:
     """Return what a part of a page says, with single spaces and without its marks."""
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+async def take_back(client: httpx2.AsyncClient, answer: httpx2.Response) -> httpx2.Response:
+    """Do what the news of an action offer to undo it."""
+    offer = orjson.loads(answer.headers["HX-Trigger"])["ms:toast"]["undo"]
+    assert offer["words"] == "Undo"
+    return await client.post(offer["path"].removeprefix("/ui"), data=offer["form"], headers={"HX-Request": "true"})

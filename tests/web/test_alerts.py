@@ -14,7 +14,7 @@ from mainspring.domain.alert import Alert, AlertRule, AlertState, Breach, Severi
 from mainspring.domain.route import Route
 from mainspring.store.alerting import alerts
 from mainspring.store.auditing.audit_entries import audit_trail
-from tests.web.conftest import Page
+from tests.web.conftest import Page, take_back
 
 if TYPE_CHECKING:
     from tests.web.conftest import Site
@@ -96,6 +96,8 @@ async def test_what_people_do_is_asked_for_done_and_audited(
     assert [(entry.action, entry.reason) for entry, _mac in trail] == [(f"alert.{verb}", "on it")]
     if verb == "mute":
         assert Page((await client.get("/alerts/silences")).text).says("Mute: the alert staleness:digest")
+        await take_back(client, answer)
+        assert not Page((await client.get("/alerts/silences")).text).says("Mute: the alert staleness:digest")
 
 
 async def test_maintenance_is_planned_and_ended(site: Site) -> None:

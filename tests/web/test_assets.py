@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
@@ -11,9 +10,9 @@ import pytest
 
 from mainspring.web import app as web_app
 from mainspring.web.assets import FOLDER, Assets
+from mainspring.web.csrf import CSRF_HEADER
 from mainspring.web.statuses import LOOKS
 from mainspring.web.templating import FOLDER as TEMPLATES
-from mainspring.web.visit import CSRF_HEADER
 from tests.web.conftest import Page, mounted
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from mainspring import Mainspring
     from tests.web.conftest import Site
 
-BUDGETS: Final = {"app.ts": 70_000, "app.css": 90_000, "charts.ts": 80_000, "icons.svg": 10_000, "theme.ts": 300}
+BUDGETS: Final = {"app.ts": 70_000, "app.css": 90_000, "charts.ts": 80_000, "theme.ts": 300}
 BACKGROUNDS: Final = {"light": "#ffffff", "dark": "#1f2937"}
 LEAST_FOR_ICONS: Final = 3.0
 
@@ -87,13 +86,11 @@ def test_the_icon_of_each_state_stands_out_from_its_background(theme: str) -> No
     assert weak == {}
 
 
-def test_every_icon_of_a_template_and_of_a_state_is_in_the_sprite() -> None:
-    sprite = gzip.decompress((FOLDER / f"{Assets().names['icons.svg']}.gz").read_bytes()).decode()
-    drawn = set(re.findall(r'<symbol id="([^"]+)"', sprite))
+def test_every_icon_of_a_template_and_of_a_state_is_drawn() -> None:
     named = {look.icon for look in LOOKS.values()}
     for template in TEMPLATES.rglob("*.html"):
         named |= set(re.findall(r"""\bicon\(["']([a-z0-9-]+)["']""", template.read_text(encoding="utf-8")))
-    assert named - drawn == set()
+    assert named - Assets().icons.keys() == set()
 
 
 async def test_a_page_names_the_hashed_files(site: Site) -> None:

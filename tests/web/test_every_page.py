@@ -17,7 +17,7 @@ from mainspring.domain.access import Role
 from mainspring.store.jobs import registration
 from mainspring.store.scheduling.firing import Firing
 from mainspring.web.app import HEADERS, PAGES
-from mainspring.web.visit import CSRF_HEADER
+from mainspring.web.csrf import CSRF_HEADER
 from tests.web.conftest import Page, links, mounted
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from mainspring.domain.access import Role
 from mainspring.store.jobs import definitions, registration
 from mainspring.store.scheduling import pauses, schedules
 from mainspring.store.scheduling.firing import Firing
-from tests.web.conftest import Page, words_of
+from tests.web.conftest import Page, take_back, words_of
 
 if TYPE_CHECKING:
     import httpx2
 
     from mainspring import Mainspring
     from mainspring.store.engine.database import Connection
+    from mainspring.store.scheduling.pauses import PauseOfAll
     from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from tests.web.conftest import Site
 
@@ -279,6 +280,22 @@ async def test_thresholds_are_changed_beside_the_code_and_taken_back(site: Site)
     assert await thresholds(site) == {}
 
 
+async def test_other_thresholds_and_their_reset_are_taken_back(site: Site) -> None:
+    client = await site.client()
+    first = await client.post("/schedules/digest/thresholds", data={"version": "1", "recovery": "3"}, headers=HTMX)
+    await take_back(client, first)
+    assert await thresholds(site) == {}
+    await client.post("/schedules/digest/thresholds", data={"version": "3", "recovery": "4"}, headers=HTMX)
+    second = await client.post("/schedules/digest/thresholds", data={"version": "4", "recovery": "5"}, headers=HTMX)
+    await take_back(client, second)
+    assert (await thresholds(site))["recovery"] == 4
+    await client.post("/schedules/digest/thresholds", data={"version": "6", "recovery": "6"}, headers=HTMX)
+    assert (await take_back(client, second)).status_code == HTTPStatus.CONFLICT
+    reset = await client.post("/schedules/digest/thresholds", data={"version": "7", "reset": "true"}, headers=HTMX)
+    await take_back(client, reset)
+    assert (await thresholds(site))["recovery"] == 6
+
+
 async def test_a_threshold_that_cannot_be_is_told_beside_its_field(site: Site) -> None:
     client = await site.client()
     said = {"version": "1", "failure_rate": "120", "recovery": "", "staleness": "soon", "least_items": "1.5"}
@@ -327,6 +344,32 @@ async def test_everything_is_paused_with_a_banner_on_every_page_and_resumed(site
     environment = site.app.settings.environment
     database = site.office.opened.database
     assert await database.read(lambda connection: pauses.in_force(connection, environment)) is None
+
+
+async def paused(site: Site) -> PauseOfAll | None:
+    environment = site.app.settings.environment
+    return await site.office.opened.database.read(lambda connection: pauses.in_force(connection, environment))
+
+
+async def test_a_pause_of_all_and_its_end_are_taken_back_unless_somebody_has_changed_it_since(site: Site) -> None:
+    client = await site.client()
+    begun = await client.post("/pause", data={"minutes": "60", "reason": "incident 7"}, headers=HTMX)
+    before = await paused(site)
+    assert Page((await client.get("/pause/switch", headers=HTMX)).text).says("Resume all")
+    await take_back(client, begun)
+    assert await paused(site) is None
+    await client.post("/pause", data={"minutes": "60", "reason": "incident 7"}, headers=HTMX)
+    ended = await client.post("/resume", headers=HTMX)
+    await take_back(client, ended)
+    again = await paused(site)
+    assert before is not None
+    assert again is not None
+    assert (again.by, again.reason, again.ends_at is None) == (before.by, "incident 7", False)
+    assert (await take_back(client, ended)).status_code == HTTPStatus.CONFLICT
+    assert (await take_back(client, begun)).status_code == HTTPStatus.CONFLICT
+    assert await paused(site) == again
+    anew = await client.post("/pause", data={"reason": "longer"}, headers=HTMX)
+    assert "undo" not in orjson.loads(anew.headers["HX-Trigger"])["ms:toast"], "it has changed a pause, not begun one"
 
 
 async def test_who_may_not_change_pauses_nothing(site: Site) -> None:

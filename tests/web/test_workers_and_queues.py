@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import orjson
-
 from mainspring.domain.access import Role, Scope
 from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.coordination import cluster, nodes
 from mainspring.store.queue import queues
-from tests.web.conftest import Page
+from tests.web.conftest import Page, take_back
 from tests.web.runs import ended
 
 if TYPE_CHECKING:
-    import httpx2
-
     from mainspring.store.queue.queues import StoredQueue
     from tests.web.conftest import Site
 
@@ -118,13 +114,6 @@ async def test_a_queue_is_paused_until_a_time_resumed_and_limited(site: Site) ->
     assert ((await queue(site)).pause, (await queue(site)).max_running) == (None, 4)
     assert Page((await client.get("/queues")).text).says("0 / 4")
     assert await actions(site, "mail") == ["queue.pause: provider down", "queue.resume: None", "queue.limit: None"]
-
-
-async def take_back(client: httpx2.AsyncClient, answer: httpx2.Response) -> httpx2.Response:
-    """Do what the news of an action offer to undo it."""
-    offer = orjson.loads(answer.headers["HX-Trigger"])["ms:toast"]["undo"]
-    assert offer["words"] == "Undo"
-    return await client.post(offer["path"].removeprefix("/ui"), data=offer["form"], headers=HTMX)
 
 
 async def test_what_was_done_to_a_queue_is_taken_back_unless_somebody_has_changed_it_since(site: Site) -> None:

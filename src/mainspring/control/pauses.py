@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.control.schedules import MAX_REASON, PastInstantError
+from mainspring.control.schedules import MAX_REASON, PastInstantError, VersionConflictError
 from mainspring.domain.access import Permission
 from mainspring.domain.interval import require_aware
 from mainspring.domain.write_door import clean_text
@@ -46,7 +46,13 @@ class PauseCommands:
         self._environment = environment
 
     async def pause_all(
-        self, actor: Actor, *, reason: str | None = None, until: datetime | None = None, stop_runs: bool = False
+        self,
+        actor: Actor,
+        *,
+        reason: str | None = None,
+        until: datetime | None = None,
+        stop_runs: bool = False,
+        unless_paused: bool = False,
     ) -> int:
         """Let no schedule fire; the ticks of that time are recorded as skipped, and nothing is made up for afterwards.
 
@@ -57,6 +63,7 @@ class PauseCommands:
             reason: Why, for those who find everything paused.
             until: When schedules fire again by themselves; None: when somebody resumes them.
             stop_runs: Whether the executions that schedules have started are cancelled too.
+            unless_paused: Whether a pause that is in force is left as it is.
 
         Returns:
             How many executions were cancelled, or asked to stop.
@@ -64,6 +71,7 @@ class PauseCommands:
         Raises:
             PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`, or belongs to an organization.
             PastInstantError: `until` is past.
+            VersionConflictError: Everything is paused already, and that is to be left as it is.
         """
         await self._audit.require_staff(actor, Permission.WRITE_ADMIN_SETTINGS, _PAUSE, self._target)
         if until is not None and require_aware(until) <= self._world.now():
@@ -72,6 +80,8 @@ class PauseCommands:
 
         def pause(connection: Connection) -> None:
             before = pauses.in_force(connection, self._environment)
+            if before is not None and unless_paused:
+                raise VersionConflictError(f"{before.by} has paused everything since; nothing was changed")
             pauses.begin(connection, self._environment, until=until, by=actor.subject, reason=said)
             after = {"paused": True, "until": until, "stopRuns": stop_runs}
             self._audit.record(connection, actor, _PAUSE, self._target, before=_facts(before), after=after, reason=said)
@@ -81,20 +91,28 @@ class PauseCommands:
         self._signals.send(WORK)
         return stopped
 
-    async def resume_all(self, actor: Actor, *, reason: str | None = None) -> bool:
+    async def resume_all(self, actor: Actor, *, reason: str | None = None, only: PauseOfAll | None = None) -> bool:
         """Let schedules fire again, each from its next instant on.
+
+        Args:
+            actor: Who asks: platform staff.
+            reason: Why.
+            only: The pause that is to end; None: whichever is in force.
 
         Returns:
             Whether everything was paused.
 
         Raises:
             PermissionDeniedError: As for `pause_all`.
+            VersionConflictError: Another pause than that one is in force.
         """
         await self._audit.require_staff(actor, Permission.WRITE_ADMIN_SETTINGS, _RESUME, self._target)
         said = None if reason is None else clean_text(reason, MAX_REASON)
 
         def resume(connection: Connection) -> bool:
             before = pauses.in_force(connection, self._environment)
+            if only is not None and before not in {only, None}:
+                raise VersionConflictError("somebody has changed the pause since; it is left as it is")
             if not pauses.end(connection, self._environment, by=actor.subject):
                 return False
             self._audit.record(

@@ -93,7 +93,7 @@ async def act(visit: ActingVisit, alert_id: UUID, verb: Verb, hours: Hours = "",
     telling = Telling.of(office.app.settings, office.app.world)
     commands = AlertCommands(visit.database, office.audit, office.opened.signals, telling)
     until = _until(visit, hours)
-    said = reason or None
+    said, undo = reason or None, None
     match verb:
         case "acknowledge":
             await commands.acknowledge(visit.actor, alert_id, reason=said)
@@ -103,9 +103,10 @@ async def act(visit: ActingVisit, alert_id: UUID, verb: Verb, hours: Hours = "",
             until = until or visit.now + timedelta(hours=_SNOOZED_HOURS)
             await commands.snooze(visit.actor, alert_id, until, reason=said)
         case "mute":
-            await commands.mute(visit.actor, alert_id, until=until, reason=said)
+            mute = await commands.mute(visit.actor, alert_id, until=until, reason=said)
+            undo = f"/alerts/silences/{mute}/end"
     told = ALERTS.done[verb].format(subject=alert.subject)
-    return visit.done(told, changed=_ALERTS)
+    return visit.done(told, changed=_ALERTS, undo=undo)
 
 
 async def _alert(visit: PageVisit, alert_id: UUID) -> Alert:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +28,22 @@ class Assets:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
+        self._contents: dict[Path, bytes] = {}
 
     @cached_property
     def names(self) -> Mapping[str, str]:
         """The hashed name of each; empty: nothing was built."""
+        return self._manifest.get("files", {})
+
+    @cached_property
+    def icons(self) -> Mapping[str, str]:
+        """The outline of each, as the data of an SVG path on a square of 24 by 24."""
+        return self._manifest.get("icons", {})
+
+    @cached_property
+    def _manifest(self) -> Mapping[str, Mapping[str, str]]:
         manifest = self._folder / "manifest.json"
-        return json.loads(manifest.read_bytes())["files"] if manifest.is_file() else {}
+        return json.loads(manifest.read_bytes()) if manifest.is_file() else {}
 
     @cached_property
     def _files(self) -> frozenset[str]:
@@ -50,4 +60,10 @@ class Assets:
         etag = f'"{name}"'
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers | {"ETag": etag})
-        return FileResponse(path, media_type=_TYPES[Path(name).suffix], headers=headers | {"ETag": etag})
+        return Response(self._content(path), media_type=_TYPES[Path(name).suffix], headers=headers | {"ETag": etag})
+
+    def _content(self, path: Path) -> bytes:
+        """Return what a file holds; a node keeps the few that are asked for, some 300 kB together."""
+        if path not in self._contents:
+            self._contents[path] = path.read_bytes()
+        return self._contents[path]

@@ -22,8 +22,9 @@ from mainspring.reports.storage import ExportNotFoundError
 from mainspring.security.logins import TooManySignInsError
 from mainspring.security.passwords import TooBusyError
 from mainspring.web.cookies import base_of
+from mainspring.web.csrf import ForgedRequestError
 from mainspring.web.download import RangeNotSatisfiableError
-from mainspring.web.visit import ForgedRequestError, NotSignedInError, ReadOnlyError, sign_in_path
+from mainspring.web.visit import NotSignedInError, ReadOnlyError, sign_in_path
 from mainspring.web.words import WORDS
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ class MenuEntry:
         key: What takes one there after `g`.
         permission: What its visitor needs.
         is_for_staff: Whether it tells of all organizations.
+        others: Pages that are reached from it, and have no entry of their own.
     """
 
     name: str
@@ -33,6 +34,7 @@ class MenuEntry:
     key: str
     permission: Permission
     is_for_staff: bool = True
+    others: tuple[str, ...] = ()
 
 
 _MENU: Final = WORDS["menu"]
@@ -42,7 +44,7 @@ MENU: Final[Sequence[MenuEntry]] = (
     MenuEntry(_MENU["schedules"], "/schedules", "calendar-time", "s", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["queues"], "/queues", "stack-2", "q", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["workers"], "/workers", "server-2", "w", Permission.READ_ADMIN_SETTINGS),
-    MenuEntry(_MENU["alerts"], "/alerts", "bell", "a", Permission.READ_ADMIN_SETTINGS),
+    MenuEntry(_MENU["alerts"], "/alerts", "bell", "a", Permission.READ_ADMIN_SETTINGS, others=("/notifications",)),
     MenuEntry(_MENU["repair"], "/repair", "arrow-back-up-double", "f", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["platform"], "/platform", "shield-check", "p", Permission.READ_ADMIN_SETTINGS),
     MenuEntry(_MENU["audit"], "/audit", "history", "l", Permission.VIEW_AUDIT),

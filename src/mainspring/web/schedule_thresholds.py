@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, Response
@@ -11,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from mainspring.control.job_policies import JobPolicyCommands
 from mainspring.control.schedules import VersionConflictError
 from mainspring.domain.access import Permission
-from mainspring.domain.job import Thresholds
+from mainspring.domain.thresholds import Thresholds
 from mainspring.domain.write_door import to_jsonable
 from mainspring.web.clock import relative
 from mainspring.web.form_fields import Reason
@@ -62,13 +63,23 @@ async def change_thresholds(
     )
     asked = {"thresholds": None if reset else changed}
     try:
-        await commands.change(visit.actor, name, asked, reason=reason or None, version=version)
+        after = await commands.change(visit.actor, name, asked, reason=reason or None, version=version)
     except VersionConflictError:
         return await _conflict(visit, name, form)
-    if reset:
-        return visit.done(THRESHOLDS.done_reset.format(name=row.title), changed=("schedules",))
-    told = THRESHOLDS.done.format(name=row.title, changes=_told(before, changed))
-    return visit.done(told, changed=("schedules",))
+    told = THRESHOLDS.done_reset.format(name=row.title)
+    if not reset:
+        told = THRESHOLDS.done.format(name=row.title, changes=_told(before, changed))
+    undo = _taken_back(row, before) | {"version": after.version}
+    return visit.done(
+        told, changed=("schedules",), undo=f"/schedules/{quote(name, safe='')}/thresholds", undo_form=undo
+    )
+
+
+def _taken_back(row: ShownSchedule, before: Mapping[str, Any]) -> dict[str, str | int]:
+    """Return the form that brings back what was in force before: the thresholds of the code, or others."""
+    if "thresholds" not in row.definition.override:
+        return {"reset": "true"}
+    return {field.name: field.written(before[field.name]) for field in FIELDS}
 
 
 async def _conflict(visit: PageVisit, name: str, form: Mapping[str, str]) -> HTMLResponse:

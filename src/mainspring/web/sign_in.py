@@ -16,7 +16,8 @@ from mainspring.security.sign_in_links import InvalidLinkError
 from mainspring.store.identity import users
 from mainspring.web.clock import ZONE_COOKIE, zone_named
 from mainspring.web.cookies import KEPT_SECONDS, SESSION_COOKIE, base_of, forget, keep
-from mainspring.web.visit import OwnVisit, csrf_token, office_of, origin_of, require_own_form
+from mainspring.web.csrf import csrf_token, require_own_form
+from mainspring.web.visit import OwnVisit, office_of, origin_of
 from mainspring.web.words import WORDS
 
 if TYPE_CHECKING:

@@ -48,8 +48,9 @@ _rendering: ContextVar[Rendering] = ContextVar("rendering")
 class Templates:
     """Renders the templates of `web/templates`.
 
-    Every template, and every macro, may use: `words`, `path(page)`, `asset(source)`, `can(permission)`, `Permission`,
-    `looks(state)`, `instant_words(at, schedule_zone)`, `duration_words(milliseconds)` and `form_token()`.
+    Every template, and every macro, may use: `words`, `path(page)`, `asset(source)`, `icon_strokes(name)`,
+    `can(permission)`, `Permission`, `looks(state)`, `instant_words(at, schedule_zone)`,
+    `duration_words(milliseconds)` and `form_token()`.
 
     Args:
         assets: The built files that pages ask for.
@@ -90,6 +91,7 @@ def _environment() -> jinja2.Environment:
         "asset": _asset,
         "can": _can,
         "duration_words": duration_words,
+        "icon_strokes": _icon_strokes,
         "form_token": lambda: _visit().csrf_token,
         "instant_words": _instant_words,
         "looks": looks,
@@ -103,6 +105,10 @@ def _environment() -> jinja2.Environment:
 def _asset(source: str) -> str:
     rendering = _rendering.get()
     return f"{rendering.base}/static/{rendering.assets.names.get(source, source)}"
+
+
+def _icon_strokes(name: str) -> str:
+    return _rendering.get().assets.icons[name]
 
 
 def _visit() -> PageVisit:

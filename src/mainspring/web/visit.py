@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
-import orjson
 from fastapi import Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -19,36 +16,26 @@ from mainspring.domain.topics import Topic
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.security.authentication import AuthenticationError
-from mainspring.security.secret_key import Purpose
 from mainspring.store.alerting import alerts
 from mainspring.store.scheduling import pauses
+from mainspring.web.browser_events import with_browser_events
 from mainspring.web.clock import Clock
 from mainspring.web.cookies import SESSION_COOKIE, base_of
-from mainspring.web.office import CSRF_CONTEXT, Office
+from mainspring.web.csrf import csrf_token, require_own_form
+from mainspring.web.office import Office
 from mainspring.web.pause_words import pause_words
 from mainspring.web.templating import Templates
-from mainspring.web.words import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mainspring.store.engine.database import Database
 
-CSRF_FIELD: Final = "csrf_token"
-CSRF_HEADER: Final = "x-csrf-token"
-_MASK_BYTES: Final = 32
-
 
 class NotSignedInError(AuthenticationError):
     """Nobody has signed in, or the session is over."""
 
     code = "NOT_SIGNED_IN"
-
-
-class ForgedRequestError(MainspringError):
-    """A request that changes something did not come from a page of ours."""
-
-    code = "CSRF_TOKEN_INVALID"
 
 
 class ReadOnlyError(MainspringError):
@@ -186,7 +173,7 @@ class PageVisit:
             **context: What the template shows.
         """
         response = HTMLResponse(self.templates.render(template, self, context), status)
-        return _with_events(response, toast=toast, closes_dialog=closes_dialog, changed=changed)
+        return with_browser_events(response, toast=toast, closes_dialog=closes_dialog, changed=changed)
 
     def done(
         self,
@@ -215,7 +202,7 @@ class PageVisit:
             response.headers["HX-Redirect"] = self.path(go_to)
             return response
         offer = None if undo is None else {"path": self.path(undo), "form": undo_form or {}}
-        return _with_events(response, toast=toast, closes_dialog=True, changed=changed, undo=offer)
+        return with_browser_events(response, toast=toast, closes_dialog=True, changed=changed, undo=offer)
 
     async def office_banner(self) -> str | None:
         """Return what every page says above everything else: that all schedules are paused."""
@@ -232,55 +219,6 @@ class PageVisit:
         if not self.sees_alerts:
             return 0
         return await self.database.read(lambda connection: alerts.count_untaken(connection, self.environment))
-
-
-def _with_events(
-    response: HTMLResponse | Response,
-    *,
-    toast: str | None,
-    closes_dialog: bool,
-    changed: tuple[str, ...],
-    undo: Mapping[str, object] | None = None,
-) -> Any:  # noqa: ANN401 - the response that was given
-    events: dict[str, object] = {f"ms:{topic}": True for topic in changed}
-    if toast is not None:
-        offered = {} if undo is None else {"undo": {**undo, "words": WORDS["shell"]["undo"]}}
-        events["ms:toast"] = {"words": toast, **offered}
-    if closes_dialog:
-        events["ms:close-dialog"] = True
-    if events:
-        response.headers["HX-Trigger"] = orjson.dumps(events).decode().encode("ascii", "backslashreplace").decode()
-    return response
-
-
-def csrf_token(office: Office, session_id: str) -> str:
-    """Return what forms of a session carry: nobody who does not know the session's id can make it.
-
-    It is masked anew in each answer: answers are compressed, and how well would otherwise tell of a token that never
-    changes, guess by guess (BREACH).
-    """
-    mask = hashlib.sha256(office.app.world.token().encode()).digest()
-    return (mask + _masked(mask, _proof(office, session_id))).hex()
-
-
-def _proof(office: Office, session_id: str) -> bytes:
-    key = office.secret_key.derive(Purpose.TICKET, CSRF_CONTEXT)
-    return hmac.digest(key, session_id.encode("utf-8", "surrogatepass"), "sha256")
-
-
-def _masked(mask: bytes, value: bytes) -> bytes:
-    return bytes(one ^ other for one, other in zip(mask, value, strict=True))
-
-
-def _is_of_session(office: Office, session_id: str, given: str) -> bool:
-    try:
-        token = bytes.fromhex(given)
-    except ValueError:
-        return False
-    mask, masked = token[:_MASK_BYTES], token[_MASK_BYTES:]
-    if len(masked) != _MASK_BYTES:
-        return False
-    return hmac.compare_digest(_masked(mask, masked), _proof(office, session_id))
 
 
 def office_of(request: Request) -> Office:
@@ -350,24 +288,6 @@ async def acting_visit_of(visit: OwnVisit) -> PageVisit:
 
 
 ActingVisit = Annotated[PageVisit, Depends(acting_visit_of)]
-
-
-async def require_own_form(request: Request, office: Office, session_id: str) -> None:
-    """Refuse a request that does not carry a token of a session, as a header or as a field of its form.
-
-    Args:
-        request: What would change something.
-        office: The services behind the pages.
-        session_id: The session, or what a browser has before anybody signs in.
-
-    Raises:
-        ForgedRequestError: It does not.
-    """
-    given: object = request.headers.get(CSRF_HEADER)
-    if given is None and request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        given = (await request.form()).get(CSRF_FIELD)
-    if not isinstance(given, str) or not _is_of_session(office, session_id, given):
-        raise ForgedRequestError("this form is not of your present session: load the page again, and send it once more")
 
 
 def sign_in_path(request: Request, base: str) -> str:

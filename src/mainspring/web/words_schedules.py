@@ -236,6 +236,7 @@ class PauseWords:
     done = "All schedules are paused"
     done_stopped = "All schedules are paused; {count} runs are stopped"
     resumed = "All schedules fire again"
+    changed_since = "{by} has changed the pause since; it is left as it is"
     banner = "All schedules are paused since {since}, by {by}."
     banner_until = "They fire again {until}."
     spans: Final = {

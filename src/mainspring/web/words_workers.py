@@ -27,6 +27,7 @@ class WorkersWords:
     all_queues = "those of its jobs"
     slots = "Slots"
     slots_busy = "{running} of {slots} slots busy"
+    most_slots = "of up to {slots}"
     heartbeat = "Heartbeat"
     heartbeat_ago = "{ago} ago"
     clock = "Clock"

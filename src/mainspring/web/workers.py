@@ -39,6 +39,7 @@ class ShownNode:
     state_note: str
     process: str
     slots: str
+    most_slots: str
     runs: Sequence[NodeRun]
     more: str
     orphaned: Sequence[UUID]
@@ -144,6 +145,7 @@ def _shown(node: StoredNode) -> ShownNode:
         state_note=_state_note(node),
         process=WORKERS.process.format(pid=node.pid, version=node.version),
         slots=WORKERS.slots_busy.format(running=len(node.running), slots=node.slots),
+        most_slots=WORKERS.most_slots.format(slots=node.most_slots) if node.most_slots else "",
         runs=node.running[:_MOST_RUNS],
         more=_more(len(node.running)),
         orphaned=node.orphaned[:_MOST_RUNS],
