@@ -13,8 +13,9 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING, Final
@@ -146,7 +147,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4, help="how often it is ill in each way (4)")
     asked = parser.parse_args()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="receivers-") as folder:
+    # What jobs and their node log goes to standard output, where only what was measured is to stand.
+    with tempfile.TemporaryDirectory(prefix="receivers-") as folder, redirect_stdout(StringIO()):
         measured, receiver = asyncio.run(_prove(asked.seconds, asked.rounds, Path(folder)))
     well, ill = _p99(measured.well), _p99(measured.ill)
     ratio = ill / well

@@ -9,6 +9,7 @@ import pytest
 
 from mainspring import Cron, Every, JobConfig, JobContext, JobResult, OnStartup, RemoteService, Retry, Thresholds
 from mainspring.api.api_jobs_register_bodies import RegisterJob
+from mainspring.domain.circuit_breaker import CircuitBreaker
 from mainspring.errors import ConfigurationError, DefinitionError
 from mainspring.remote.registration import RegistrationRefusedError, RegistrationTimeoutError
 from tests.remote.stand_in import KEY, SECRET
@@ -68,6 +69,7 @@ async def test_all_that_code_says_arrives_as_it_was_said(deployment: Deployment)
         queue="slow",
         retry=Retry(max_retries=5, base=timedelta(seconds=2), factor=3, cap=timedelta(minutes=4), jitter=0.1),
         timeout=timedelta(minutes=5),
+        breaker=CircuitBreaker(failures=3, failure_rate=0.5, wait=timedelta(minutes=1)),
         thresholds=Thresholds(staleness=timedelta(minutes=30), failure_rate=0.5, execution_time=timedelta(minutes=1)),
         max_running=2,
         rate_limit="100/m",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from mainspring.domain.breaker import BreakerState
 from mainspring.domain.execution import Outcome, Progress, Status
 from mainspring.domain.failure import failure_of
 from mainspring.domain.result import JobResult
@@ -18,6 +19,7 @@ from mainspring.store.engine.dialect import store_now
 from mainspring.store.queue import claims, handed_over, handed_over_ends
 from mainspring.store.queue.handed_over import HandOver
 from mainspring.store.queue.handed_over_ends import Told
+from mainspring.store.recovery import job_breakers
 from mainspring.store.runs import executions
 from mainspring.store.tables import definitions, executions_live
 
@@ -60,7 +62,7 @@ class Elsewhere:
         told = Told(JobResult(success=error is None, **said), failure_of(error) if error else None)
 
         def end(connection: sa.Connection) -> Ended | None:
-            held = handed_over.lock(connection, claimed.id, claimed.fence)
+            held = handed_over.lock_to_end(connection, claimed.id, claimed.fence)
             if held is None:
                 return None
             return handed_over_ends.complete(connection, held, told, chance=0.5, new_id=self.lab.world.new_id)
@@ -283,6 +285,26 @@ async def test_a_node_in_doubt_does_not_hand_back_what_it_has_handed_over(elsewh
     await elsewhere.accept()
     node = await lab.scalar(sa.select(executions_live.c.node_id))
     assert list(await lab.database.read(lambda connection: claims.held(connection, node))) == []
+
+
+async def test_the_breaker_of_the_job_hears_what_its_service_tells(elsewhere: Elsewhere, clock: StoreClock) -> None:
+    lab = elsewhere.lab
+    breaker = {"failures": 2, "failure_rate": None, "least_runs": 10, "window": 300.0, "wait": 30.0, "longest_wait": 60}
+    code = json.dumps({"breaker": breaker, "timeout": 300.0})
+    await lab.database.tx(
+        lambda connection: connection.execute(sa.insert(definitions).values(**_definition() | {"code": code}))
+    )
+    running = [await elsewhere.accept(limit_key="job", limit_max=None, max_retries=1) for _ in range(2)]
+    await elsewhere.complete(running[0], ConnectionError("the bank does not answer"))
+    clock.advance(10)
+    await elsewhere.complete(running[1], PermanentError("no such card"))  # it says nothing about the bank
+    assert await lab.database.read(lambda connection: job_breakers.not_closed(connection, "test")) == []
+    last = await elsewhere.accept(limit_key="job", limit_max=None)
+    await lab.enqueue_one(limit_key="job", limit_max=None)
+    await elsewhere.complete(last, ConnectionError("the bank does not answer"))
+    (opened,) = await lab.database.read(lambda connection: job_breakers.not_closed(connection, "test"))
+    assert (opened.state, opened.failures, opened.last_error) == (BreakerState.OPEN, 2, "the bank does not answer")
+    assert await lab.claim() == [], "what waits is held back"
 
 
 def _definition() -> dict[str, Any]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.util import await_only
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Every
 from mainspring.jobs.registry import JobRegistry
+from mainspring.store.alerting import alerts, notifications
+from mainspring.store.analytics import rollups
 from mainspring.store.coordination import locks
 from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
@@ -28,11 +31,12 @@ from mainspring.store.tables import (
     schedules,
     ticks,
 )
-from mainspring.store.upkeep import retention
+from mainspring.store.upkeep import job_retention, retention
+from mainspring.store.upkeep.job_retention import Rule
 from mainspring.store.upkeep.retention import Pruned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from uuid import UUID
 
     from mainspring.store.engine.database import Database
@@ -267,3 +271,37 @@ async def test_rows_of_locks_go_when_nobody_has_wanted_them_for_a_day(lab: Lab, 
     assert (await prune(lab.database)).locks == 0
     clock.advance(DAY)
     assert (await prune(lab.database)).locks == 1
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """What is sent to the database, whichever it is."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        sent.append(statement.lower())
+
+    event.listen(sa.Engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+async def test_nothing_that_cleans_names_the_audit(lab: Lab, clock: StoreClock, statements: list[str]) -> None:
+    await end_one(lab, clock, 3, job_name="job")
+    await end_one(lab, clock, 3, job_name="job")
+    statements.clear()
+    nothing = timedelta(0)
+    rule = Rule("job", Status.SUCCEEDED, 0)
+    assert await lab.database.tx(lambda connection: job_retention.prune(connection, "test", rule)) == 2
+    await end_one(lab, clock, 3, job_name="job")
+    await prune(lab.database, nothing)
+    await lab.database.tx(lambda connection: alerts.prune(connection, "test", older_than=nothing))
+    await lab.database.tx(lambda connection: notifications.prune(connection, "test", older_than=nothing))
+    await lab.database.tx(
+        lambda connection: rollups.prune(connection, "test", older_than=nothing, days_older_than=nothing)
+    )
+
+    removing = [statement for statement in statements if statement.startswith(("delete", "alter", "drop", "truncate"))]
+    for table in ("executions", "attempts", "execution_logs", "ticks", "alerts", "notifications"):
+        assert any(table in statement for statement in removing), f"{table} is not cleaned any more"
+    assert [statement for statement in statements if "audit" in statement] == []

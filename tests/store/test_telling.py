@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
 from mainspring.alerts.channels.base import ChannelTools, TransientDeliveryError
@@ -15,14 +16,16 @@ from mainspring.alerts.configured_channels import configured_channels
 from mainspring.alerts.dispatcher import Dispatcher
 from mainspring.alerts.telling import Telling
 from mainspring.domain.execution import Status
-from mainspring.domain.job import JobDefinition, Thresholds
+from mainspring.domain.job import JobDefinition
 from mainspring.domain.job_object import instant_text
 from mainspring.domain.schedule import Cron
+from mainspring.domain.thresholds import Thresholds
 from mainspring.egress.client import Egress
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
 from mainspring.store.engine.signals import Signals, Wakeup
 from mainspring.store.jobs import platform_jobs
+from mainspring.store.tables import executions
 from mainspring.world import RealWorld
 from tests.egress.conftest import answer, receive
 from tests.store.watch import Watch
@@ -101,6 +104,41 @@ async def slack(clockwork: Clockwork, receive: Receivers) -> AsyncIterator[tuple
 
     yield Told(clockwork, settings, channels), lambda: [in_words(request) for request in receiver.requests]
     egress.close()
+
+
+def _repeat_the_last_end(connection: sa.Connection, world: RealWorld, *, times: int) -> None:
+    """Let what ended last have ended many times over, as a thousand executions would have it."""
+    last = sa.select(executions).order_by(executions.c.completed_at.desc()).limit(1)
+    row = dict(connection.execute(last).mappings().one())
+    connection.execute(sa.insert(executions), [row | {"id": world.new_id()} for _ in range(times)])
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_ten_thousand_failures_of_a_job_in_a_minute_reach_slack_as_two_messages_with_the_exact_count(
+    slack: tuple[Told, Sent],
+) -> None:
+    told, sent = slack
+    lab = told.clockwork.lab
+    await told.clockwork.declare(JobDefinition("weekly-digest", group="mail"))
+    await told.turn()
+    await told.run_now(Status.SUCCEEDED, name="weekly-digest")
+    for _ in range(10):
+        await told.run_now(Status.FAILED, name="weekly-digest", error_message="boom")
+        await lab.database.tx(lambda connection: _repeat_the_last_end(connection, lab.world, times=999))
+        told.clockwork.clock.advance(3)
+        await told.turn()
+        await told.deliver()
+    told.clockwork.clock.advance(2)
+    await told.turn()
+    counts = {key: alert.occurrences for key, alert in (await told.alerts()).items()}
+    await told.run_now(Status.SUCCEEDED, name="weekly-digest")
+    await told.turn()
+    await told.deliver()
+
+    assert counts["consecutive_failures:weekly-digest"] == 10_000
+    messages = sent()
+    assert 2 <= len(messages) <= 3
+    assert any("10,000 times" in message.get("How often", "") for message in messages)
 
 
 async def test_a_job_that_stops_being_run_is_reported_to_slack_field_by_field(

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.alerts.channels.base import Taken
-from mainspring.domain.job import Retry
 from mainspring.domain.notification import NotificationStatus
+from mainspring.domain.retry import Retry
 from mainspring.errors import ConfigurationError, PermanentError, StoreError, TransientError
 from mainspring.store.alerting import notification_claims
 from mainspring.store.alerting.notification_claims import EndOfTry

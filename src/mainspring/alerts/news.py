@@ -14,9 +14,16 @@ from mainspring.domain.alert import AlertChange, AlertEvent, AlertRule
 from mainspring.domain.alert_telling import SAME_JOB, Surroundings, decide, escalation_steps
 from mainspring.domain.route import Route
 from mainspring.errors import ConfigurationError, DefinitionError
-from mainspring.store.alerting import alert_facts, alert_notifications, alerts, notification_routes, silences
-from mainspring.store.alerting.alerts import Told
+from mainspring.store.alerting import (
+    alert_facts,
+    alert_notifications,
+    alerts,
+    notification_routes,
+    silences,
+    told_alerts,
+)
 from mainspring.store.alerting.notifications import NewNotification
+from mainspring.store.alerting.told_alerts import Told
 from mainspring.store.engine.dialect import present_instant
 from mainspring.store.runs import executions
 
@@ -152,7 +159,7 @@ class _News:
 
     def send(self) -> None:
         """Write all of it."""
-        alerts.write_told(self.connection, self.told)
+        told_alerts.write_told(self.connection, self.told)
         over = [alert.id for alert, event, _ in self.decided if event is AlertEvent.RESOLVED]
         if over:
             self.unaware = alert_notifications.withdraw(self.connection, over, "it was over before it was due")

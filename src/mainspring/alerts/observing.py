@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mainspring.alerts import maintenance, news
 from mainspring.domain.alert import AlertEvent
-from mainspring.store.alerting import alerts
+from mainspring.store.alerting import alert_breaches, alert_handling
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -51,7 +51,7 @@ def _record(
 ) -> dict[UUID, AlertEvent]:
     """Write what does not hold, and return what that is to each alert."""
     keys = [breach.deduplication_key for breach in breaches]
-    known = alerts.current(connection, environment, keys, cooldown_seconds=telling.cooldown.total_seconds())
+    known = alert_breaches.current(connection, environment, keys, cooldown_seconds=telling.cooldown.total_seconds())
     events: dict[UUID, AlertEvent] = {}
     new: dict[UUID, Breach] = {}
     again: dict[UUID, Breach] = {}
@@ -71,9 +71,9 @@ def _record(
                 events[alert.id] = AlertEvent.WORSENED
             elif breach.occurrences:
                 events[alert.id] = AlertEvent.COUNTED
-    alerts.open_new(connection, environment, new)
-    alerts.reopen(connection, again)
-    alerts.count(connection, seen, worst)
+    alert_breaches.open_new(connection, environment, new)
+    alert_breaches.reopen(connection, again)
+    alert_breaches.count(connection, seen, worst)
     return events
 
 
@@ -81,9 +81,10 @@ def _end(
     connection: Connection, environment: str, recovered: Collection[str], telling: Telling
 ) -> dict[UUID, AlertEvent]:
     """Resolve the alerts of what holds again, and return them."""
-    known = alerts.current(connection, environment, recovered, cooldown_seconds=telling.cooldown.total_seconds())
+    cooldown = telling.cooldown.total_seconds()
+    known = alert_breaches.current(connection, environment, recovered, cooldown_seconds=cooldown)
     over = [alert.id for alert in known.values() if alert.resolved_at is None]
-    alerts.resolve(connection, over)
+    alert_handling.resolve(connection, over)
     return dict.fromkeys(over, AlertEvent.RESOLVED)
 
 

@@ -14,7 +14,7 @@ from mainspring.domain.silence import Coverage, SilenceKind
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
-from mainspring.store.alerting import alerts, notifications, silences
+from mainspring.store.alerting import alert_handling, alerts, notifications, silences
 from mainspring.store.engine.dialect import present_instant
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class AlertCommands(TellingCommands):
             actor,
             "alert.acknowledge",
             alert_id,
-            lambda connection, alert: alerts.acknowledge(connection, alert.id, actor.subject),
+            lambda connection, alert: alert_handling.acknowledge(connection, alert.id, actor.subject),
             event=AlertEvent.ACKNOWLEDGED,
             reason=reason,
         )
@@ -77,7 +77,7 @@ class AlertCommands(TellingCommands):
         def change(connection: Connection, alert: Alert) -> None:
             if until <= present_instant(connection):
                 raise PastInstantError(f"until is {instant_text(until)}, which is past: give a later instant")
-            alerts.snooze(connection, alert.id, until)
+            alert_handling.snooze(connection, alert.id, until)
 
         return await self._change(actor, "alert.snooze", alert_id, change, event=AlertEvent.SNOOZED, reason=reason)
 
@@ -91,7 +91,7 @@ class AlertCommands(TellingCommands):
             actor,
             "alert.resolve",
             alert_id,
-            lambda connection, alert: alerts.resolve(connection, [alert.id], actor=actor.subject),
+            lambda connection, alert: alert_handling.resolve(connection, [alert.id], actor=actor.subject),
             event=AlertEvent.RESOLVED,
             reason=reason,
         )

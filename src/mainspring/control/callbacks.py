@@ -116,7 +116,7 @@ class Callbacks:
         told = Told(said.result, failure_told(said), said.skip_reason)
 
         def write(connection: Connection) -> Ended | bool:
-            held = handed_over.lock(connection, holder.execution_id, holder.fence)
+            held = handed_over.lock_to_end(connection, holder.execution_id, holder.fence)
             if held is None:
                 return handed_over.has_told_its_end(connection, holder.execution_id, holder.fence)
             return handed_over_ends.complete(

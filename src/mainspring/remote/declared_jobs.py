@@ -6,15 +6,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mainspring.domain.job import DEFAULT_CATCH_UP, DEFAULT_QUEUE, DEFAULT_TIMEOUT, JobDefinition, Misfire, Overlap
-from mainspring.domain.job import Thresholds as JobThresholds
 from mainspring.domain.schedule import Every
+from mainspring.domain.thresholds import Thresholds as JobThresholds
 from mainspring.errors import DefinitionError
 from mainspring.jobs.registry import JobRegistry, first_paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.domain.circuit_breaker import CircuitBreaker
+    from mainspring.domain.job import Schedule
+    from mainspring.domain.retry import Retry
+    from mainspring.domain.thresholds import Thresholds
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 Declared = TypeVar("Declared")
@@ -42,6 +45,7 @@ class ServiceJobs:
         job_type: str = "job",
         queue: str = DEFAULT_QUEUE,
         retry: Retry | None = None,
+        breaker: CircuitBreaker | None = None,
         timeout: timedelta = DEFAULT_TIMEOUT,
         thresholds: Thresholds | None = None,
         max_running: int | None = None,
@@ -68,6 +72,7 @@ class ServiceJobs:
             job_type: Another label.
             queue: Which queue its executions wait in.
             retry: When failures are tried again; None: never when scheduled or triggered.
+            breaker: When it stops being started because what it needs is down; None: never.
             timeout: The longest attempt.
             thresholds: The limits that open alerts.
             max_running: How many run at once.
@@ -97,6 +102,7 @@ class ServiceJobs:
                 schedule=schedule,
                 enabled=enabled,
                 retry=retry,
+                breaker=breaker,
                 timeout=timeout,
                 thresholds=thresholds or JobThresholds(),
                 max_running=max_running,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from mainspring.domain.job import Retry
+from mainspring.domain.retry import Retry
 from mainspring.domain.schedule import Cron, OnStartup
 from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import EgressFailedError, EgressRefusedError, MainspringError, TransientError
@@ -19,7 +19,9 @@ from mainspring.errors import EgressFailedError, EgressRefusedError, MainspringE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mainspring.domain.job import JobDefinition, Thresholds
+    from mainspring.domain.circuit_breaker import CircuitBreaker
+    from mainspring.domain.job import JobDefinition
+    from mainspring.domain.thresholds import Thresholds
     from mainspring.egress.client import Answer, Egress
     from mainspring.world import World
 
@@ -152,6 +154,7 @@ class Registrar:
             "codeVersion": self._version,
             "timeout": job.timeout.total_seconds(),
             "retry": None if job.retry is None else _retry_of(job.retry),
+            "breaker": None if job.breaker is None else _breaker_of(job.breaker),
             "thresholds": _thresholds_of(job.thresholds),
             "rateLimit": job.rate_limit,
             "maxRunning": job.max_running,
@@ -224,6 +227,19 @@ def _retry_of(retry: Retry) -> dict[str, Any]:
             "cap": retry.cap.total_seconds(),
             "jitter": float(retry.jitter),
             "deadline": _seconds(retry.deadline),
+        }
+    )
+
+
+def _breaker_of(breaker: CircuitBreaker) -> dict[str, Any]:
+    return _without_none(
+        {
+            "failures": breaker.failures,
+            "failureRate": None if breaker.failure_rate is None else float(breaker.failure_rate),
+            "leastRuns": breaker.least_runs,
+            "window": breaker.window.total_seconds(),
+            "wait": breaker.wait.total_seconds(),
+            "longestWait": breaker.longest_wait.total_seconds(),
         }
     )
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.job import Retry
+from mainspring.domain.retry import Retry
 from mainspring.errors import EgressFailedError, EgressRefusedError
 from mainspring.remote import protocol
 from mainspring.remote.message_fields import MalformedMessageError

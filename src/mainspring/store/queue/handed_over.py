@@ -15,17 +15,18 @@ import sqlalchemy as sa
 from mainspring.domain.execution import STOP_SECONDS, Outcome, Progress, Trigger
 from mainspring.observability.run_identity import RunIdentity
 from mainspring.store.engine.dialect import InstantPlus, store_now, store_now_plus
-from mainspring.store.jobs.stored_policy import retry_of, timeout_of
+from mainspring.store.jobs.stored_policy import breaker_of, retry_of, timeout_of
 from mainspring.store.queue import journal
 from mainspring.store.runs.execution_rows import read_json
-from mainspring.store.tables import attempts, definitions, executions, executions_live
+from mainspring.store.tables import attempts, breakers, definitions, executions, executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
     from uuid import UUID
 
-    from mainspring.domain.job import Retry
+    from mainspring.domain.circuit_breaker import CircuitBreaker
+    from mainspring.domain.retry import Retry
 
 _ENDED_AT_ONCE: Final = 500
 _TOLD_BY_THE_SERVICE: Final = tuple(
@@ -91,6 +92,7 @@ class Held:
     limit_key: str | None
     fail_when_lost: bool
     retry: Retry | None
+    breaker: CircuitBreaker | None
     timeout: timedelta
     progress: Progress
 
@@ -179,6 +181,25 @@ def lock(connection: sa.Connection, execution_id: UUID, fence: int) -> Held | No
     return None if row is None else _held(row)
 
 
+def _locking_breakers(which: sa.ColumnElement[bool]) -> sa.Select[str]:
+    is_its_job = sa.and_(_live.environment == breakers.c.environment, _live.job_name == breakers.c.job_name)
+    return (
+        sa.select(breakers.c.job_name)
+        .where(sa.exists().where(is_its_job, which))
+        .order_by(breakers.c.environment, breakers.c.job_name)
+        .with_for_update(of=breakers)
+    )
+
+
+_LOCK_BREAKER = _locking_breakers(_live.id == sa.bindparam("b_id"))
+
+
+def lock_to_end(connection: sa.Connection, execution_id: UUID, fence: int) -> Held | None:
+    """Return what is known of an attempt that ends, as `lock` does; the breaker of its job is locked before it."""
+    connection.execute(_LOCK_BREAKER, {"b_id": execution_id})
+    return lock(connection, execution_id, fence)
+
+
 _IS_OVERDUE = sa.and_(_live.lease_until < store_now(), _live.stage == sa.literal_column("3"))
 _IS_ANY_OVERDUE = sa.select(sa.exists().where(_IS_OVERDUE))
 _OVERDUE = (
@@ -187,6 +208,7 @@ _OVERDUE = (
     .limit(_ENDED_AT_ONCE)
     .with_for_update(skip_locked=True, of=executions_live)
 )
+_LOCK_OVERDUE_BREAKERS = _locking_breakers(_IS_OVERDUE)
 
 
 def is_any_overdue(connection: sa.Connection) -> bool:
@@ -195,7 +217,11 @@ def is_any_overdue(connection: sa.Connection) -> bool:
 
 
 def overdue(connection: sa.Connection) -> list[Held]:
-    """Return up to 500 attempts whose lease is over, of all environments, under the locks of their rows."""
+    """Return up to 500 attempts whose lease is over, of all environments, under the locks of their rows.
+
+    The breakers of their jobs are locked before them, in the order in which a node that writes ends locks both.
+    """
+    connection.execute(_LOCK_OVERDUE_BREAKERS)
     return [_held(row) for row in connection.execute(_OVERDUE)]
 
 
@@ -243,6 +269,7 @@ def _held(row: Any) -> Held:  # noqa: ANN401 - a row of either driver
         limit_key=row.limit_key,
         fail_when_lost=row.fail_when_lost,
         retry=retry_of(said),
+        breaker=breaker_of(said),
         timeout=timeout_of(said),
         progress=Progress(
             percent=row.progress,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.execution import Ending, Outcome, Status, decide
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
-from mainspring.domain.job import Retry
+from mainspring.domain.retry import Retry
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobCancelledError, JobTimeoutError, LeaseLostError
 from mainspring.store.queue import finishes, handed_over
+from mainspring.store.recovery import breaker_ends, job_breakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ def complete(connection: sa.Connection, held: Held, told: Told, *, chance: float
     What its service has stopped, because it shuts down, waits as if it had not begun.
 
     Args:
-        connection: Where to run, in the transaction that holds the lock of the row.
+        connection: Where to run, in the transaction of `handed_over.lock_to_end`.
         held: The attempt.
         told: Its end.
         chance: A random number in [0, 1), for the jitter of a retry.
@@ -125,10 +126,13 @@ def _end(
     ended = Ended(held, outcome, ending, failure, seconds)
     if told is not None:
         _count_items(connection, held, told.result)
-    if ending.status.is_final:
-        finishes.finish(connection, held.environment, [_finish(ended, told)], new_id)
+    end = _finish(ended, told) if ending.status.is_final else _release(ended)
+    closed = breaker_ends.hear(connection, held.environment, [end])
+    if isinstance(end, finishes.Finish):
+        finishes.finish(connection, held.environment, [end], new_id)
     else:
-        finishes.release(connection, held.environment, [_release(ended)])
+        finishes.release(connection, held.environment, [end])
+    job_breakers.admit(connection, held.environment, closed)
     return ended
 
 
@@ -184,6 +188,7 @@ def _finish(ended: Ended, told: Told | None) -> finishes.Finish:
         duration_ms=int(ended.seconds * 1000),
         limit_key=held.limit_key,
         adds_lost=ending.adds_lost,
+        breaker=held.breaker,
         **facts,
     )
 
@@ -201,6 +206,9 @@ def _release(ended: Ended) -> finishes.Release:
         error=None if failure is None else json_text(failure.as_json()),
         error_message=None if failure is None else _said(failure.message),
         limit_key=held.limit_key,
+        job_name=held.job_name,
+        error_fingerprint=None if failure is None else failure.fingerprint,
+        breaker=held.breaker,
     )
 
 
