@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from mainspring.api.deps import Services
     from mainspring.store.auditing.audit_entries import AuditEntry
+
+for deferred in ("mainspring.api.doors", "mainspring.web.app"):
+    import_module(deferred)  # before the clock of any request runs
 
 SECRET_KEY = "the secret key of the tests, 32 bytes"
 

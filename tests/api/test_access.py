@@ -369,7 +369,7 @@ class TestAudit:
         def refuse(*_arguments: object) -> None:
             raise RuntimeError("no room for the audit")
 
-        monkeypatch.setattr(access, "insert_audit_entry", refuse)
+        monkeypatch.setattr("mainspring.security.audit.insert_audit_entry", refuse)
         assert (await ada.post(f"/v1/jobs/{job_id}/cancel")).status_code == 500
         assert (await ada.post("/v1/jobs", json={"jobType": "greet"})).status_code == 500
         listed = (await ada.get("/v1/jobs")).json()

@@ -351,3 +351,12 @@ async def test_nodes_tell_what_they_run(door: Door, admin: httpx2.AsyncClient) -
     told = (await admin.get("/admin/nodes")).json()
     assert told["total"] == 1
     assert (told["nodes"][0]["name"], told["nodes"][0]["running"], told["nodes"][0]["draining"]) == ("1.0", [], None)
+
+
+async def test_how_many_nodes_are_wanted_is_told_with_its_reasons(door: Door, admin: httpx2.AsyncClient) -> None:
+    idle = (await admin.get("/admin/nodes/wanted")).json()
+    assert (idle["wanted"], idle["targetWaitSeconds"]) == (0, 30)
+    for _ in range(7):
+        await door.app.enqueue("greet", organization_id="acme", user_id="ada")
+    told = (await admin.get("/admin/nodes/wanted")).json()
+    assert (told["wanted"], told["waiting"], told["nodes"]) == (1, 5, 0)

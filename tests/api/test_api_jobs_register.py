@@ -265,7 +265,7 @@ async def test_a_job_of_another_service_is_not_taken_over_while_that_one_has_a_k
 async def test_a_service_has_so_many_jobs_and_no_more(
     service: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mainspring.control.service_jobs.MOST_JOBS", 2)
+    monkeypatch.setattr("mainspring.control.service_job_checks.MOST_JOBS", 2)
     for name in ("weekly-one", "weekly-two", "weekly-one"):
         await register(service, name=name)
     refused = await service.post("/api/jobs/register", json=DIGEST | {"name": "weekly-three"})

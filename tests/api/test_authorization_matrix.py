@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import sqlalchemy as sa
 
-from mainspring.api.app import ROUTERS
+from mainspring.api.doors import ROUTERS
 from mainspring.control.access import AccessChanges
 from mainspring.control.keys import KeyCommands
 from mainspring.domain.access import Actor, Role
@@ -158,6 +158,7 @@ EXPECTED: Final[Mapping[str, Expectation]] = {
     # What opens a socket is asked for with a handshake (tests/api/test_admin_cron_jobs_live.py).
     "WEBSOCKET /admin/cron-jobs/ws": Expectation(may=None, status=405),
     "GET /admin/nodes": Expectation(may=PLATFORM),
+    "GET /admin/nodes/wanted": Expectation(may=PLATFORM),
     "GET /admin/audit": Expectation(may={"platform admin"}),
     "GET /admin/jobs/status": Expectation(may=PLATFORM),
     "GET /admin/jobs/runs": Expectation(may=PLATFORM),

@@ -44,6 +44,9 @@ CONTRACT: Final = {
     "mainspring_clock_skew_seconds": set[str](),
     "mainspring_outbox_depth": set[str](),
     "mainspring_alerts_open": {"severity"},
+    "mainspring_slots": {"executor"},
+    "mainspring_slots_taken": {"executor"},
+    "mainspring_nodes_wanted": set[str](),
 }
 
 

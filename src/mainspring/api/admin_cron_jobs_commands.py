@@ -18,7 +18,7 @@ from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.control.job_policies import JobPolicyCommands
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
-from mainspring.control.service_jobs import UnfitJobError
+from mainspring.control.service_job_checks import UnfitJobError
 from mainspring.domain.job_object import instant_text
 from mainspring.errors import JobNotFoundError
 from mainspring.store.jobs import definitions

@@ -16,8 +16,10 @@ from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
+from mainspring.domain.cluster_size import wanted_nodes
 from mainspring.domain.job_object import instant_text
 from mainspring.store.coordination import nodes
+from mainspring.store.coordination.demand import demand
 
 if TYPE_CHECKING:
     from mainspring.store.coordination.nodes import StoredNode
@@ -58,7 +60,9 @@ class NodeView(_Shown):
     version: str
     roles: list[str]
     queues: list[str] = Field(description="Those that it serves; none: those of its jobs.")
-    slots: int = Field(description="How many executions it runs at once.")
+    slots: int = Field(description="How many executions it runs at once on its event loop.")
+    most_slots: int | None = Field(description="To how many they may grow; null: their number is fixed.")
+    busy_share: float = Field(description="Which share of what it could run it has run of late, 0 to 1.")
     started_at: datetime
     last_heartbeat: datetime
     heartbeat_age_ms: int
@@ -76,12 +80,44 @@ class NodeList(_Shown):
     total: int
 
 
+class WantedNodes(_Shown):
+    """How many nodes would keep up with the work, and from what that follows."""
+
+    wanted: int = Field(description="0 where nothing waits or runs.")
+    nodes: int = Field(description="How many claim now.")
+    waiting: int = Field(description="How many executions more nodes could start: what no limit holds back.")
+    running: int
+    busy_nodes: float = Field(description="To how many full nodes the work of the last seconds comes.")
+    ends_per_second: float = Field(description="How many attempts have ended a second of late, over all nodes.")
+    target_wait_seconds: float = Field(description="`MAINSPRING_TARGET_WAIT`: how long an execution may wait for room.")
+
+
 @router.get("", response_class=Response, responses={200: {"model": NodeList}, **documented(422)})
 async def list_nodes(services: CurrentServices, _actor: Reader) -> Response:
     """List the nodes that are alive, or were lost within a day, by name."""
     environment = services.app.settings.environment
     found = await services.database.read(lambda connection: nodes.find(connection, environment))
     return json_response({"nodes": [_node_json(node) for node in found], "total": len(found)})
+
+
+@router.get("/wanted", response_class=Response, responses={200: {"model": WantedNodes}, **documented(422)})
+async def count_wanted_nodes(services: CurrentServices, _actor: Reader) -> Response:
+    """Say how many nodes would keep up with the work, for an autoscaler (docs/scaling.md)."""
+    settings = services.app.settings
+    found = await services.database.read(
+        lambda connection: demand(connection, settings.environment, organization_limit=settings.org_concurrency)
+    )
+    return json_response(
+        {
+            "wanted": wanted_nodes(found, settings.target_wait),
+            "nodes": found.nodes,
+            "waiting": found.waiting,
+            "running": found.running,
+            "busyNodes": round(found.busy, 3),
+            "endsPerSecond": round(found.ends_per_second, 3),
+            "targetWaitSeconds": settings.target_wait.total_seconds(),
+        }
+    )
 
 
 def _node_json(node: StoredNode) -> dict[str, Any]:
@@ -95,6 +131,8 @@ def _node_json(node: StoredNode) -> dict[str, Any]:
         "roles": list(node.roles),
         "queues": list(node.queues),
         "slots": node.slots,
+        "mostSlots": node.most_slots,
+        "busyShare": node.busy_share,
         "startedAt": instant_text(node.started_at),
         "lastHeartbeat": instant_text(node.last_heartbeat),
         "heartbeatAgeMs": round(node.heartbeat_seconds * 1000),

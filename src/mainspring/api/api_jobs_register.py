@@ -14,7 +14,7 @@ from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
-from mainspring.control.service_jobs import JobElsewhereError
+from mainspring.control.service_job_checks import JobElsewhereError
 from mainspring.domain.access import Actor, Permission
 
 router = APIRouter(prefix=JOBS_PATH, tags=["Services"], dependencies=[only_known_parameters])

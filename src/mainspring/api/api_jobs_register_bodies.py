@@ -10,10 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mainspring.api.api_jobs_bodies import JobView
-from mainspring.control.service_jobs import Outcome, ServiceJob, UnfitJobError
+from mainspring.control.service_job_checks import UnfitJobError
+from mainspring.control.service_jobs import Outcome, ServiceJob
+from mainspring.domain.circuit_breaker import CircuitBreaker
 from mainspring.domain.code_version import MAX_CHARACTERS
-from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT, JobDefinition, Misfire, Overlap, Retry, Thresholds
+from mainspring.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT, JobDefinition, Misfire, Overlap
+from mainspring.domain.retry import Retry
 from mainspring.domain.schedule import parse_schedule
+from mainspring.domain.thresholds import Thresholds
 from mainspring.domain.write_door import clean_text
 from mainspring.egress.target import MAX_URL_CHARACTERS
 from mainspring.errors import DefinitionError
@@ -41,6 +45,17 @@ class DeclaredRetry(_Lenient):
     cap: Seconds = 3600.0
     jitter: float = Field(default=0.2, ge=0, le=1)
     deadline: Seconds | None = None
+
+
+class DeclaredBreaker(_Lenient):
+    """When the job stops being started because what it needs is down; times in seconds."""
+
+    failures: int = Field(default=5, ge=1, le=10_000)
+    failure_rate: float | None = Field(default=None, gt=0, le=1)
+    least_runs: int = Field(default=10, ge=1, le=10_000)
+    window: float = Field(default=300.0, gt=0, le=_A_YEAR)
+    wait: float = Field(default=30.0, gt=0, le=_A_YEAR)
+    longest_wait: float = Field(default=900.0, gt=0, le=_A_YEAR)
 
 
 class DeclaredThresholds(_Lenient):
@@ -93,6 +108,7 @@ class RegisterJob(_Lenient):
     )
     timeout: float = Field(default=DEFAULT_TIMEOUT.total_seconds(), gt=0, le=_A_YEAR, description="Seconds.")
     retry: DeclaredRetry | None = None
+    breaker: DeclaredBreaker | None = None
     thresholds: DeclaredThresholds = Field(default_factory=DeclaredThresholds)
     rate_limit: str | None = Field(default=None, max_length=50, description="How often it may start, such as `100/m`.")
     max_running: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -123,6 +139,7 @@ class RegisterJob(_Lenient):
                 config=self.config,
                 timeout=timedelta(seconds=self.timeout),
                 retry=None if self.retry is None else _retry(self.retry),
+                breaker=None if self.breaker is None else _breaker(self.breaker),
                 thresholds=_thresholds(self.thresholds),
                 rate_limit=self.rate_limit,
                 max_running=self.max_running,
@@ -167,6 +184,17 @@ def _retry(sent: DeclaredRetry) -> Retry:
         cap=timedelta(seconds=sent.cap),
         jitter=sent.jitter,
         deadline=_span(sent.deadline),
+    )
+
+
+def _breaker(sent: DeclaredBreaker) -> CircuitBreaker:
+    return CircuitBreaker(
+        failures=sent.failures,
+        failure_rate=sent.failure_rate,
+        least_runs=sent.least_runs,
+        window=timedelta(seconds=sent.window),
+        wait=timedelta(seconds=sent.wait),
+        longest_wait=timedelta(seconds=sent.longest_wait),
     )
 
 

@@ -28,7 +28,7 @@ from mainspring.control.maintenance import SilenceNotFoundError, UnfitWindowErro
 from mainspring.control.notification_routes import RouteNotFoundError, UnfitRouteError
 from mainspring.control.replays import NothingToReplayError, ReplayEndedError, ReplayNotFoundError
 from mainspring.control.schedules import NoScheduleError, PastInstantError, VersionConflictError
-from mainspring.control.service_jobs import JobElsewhereError, TooManyJobsError, UnfitJobError
+from mainspring.control.service_job_checks import JobElsewhereError, TooManyJobsError, UnfitJobError
 from mainspring.control.templates import UnknownTemplateError
 from mainspring.domain.code_version import UnorderedVersionError
 from mainspring.domain.cron_syntax import CronError

@@ -47,7 +47,7 @@ def exec_command(
     """
     from mainspring.builtin.tracked_execution import TrackedExecution
     from mainspring.builtin.tracked_program import TrackedProgram
-    from mainspring.domain.job import Retry
+    from mainspring.domain.retry import Retry
     from mainspring.settings import load_settings
     from mainspring.world import RealWorld
 

@@ -130,7 +130,7 @@ def _limit(text: str) -> tuple[str, Any]:
     Raises:
         typer.BadParameter: There is no such limit, or that is no value of it.
     """
-    from mainspring.domain.job import Thresholds
+    from mainspring.domain.thresholds import Thresholds
 
     name, _, value = text.partition("=")
     kinds = {field.name: str(field.type) for field in fields(Thresholds)}

@@ -17,7 +17,7 @@ import typer
 from mainspring.cli.application import AppOption, load_app
 from mainspring.cli.exit_codes import ExitCode
 from mainspring.cli.serving import DEFAULT_PORT, read_roles, serving
-from mainspring.runtime import garbage_collection
+from mainspring.runtime import early_fork, garbage_collection
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -54,10 +54,13 @@ def serve(
 
         run_and_reload([argument for argument in sys.argv[1:] if argument != "--reload"])
         return
-    with ExitStack() as until_ready:
+    with ExitStack() as until_end, ExitStack() as until_ready:
         until_ready.enter_context(garbage_collection.paused())
         until_ready.enter_context(redirect_stdout(sys.stderr))  # nothing may precede the ready line
+        already_open = early_fork.descriptors()
         app = load_app(app_path)
+        if "worker" in chosen_roles and (forked := early_fork.fork_server(already_open)) is not None:
+            app.forked = until_end.enter_context(forked)
         run_event_loop(_serve(app, host=host, port=port, roles=chosen_roles, until_ready=until_ready))
 
 

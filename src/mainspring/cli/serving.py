@@ -111,8 +111,13 @@ async def serving(app: Mainspring, *, host: str, port: int, roles: Sequence[str]
             await stack.enter_async_context(_http_server(app, api, listener))
             app.api_url = _url(host, listener)
             stack.callback(setattr, app, "api_url", None)
+            # What a start does without, so that hardly any program has to wait for it; people load the dashboard.
+            loading = app.world.spawn(api.state.doors.load(), name="mainspring-doors")
+            stack.callback(loading.cancel)
             yield Served(node, app.settings.node, tuple(roles), app.api_url)
-            api.state.draining = api.state.pages.state.draining = True
+            api.state.draining = True
+            if api.state.pages is not None:
+                api.state.pages.state.draining = True
 
 
 @contextmanager

@@ -17,8 +17,6 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import httpx2
-
 from mainspring.egress.addresses import AllowList, is_private_name, is_public
 from mainspring.egress.target import bracketed, read_target
 from mainspring.errors import EgressFailedError, EgressRefusedError, EgressUnreachableError
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from concurrent.futures import ThreadPoolExecutor  # noqa: TID251 - the type alone
     from datetime import datetime
+
+    import httpx2
 
     from mainspring.egress.addresses import Address
     from mainspring.egress.target import Target
@@ -195,6 +195,8 @@ class Egress:
         max_body_bytes: int,
     ) -> Answer:
         """Send a request to the first of the checked addresses that takes the connection."""
+        import httpx2  # with the first request: most nodes never send one, and loading it is a twentieth of a start
+
         headers = {"User-Agent": "mainspring", "Accept": "*/*"} | headers
         headers |= {"Host": target.authority, "Accept-Encoding": "identity", "Connection": "close"}
         # An equal share of the time for each address, so that one that swallows packets leaves some for the next.
@@ -220,6 +222,8 @@ class Egress:
         # The transport and not the client: no redirects, no cookies, no proxies and credentials from the environment,
         # and no line in the log with the whole URL. A new one each time: a connection that is kept would be found again
         # by its address, and serve another name without a look at that name's certificate.
+        import httpx2
+
         async with httpx2.AsyncHTTPTransport(verify=self._tls_context) as transport:
             response = await transport.handle_async_request(request)
             received = bytearray()
@@ -237,6 +241,8 @@ class Egress:
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:
+        import httpx2
+
         return self._tls or httpx2.create_ssl_context()
 
 
@@ -249,6 +255,8 @@ def _refused(target: Target) -> EgressRefusedError:
 
 
 def _failed(target: Target, error: Exception) -> EgressFailedError:
+    import httpx2
+
     match error:
         case httpx2.ConnectTimeout():
             return EgressUnreachableError(f"{target.origin} took no connection in time")

@@ -16,7 +16,7 @@ from mainspring.domain.redaction import redact, redact_text
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, to_jsonable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mainspring.domain.failure import Failure
     from mainspring.observability.run_identity import RunIdentity
@@ -25,7 +25,7 @@ LogFormat = Literal["console", "json"]
 
 _json_string = json.encoder.encode_basestring_ascii  # ASCII: no code page of a terminal or pipe can refuse it
 
-JSON_END: Final = "}\n"
+_JSON_END: Final = "}\n"
 _MILLISECONDS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 _PLAIN: Final = "\033[0m"
@@ -64,35 +64,50 @@ class LogEntry(NamedTuple):
 def json_line(entry: LogEntry) -> str:
     """Return the entry as one JSON object on one line, in ASCII."""
     at, level, message, run, trace_id, duration, failure, fields = entry
-    line = json_head(at, level, message, run, trace_id, duration)
+    line = _json_begin(at, level, message)
+    if run is not None:
+        line += _json_run(run)
+    line += _json_end(trace_id, duration)
     if failure is not None:
         error = failure.as_json() | {"trace": head_and_tail(failure.trace, MAX_LOG_CHARACTERS)}
         line += f',"error":{json.dumps(redact(to_jsonable(error)))}'
     if fields:
         shown = redact(to_jsonable(dict(fields)))
         line += "".join(f",{_quoted(key)}:{json.dumps(value)}" for key, value in shown.items())
-    return line + JSON_END
+    return line + _JSON_END
 
 
-def json_head(  # noqa: PLR0917 - called twice a run: an object of its arguments costs as much as the line
-    at: datetime, level: str, message: str, run: RunIdentity | None, trace_id: str | None, duration: float | None
-) -> str:
-    """Return a line as far as every entry has it; with `JSON_END` it is complete."""
-    line = f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
-    if run is not None:
-        job, execution, attempt, trigger, node = run[:5]
-        line += _origin(job, node, trigger)
-        if execution is not None:
-            line += f',"execution":{_json_string(execution)}'
-        if attempt is not None:
-            line += f',"attempt":{attempt}'
-        if run.service is not None:
-            line += f',"service":{_quoted(run.service)}'
-    if duration is not None:
-        line += f',"durationMs":{duration * 1000:.3f}'
-    if trace_id is not None:
-        line += f',"traceId":"{trace_id}"'
-    return line
+def json_run_line(at: datetime, message: str, run: RunIdentity, trace_id: str | None, duration: float | None) -> str:
+    """Return what `json_line` does of an entry that is nothing but the beginning or the good end of a run."""
+    return _json_begin(at, "info", message) + _json_run(run) + _json_end(trace_id, duration) + _JSON_END
+
+
+def json_start_lines(at: datetime, runs: Iterable[RunIdentity]) -> list[str]:
+    """Return the lines "Job started" of runs that begin together."""
+    begin = _json_begin(at, "info", "Job started")
+    return [
+        begin + _json_run(run) + (_json_end(run.incoming_trace_id, None) if run.traceparent else "") + _JSON_END
+        for run in runs
+    ]
+
+
+def _json_begin(at: datetime, level: str, message: str) -> str:
+    return f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
+
+
+def _json_run(run: RunIdentity) -> str:
+    job, execution, attempt, trigger, node, _, service, _ = run
+    line = _origin(job, node, trigger)
+    if execution is not None:
+        line += f',"execution":{_json_string(execution)}'
+    if attempt is not None:
+        line += f',"attempt":{attempt}'
+    return line if service is None else f'{line},"service":{_quoted(service)}'
+
+
+def _json_end(trace_id: str | None, duration: float | None) -> str:
+    took = "" if duration is None else f',"durationMs":{duration * 1000:.3f}'
+    return took if trace_id is None else f'{took},"traceId":"{trace_id}"'
 
 
 def console_line(entry: LogEntry, *, colour: bool) -> str:

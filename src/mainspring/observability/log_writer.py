@@ -15,9 +15,17 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, TextIO
 
-from mainspring.observability.log_format import JSON_END, LogEntry, LogFormat, console_line, json_head, json_line
+from mainspring.observability.log_format import (
+    LogEntry,
+    LogFormat,
+    console_line,
+    json_line,
+    json_run_line,
+    json_start_lines,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from mainspring.domain.failure import Failure
@@ -72,6 +80,15 @@ class LogWriter:
         """Add the line "Job started"; it waits for `flush`. Without a span yet, it names the trace that comes in."""
         self._add_job_line(at, "Job started", run, trace_id or run.incoming_trace_id, None)
 
+    def jobs_started(self, runs: Sequence[RunIdentity], at: datetime) -> None:
+        """Write the lines "Job started" of a batch, at once."""
+        if self._json:
+            self._waiting.extend(json_start_lines(at, runs))
+        else:
+            for run in runs:
+                self.job_started(run, at)
+        self.flush()
+
     def job_succeeded(self, run: RunIdentity, at: datetime, duration: float, trace_id: str | None = None) -> None:
         """Add the line "Job succeeded", with the duration in seconds."""
         self._add_job_line(at, "Job succeeded", run, trace_id, duration)
@@ -114,7 +131,7 @@ class LogWriter:
         self, at: datetime, message: str, run: RunIdentity, trace_id: str | None, duration: float | None
     ) -> None:
         if self._json:
-            self._waiting.append(json_head(at, "info", message, run, trace_id, duration) + JSON_END)
+            self._waiting.append(json_run_line(at, message, run, trace_id, duration))
         else:
             self._add(LogEntry(at, "info", message, run, trace_id, duration))
 

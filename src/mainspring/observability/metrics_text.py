@@ -35,6 +35,9 @@ class Gauges:
         loop_lag_seconds: By loop of this node, by how much its next turn is late.
         clock_skew_seconds: By how much this node's clock is ahead of the store's.
         database_reconnects: How many connections of this process were cut and replaced.
+        slots: By kind of executor, how many attempts this node may run at once.
+        slots_taken: By kind of executor, how many it runs.
+        nodes_wanted: How many nodes would keep up with the work.
     """
 
     queue_depth: Mapping[str, int] | None = None
@@ -46,6 +49,9 @@ class Gauges:
     loop_lag_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     clock_skew_seconds: float | None = None
     database_reconnects: int = 0
+    slots: Mapping[str, int] = field(default_factory=dict[str, int])
+    slots_taken: Mapping[str, int] = field(default_factory=dict[str, int])
+    nodes_wanted: int | None = None
 
 
 def metrics_text(metrics: Metrics, gauges: Gauges) -> bytes:
@@ -73,9 +79,18 @@ class _Families:
         yield _counter("db_reconnects", "Connections that were cut and replaced.", self._gauges.database_reconnects)
         yield from self._depths()
         yield _labelled("loop_lag_seconds", "How late a loop's next turn is.", "loop", self._gauges.loop_lag_seconds)
+        yield from self._slots()
         if self._gauges.clock_skew_seconds is not None:
             skew = self._gauges.clock_skew_seconds
             yield _gauge("clock_skew_seconds", "How far this node's clock is ahead of the store's.", skew)
+
+    def _slots(self) -> Iterator[Metric]:
+        gauges = self._gauges
+        if gauges.slots:
+            yield _labelled("slots", "Attempts that this node may run at once.", "executor", gauges.slots)
+            yield _labelled("slots_taken", "Attempts that it runs.", "executor", gauges.slots_taken)
+        if gauges.nodes_wanted is not None:
+            yield _gauge("nodes_wanted", "Nodes that would keep up with the work.", gauges.nodes_wanted)
 
     def _executions(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(

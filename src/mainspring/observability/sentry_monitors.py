@@ -11,7 +11,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.domain.job import Retry
+from mainspring.domain.retry import Retry
 from mainspring.domain.schedule import Cron, Every
 
 if TYPE_CHECKING:

@@ -44,13 +44,18 @@ class Tracing:
         self._follows_provider = tracer is None
         self._tracer = tracer or trace.get_tracer("mainspring")
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether runs that join no trace have no span: no SDK is set up. It may be, later."""
+        return self._follows_provider and _nobody_traces()
+
     def start(self, run: RunIdentity) -> RunSpan | None:
         """Start the span of a run and make it current, as a child of `run.traceparent` or else of the current span.
 
         Returns:
             The span, or None where nobody traces: no SDK is set up, and no trace comes in.
         """
-        if run.traceparent is None and self._follows_provider and _nobody_traces():
+        if run.traceparent is None and self.is_idle:
             return None
         parent = _context_of(run.traceparent) if run.incoming_trace_id else None
         is_attempt = run.execution is not None and not run.depth
