@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
@@ -20,7 +20,7 @@ from mainspring.security.audit import Target
 from mainspring.security.audit_chain import BrokenChainError, ChainWalk, Flaw, verify_store
 from mainspring.store.auditing import audit_archive, audit_chain
 from mainspring.store.auditing.audit_chain import Head, SealedEntry
-from mainspring.store.auditing.audit_entries import AuditEntry
+from mainspring.store.auditing.audit_entries import ENTRY_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -170,7 +170,7 @@ async def _write(
         if not portion:
             break  # what is missing is told when the file is verified
         file.writelines(orjson.dumps(_record(sealed)) + b"\n" for sealed in portion)
-        written = portion[-1].head.sequence
+        written = portion[-1].sequence
         if tell is not None:
             tell(written - segment.before.sequence, segment.entries)
     file.flush()
@@ -236,17 +236,15 @@ def verify_archives(
 
 # Lines ---------------------------------------------------------------------------------------------------------------
 
-_FIELDS: Final = tuple(field.name for field in fields(AuditEntry))
-
 
 def _record(sealed: SealedEntry) -> dict[str, Any]:
-    entry = sealed.entry
+    facts = sealed.facts
     return {
-        "sequence": sealed.head.sequence,
-        "chainHash": sealed.head.chain_hash,
+        "sequence": sealed.sequence,
+        "chainHash": sealed.chain_hash,
         "sealedAt": _text(sealed.sealed_at),
         "mac": sealed.mac,
-        "entry": None if entry is None else asdict(entry) | {"id": str(entry.id), "at": _text(entry.at)},
+        "entry": None if facts is None else {**facts, "at": _text(facts["at"])},
     }
 
 
@@ -265,15 +263,15 @@ def _read(file: Iterable[bytes], path: Path, walk: ChainWalk) -> Iterator[Sealed
 
 
 def _sealed(record: dict[str, Any]) -> SealedEntry:
-    facts: dict[str, Any] = {name: record["entry"][name] for name in _FIELDS}
-    facts.update(id=UUID(facts["id"]), at=datetime.fromisoformat(facts["at"]))
-    entry = AuditEntry(**facts)
+    facts: dict[str, Any] = {name: record["entry"][name] for name in ENTRY_FIELDS}
+    facts.update(id=str(UUID(facts["id"])), at=datetime.fromisoformat(facts["at"]))
     return SealedEntry(
-        head=Head(int(record["sequence"]), str(record["chainHash"])),
+        sequence=int(record["sequence"]),
+        chain_hash=str(record["chainHash"]),
         sealed_at=datetime.fromisoformat(record["sealedAt"]),
-        entry_id=entry.id,
-        entry=entry,
+        entry_id=facts["id"],
         mac=str(record["mac"]),
+        facts=facts,
     )
 
 

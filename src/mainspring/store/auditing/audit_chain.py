@@ -8,12 +8,12 @@ its id and its time (ADR 15).
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import sqlalchemy as sa
 
-from mainspring.store.auditing.audit_entries import AuditEntry
+from mainspring.store.auditing.audit_entries import ENTRY_FIELDS, AuditEntry
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.lists import one_of
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
@@ -64,46 +64,46 @@ class Head:
         return cls(int(sequence), chain_hash.lower())
 
     def followed_by(self, entry_id: UUID, mac: str, sealed_at: datetime, key: bytes) -> Head:
-        """Return the next head; the arguments are those of `chain_hash_after`."""
-        return Head(self.sequence + 1, self.chain_hash_after(entry_id, mac, sealed_at, key))
+        """Return the next head; the arguments are those of `seal_text`, and the audit key."""
+        text = seal_text(self.sequence + 1, self.chain_hash, str(entry_id), mac, sealed_at)
+        return Head(self.sequence + 1, hmac.digest(key, text, "sha256").hex())
 
-    def chain_hash_after(self, entry_id: UUID, mac: str, sealed_at: datetime, key: bytes) -> str:
-        """Return the chain hash of the next head.
 
-        It is the HMAC-SHA256 over the hash before, the sequence, the id and the MAC of the entry, and when it was
-        sealed, to the microsecond.
+def seal_text(sequence: int, hash_before: str, entry_id: str, mac: str, sealed_at: datetime) -> bytes:
+    """Return what a chain hash is the HMAC-SHA256 over.
 
-        Args:
-            entry_id: The entry that follows.
-            mac: Its MAC.
-            sealed_at: When it was sealed.
-            key: The audit key.
-        """
-        facts = f"{_LABEL}|{self.chain_hash}|{self.sequence + 1}|{entry_id.hex}|{mac}|{to_microseconds(sealed_at)}"
-        return hmac.digest(key, facts.encode(), "sha256").hex()
+    Args:
+        sequence: The place of the entry in the chain.
+        hash_before: The chain hash of the place before it.
+        entry_id: The entry, as 36 characters.
+        mac: Its MAC.
+        sealed_at: When it was sealed, which counts to the microsecond.
+    """
+    return f"{_LABEL}|{hash_before}|{sequence}|{entry_id.replace('-', '')}|{mac}|{to_microseconds(sealed_at)}".encode()
 
 
 GENESIS: Final = Head(0, "0" * 64)
 """What stands before the first entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEntry:
-    """An entry at its place in the chain.
+class SealedEntry(NamedTuple):
+    """An entry at its place in the chain, as it was written.
 
     Attributes:
-        head: Its sequence and its chain hash, as they were written.
+        sequence: Its place.
+        chain_hash: The hash over it and all before it.
         sealed_at: When it was sealed, by the store's clock.
         entry_id: The entry that was sealed.
-        entry: That entry; None: it is not there.
-        mac: The MAC that was written with it; empty where the entry is not there.
+        mac: The MAC that was written with it; None: the entry is not there.
+        facts: Its fields, by their names; None: the entry is not there.
     """
 
-    head: Head
+    sequence: int
+    chain_hash: str
     sealed_at: datetime
-    entry_id: UUID
-    entry: AuditEntry | None
-    mac: str
+    entry_id: str
+    mac: str | None
+    facts: dict[str, Any] | None
 
 
 # Sealing -------------------------------------------------------------------------------------------------------------
@@ -173,15 +173,16 @@ def _chain_is_free(connection: sa.Connection) -> bool:
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
-ENTRY_COLUMNS: Final = tuple(audit_entries.c[field.name] for field in fields(AuditEntry))
+ENTRY_COLUMNS: Final = tuple(audit_entries.c[name] for name in ENTRY_FIELDS)
+_FACTS: Final = tuple(name for name in ENTRY_FIELDS if name != "id")  # which the seal has as well
 _CHAIN: sa.Executable = (
     sa.select(
         audit_seals.c.sequence,
         audit_seals.c.chain_hash,
         audit_seals.c.sealed_at,
-        audit_seals.c.entry_id,
+        sa.type_coerce(audit_seals.c.entry_id, sa.String),  # its hashes are made over the text
         audit_entries.c.mac,
-        *(column for column in ENTRY_COLUMNS if column is not audit_entries.c.id),  # the seal names it
+        *(audit_entries.c[name] for name in _FACTS),
     )
     .outerjoin_from(audit_seals, audit_entries, audit_entries.c.id == audit_seals.c.entry_id)
     .where(audit_seals.c.sequence > sa.bindparam("after"))
@@ -215,9 +216,14 @@ def sealed_after(connection: sa.Connection, sequence: int, *, most: int = BATCH)
     rows: Iterable[Any] = connection.execute(_CHAIN, {"after": sequence, "most": most})
     return [
         SealedEntry(
-            Head(at, chain_hash), sealed_at, entry_id, None if mac is None else AuditEntry(entry_id, *facts), mac or ""
+            place,
+            chain_hash,
+            sealed_at,
+            (entry_id := str(given_id)),
+            mac,
+            None if mac is None else {"id": entry_id, **dict(zip(_FACTS, facts, strict=True))},
         )
-        for at, chain_hash, sealed_at, entry_id, mac, *facts in rows
+        for place, chain_hash, sealed_at, given_id, mac, *facts in rows
     ]
 
 
