@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.domain.alert import Severity
     from mainspring.domain.circuit_breaker import CircuitBreaker
-    from mainspring.domain.job import JobConfig, Retry, Thresholds
+    from mainspring.domain.job import JobConfig
     from mainspring.domain.result import JobResult
+    from mainspring.domain.retry import Retry
     from mainspring.domain.route import Hours, Route
     from mainspring.domain.schedule import Cron, CronError, Every, OnStartup
+    from mainspring.domain.thresholds import Thresholds
     from mainspring.errors import PermanentError, SkipExecution, TransientError
     from mainspring.jobs.acquired_lock import AcquiredLock, current_lock
     from mainspring.jobs.command import Command
@@ -80,11 +82,11 @@ _HOMES: Final = {
     "RemoteService": "remote.service",
     "RedisLocks": "redis_backend.redis_locks",
     "ReportCaller": "reports.source",
-    "Retry": "domain.job",
+    "Retry": "domain.retry",
     "Route": "domain.route",
     "Severity": "domain.alert",
     "SkipExecution": "errors",
-    "Thresholds": "domain.job",
+    "Thresholds": "domain.thresholds",
     "TransientError": "errors",
     "current_lock": "jobs.acquired_lock",
     "dashboard": "web.app",

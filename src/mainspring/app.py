@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from mainspring.domain.result import JobResult
     from mainspring.jobs.context import JobContext
     from mainspring.observability.sentry import Sentry
+    from mainspring.runtime.early_fork import ForkedServer
     from mainspring.store.engine.database import Database
     from mainspring.world import World
 
@@ -61,8 +62,10 @@ class Mainspring(Declarations):
         **settings: Settings by name that win over `MAINSPRING_*` and `mainspring.toml`.
 
     Attributes:
-        sentry: Where failures are told while it is connected, if anywhere.
-        api_url: Where the API of this process answers, for its self-check; `serve` sets it, and so may who serves it.
+        sentry: The connection to Sentry while the application is connected, if one is configured.
+        api_url: The URL of this process's API, for its self-check. `serve` sets it; a program of your own that serves
+            the API sets it itself.
+        forked: What forks the children of this process's node, where it was forked off it; `serve` sets it.
 
     Example:
         >>> app = Mainspring(database_url="sqlite://")
@@ -81,6 +84,7 @@ class Mainspring(Declarations):
         self._path: str | None = None
         self.sentry: Sentry | None = None
         self.api_url: str | None = None
+        self.forked: ForkedServer | None = None
         self._declare_built_in_jobs()
         self.registry.built_in = self.registry.names()
 
@@ -101,12 +105,12 @@ class Mainspring(Declarations):
 
     @cached_property
     def exports(self) -> ExportStorage:
-        """Where the files of `export_report` lie."""
+        """The storage of files that `export_report` writes."""
         return open_storage(self.settings.export_dir)
 
     @cached_property
     def cipher(self) -> PayloadCipher:
-        """What keeps secrets of payloads unreadable in the store."""
+        """What encrypts sensitive fields of payloads in the store."""
         return PayloadCipher.of(self.settings, self.world)
 
     def _declare_built_in_jobs(self) -> None:
@@ -170,7 +174,7 @@ class Mainspring(Declarations):
     async def enqueue_many(
         self, name: str, payloads: Sequence[object], **options: Unpack[EnqueueOptions]
     ) -> list[ExecutionHandle[Any]]:
-        """Ask for one execution a payload, all or none, in one statement."""
+        """Ask for one execution for each payload, all or none, in one statement."""
         commands, actor = self.commands_and_actor()
         ids = await commands.enqueue(name, payloads, **options)
         job = await commands.job(name)
@@ -312,6 +316,7 @@ class Mainspring(Declarations):
                 cipher=self.cipher,
                 sentry=self.sentry,
                 api_url=lambda: self.api_url,
+                forked=self.forked,
             )
             try:
                 await node.start()

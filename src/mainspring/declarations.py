@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from mainspring.control.handles import JobHandle
     from mainspring.domain.access import Actor
     from mainspring.domain.circuit_breaker import CircuitBreaker
-    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.domain.job import Schedule
     from mainspring.domain.result import JobResult
+    from mainspring.domain.retry import Retry
     from mainspring.domain.route import Route
+    from mainspring.domain.thresholds import Thresholds
     from mainspring.jobs.command import CommandOptions
     from mainspring.jobs.processor import ItemSource
     from mainspring.reports.source import ReportRows
@@ -43,7 +45,7 @@ UserCallable = TypeVar("UserCallable", bound="Callable[..., object]")
 
 
 class Declarations:
-    """What an application has declared.
+    """The part of an application that takes its declarations: jobs, reports, processors, syncs, checks, variables.
 
     Args:
         commands: Returns the commands on executions, and the application as their actor, once it is connected.
@@ -115,42 +117,42 @@ class Declarations:
         """Declare a job.
 
         Args:
-            name: The unique name, `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`; it identifies the job for ever.
-            schedule: When it fires: `Cron`, `Every` or `OnStartup`; None: only when asked for.
+            name: The unique name, `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`. History, overrides and permissions hang on it.
+            schedule: When it fires: `Cron`, `Every` or `OnStartup`; None: it runs only on request.
             schedule_payload: The payload of scheduled runs; by default the payload type's defaults.
-            display_name: What people read; by default the name.
+            display_name: The name that people see; by default `name`.
             description: One sentence; by default the first paragraph of the docstring.
-            group: A label that people sort by.
-            job_type: Another label.
+            group: A label to sort and filter by, such as the team.
+            job_type: The kind of job, such as `export`; filters of the APIs use it.
             queue: Which queue its executions wait in.
-            retry: When failures are tried again; None: three times on demand, never when scheduled.
-            timeout: The longest attempt.
-            thresholds: The limits that open alerts.
-            executor: `auto`, `async`, `thread`, `process` or `dask`.
-            max_running: How many run at once, over all nodes; one by default for a job with a schedule.
-            concurrency_key: Makes `max_running` and `rate_limit` count for each key.
-            rate_limit: How many may start in any period, over all nodes: `100/m`, `5/10s`; a tenth of them at once.
-            breaker: Holds it back on all nodes while it keeps failing for reasons that may pass.
-            overlap: What a schedule does while the last run goes on: `skip`, `queue`, `cancel_running`, `allow`.
-            misfire: What it does about missed instants: `skip`, `fire_once`, `fire_all`.
-            catch_up: How old a missed instant may be.
-            catch_up_limit: How many missed instants `fire_all` makes up for, the newest ones.
-            jitter: Spreads starts over this window, the same way on every node.
+            retry: How often and how soon a failure is retried; None: three times on demand, never when scheduled.
+            timeout: How long one attempt may take.
+            thresholds: The limits whose breach opens an alert.
+            executor: `async`, `thread`, `process` or `dask`; `auto` is async for coroutine functions, else a thread.
+            max_running: How many may run at once, over all nodes; by default one with a schedule, else no limit.
+            concurrency_key: The key that `max_running` and `rate_limit` are counted for.
+            rate_limit: How many may start in any period, over all nodes: `100/m`, `5/10s`; a tenth at once.
+            breaker: Stops starting it, on all nodes, while it keeps failing for reasons that may pass.
+            overlap: What a due run does while the previous one still runs: `skip`, `queue`, `cancel_running`, `allow`.
+            misfire: What becomes of instants that no node was up for: `skip`, `fire_once`, `fire_all`.
+            catch_up: How old a missed instant may be to be made up for.
+            catch_up_limit: How many missed instants `fire_all` makes up for; the newest ones count.
+            jitter: Delays each start by up to this long; the delay of a job is the same on every node.
             starts_at: Instants before this aware datetime are skipped.
             ends_at: Instants from this aware datetime on are skipped.
-            pause_after: Failures in a row after which its schedule is paused, until somebody resumes it.
-            condition: A function that says whether a due run is wanted now; where it says no, the run is skipped.
-            enabled: Whether it fires; admins may change that.
+            pause_after: Failures in a row after which its schedule is paused until somebody resumes it.
+            condition: A function that says whether a due run should happen now; if not, the run is skipped.
+            enabled: Whether its schedule fires; admins can change this without a deployment.
             on_demand: Whether tenants may create it by `POST /v1/jobs`.
             depends_on: Jobs after whose success it runs.
-            on_lost: What happens when its node dies: `retry`, or `fail` for work that must not start twice.
+            on_lost: What becomes of it when its node dies: `retry`, or `fail` for work that must not start twice.
             sensitive: Payload fields that are never shown.
-            searchable: Payload fields that executions are found by.
+            searchable: Payload fields by which executions can be searched.
             allow_money: Payload fields that may hold amounts of money.
-            critical: Whether who disables it in the dashboard has to type its name and say why.
-            notify: Routes by which its alerts are told beside those of the settings: `[Route("slack", "#billing")]`.
-            memory_limit: Bytes, for `executor="process"`.
-            cpu_limit: CPU time, for `executor="process"`.
+            critical: Whether disabling it in the dashboard takes typing its name and a reason.
+            notify: Routes for its alerts, beside those of the settings: `[Route("slack", "#billing")]`.
+            memory_limit: Bytes that its process may use; only with `executor="process"`.
+            cpu_limit: CPU time that its process may use; only with `executor="process"`.
 
         Raises:
             DefinitionError: The name is taken or cannot be used, or an option is out of its range.
@@ -162,7 +164,7 @@ class Declarations:
     def command(
         self, name: str, command: Command | str | Sequence[str], **options: Unpack[CommandOptions]
     ) -> JobHandle[None, JobResult]:
-        """Declare a job that runs a program; see `Command`. One whose node died is not started again by itself.
+        """Declare a job that runs a program; see `Command`. If its node dies, the program is not started again.
 
         Example:
             >>> app.command("backup", ["pg_dump", "--file", "shop.sql", "shop"])  # doctest: +SKIP
@@ -186,7 +188,7 @@ class Declarations:
     def report(self, name: str) -> Callable[[RowSource], RowSource]:
         """Register an async iterator of rows as the source of a report that `export_report` writes; see `Report`.
 
-        It has to ask whose export it is wherever its rows belong to an organization.
+        A source whose rows belong to organizations has to filter by `caller.organization_id` itself.
 
         Args:
             name: What `reportType` calls it.
@@ -243,7 +245,7 @@ class Declarations:
     def sync(
         self, name: str, *, source: Callable[..., object], rate: str | None = None, batch_size: int = DEFAULT_BATCH_SIZE
     ) -> Callable[[UserCallable], UserCallable]:
-        """Register a function that takes in the changes that `sync` reads of a source; see `Sync`.
+        """Register the function that stores what the `sync` job reads from a source; see `Sync`.
 
         Example:
             >>> @app.sync("contacts", source=changed_contacts, rate="100/m")  # doctest: +SKIP
@@ -252,7 +254,7 @@ class Declarations:
         return self.syncs.decorator(lambda target: Sync(name, target, source, rate, batch_size))
 
     def check(self, name: str, *, timeout: timedelta = DEFAULT_CHECK_TIMEOUT) -> Callable[[UserCallable], UserCallable]:
-        """Register a function that `platform-self-check` and `mainspring doctor` ask whether all is well; see `Check`.
+        """Register a health check of your own for `platform-self-check` and `mainspring doctor`; see `Check`.
 
         Example:
             >>> @app.check("stock")  # doctest: +SKIP

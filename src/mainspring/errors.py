@@ -35,11 +35,11 @@ class PermanentError(MainspringError):
 
 
 class TransientError(MainspringError):
-    """The job met a trouble that passes: it is tried again while retries are left.
+    """The job failed for a reason that may pass: it is tried again while retries are left.
 
     Args:
         message: What happened.
-        retry_after: The least time before the next try, when the other side said one (`Retry-After`).
+        retry_after: The least time to wait before the next try, where the other side named one (`Retry-After`).
 
     Example:
         >>> raise TransientError("rate limited by the mail provider", retry_after=timedelta(minutes=1))
@@ -57,13 +57,13 @@ class TransientError(MainspringError):
 
 
 class SkipExecution(MainspringError):  # noqa: N818 - an outcome that a handler chooses, not an error
-    """The handler decided that this run is not to happen: the execution ends `skipped` with this reason."""
+    """The handler decided that there is nothing to do: the execution ends as `skipped`, with this reason."""
 
     code = "SKIPPED"
 
 
 class WorkGoesOn(MainspringError):  # noqa: N818 - an outcome that an executor chooses, not an error
-    """Another program has accepted the attempt: it goes on there, under a lease of its own, and tells how it ends."""
+    """Another program has accepted the attempt: it goes on there under its own lease, and reports its end."""
 
     code = "ACCEPTED"
 
@@ -72,13 +72,13 @@ class WorkGoesOn(MainspringError):  # noqa: N818 - an outcome that an executor c
 
 
 class IllegalTransitionError(MainspringError):
-    """A status was asked to become one that the transition table does not allow."""
+    """A status cannot become the one that was asked for: the transition table does not allow it."""
 
     code = "ILLEGAL_TRANSITION"
 
 
 class NestedRunError(PermanentError):
-    """A run was begun inside of too many others: it runs itself."""
+    """Runs are nested too deeply, which usually means that a job runs itself."""
 
     code = "NESTED_RUN"
 
@@ -96,7 +96,7 @@ class JobCancelledError(MainspringError):
 
 
 class StrayCancellationError(MainspringError):
-    """A handler ended as if it had been cancelled, and nobody had told it to stop: what it awaited was cancelled."""
+    """A handler raised `CancelledError` although nobody had cancelled it: a task that it awaited was cancelled."""
 
     code = "STRAY_CANCELLATION"
 
@@ -108,7 +108,7 @@ class JobTimeoutError(MainspringError):
 
 
 class JobCrashedError(MainspringError):
-    """The process that carried out the attempt ended without an answer."""
+    """The process that carried out the attempt died without a result."""
 
     code = "JOB_CRASHED"
 
@@ -130,7 +130,7 @@ class ExecutionFailedError(MainspringError):
 
 
 class ResultMismatchError(MainspringError):
-    """The stored result does not fit the type that the handler declares: it was too large, or no JSON."""
+    """The stored result does not fit the handler's declared type: it was too large, or not JSON."""
 
     code = "RESULT_MISMATCH"
 
@@ -157,7 +157,7 @@ class LockLostError(TransientError):
 
 
 class LockUnavailableError(TransientError):
-    """What keeps the locks did not answer, so that nobody knows whether the lock is free."""
+    """The backend of the locks did not answer, so that nobody knows whether the lock is free."""
 
     code = "LOCK_UNAVAILABLE"
 
@@ -172,13 +172,13 @@ class LockUsageError(PermanentError):
 
 
 class ConfigurationError(MainspringError):
-    """A setting is missing, unknown or out of its range; the message names it and the way out."""
+    """A setting is missing, unknown or out of its range; the message names it and says what to do."""
 
     code = "CONFIGURATION"
 
 
 class DefinitionError(MainspringError):
-    """A job is declared in a way that cannot work: a bad name, two jobs of one name, a signature nobody can call."""
+    """A declaration cannot work: a bad name, two jobs of one name, a signature that cannot be called."""
 
     code = "JOB_DEFINITION"
 
@@ -217,7 +217,7 @@ class ExecutionNotFoundError(MainspringError):
 
 
 class ExternalJobError(MainspringError):
-    """Somebody else starts the runs of this job, such as cron; here they are only recorded."""
+    """The runs of this job are started elsewhere, for instance by cron; mainspring only records them."""
 
     code = "JOB_EXTERNAL"
 
@@ -277,7 +277,7 @@ class IntegrityError(StoreError):
 
 
 class EgressRefusedError(PermanentError):
-    """A URL names what may not be reached from here, or cannot be read; another try ends the same way."""
+    """A URL is malformed, or leads to an address that may not be called; retrying cannot help."""
 
     code = "EGRESS_REFUSED"
 
@@ -289,18 +289,18 @@ class EgressFailedError(TransientError):
 
 
 class ServiceUnreachableError(TransientError):
-    """A call has not reached its service: nothing has run, and the execution waits without a retry being counted."""
+    """A call did not reach its service: nothing has run, and the execution waits without using up a retry."""
 
     code = "SERVICE_UNREACHABLE"
 
 
 class EgressUnreachableError(EgressFailedError):
-    """The request did not leave: the name has no address, or nobody took the connection."""
+    """The request was not sent: the host name has no address, or nobody accepted the connection."""
 
     code = "EGRESS_UNREACHABLE"
 
 
 class WebhookSignatureError(MainspringError):
-    """A webhook is not signed, was signed with another secret, or too long ago."""
+    """A webhook has no signature, one made with another secret, or one that is too old."""
 
     code = "WEBHOOK_SIGNATURE"

@@ -113,8 +113,9 @@ class RealWorld:
 
     def now(self) -> datetime:
         """Return the wall clock in UTC."""
-        shift = self._clock_shift() if self._clock_shift else 0.0
-        return datetime.fromtimestamp(time.time() + shift, UTC)
+        if self._clock_shift is None:
+            return datetime.now(UTC)  # in half the time of the line below, and a job asks three times
+        return datetime.fromtimestamp(time.time() + self._clock_shift(), UTC)
 
     def host_now(self) -> datetime:
         """Return the host's clock in UTC, which its processes share and no shift of this one's clock moves."""

@@ -24,6 +24,20 @@ print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.module
 """
 
 
+WHEN_ASKED_FOR = {"mainspring.api.doors", "mainspring.api.v1_jobs", "mainspring.web.app", "jinja2"}
+WHEN_USED = {"httpx2", "rich", "sentry_sdk", "opentelemetry.sdk", "redis"}
+ON_POSTGRESQL = {"asyncpg", "sqlalchemy.orm", "sqlalchemy.ext.asyncio"}
+START = """
+import json, sys
+from mainspring import Mainspring
+import mainspring.cli.serve, mainspring.runtime.node
+from mainspring.api.app import create_api
+app = Mainspring(database_url="sqlite://", secret_key="0" * 64)
+create_api(app)
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
 class Import(NamedTuple):
     seconds: float
     packages: list[str]
@@ -49,3 +63,11 @@ def test_importing_mainspring_or_the_harness_alone_loads_no_web_and_no_database_
 
     assert "mainspring" in loaded
     assert HEAVY_PACKAGES.intersection(loaded) == set()
+
+
+def test_a_node_on_sqlite_starts_without_what_only_requests_and_other_nodes_need() -> None:
+    child = subprocess.run([sys.executable, "-c", START], check=True, capture_output=True, text=True)
+    loaded: set[str] = set(json.loads(child.stdout))
+
+    assert {"mainspring.api.app", "mainspring.api.health", "mainspring.runtime.node"} <= loaded
+    assert loaded & (WHEN_ASKED_FOR | WHEN_USED | ON_POSTGRESQL) == set()

@@ -205,6 +205,6 @@ def test_the_statuses_are_the_documented_ones(openapi: dict[str, Any]) -> None:
 @pytest.fixture
 def openapi() -> dict[str, Any]:
     """What the server says of itself."""
-    from mainspring.api.app import openapi_document
+    from mainspring.api.doors import openapi_document
 
     return openapi_document()

@@ -10,6 +10,8 @@ from uuid import UUID
 import pytest
 
 from mainspring.domain.job import ExecutorKind
+from mainspring.domain.slots import SlotBounds
+from mainspring.runtime.slots import NodeSlots
 from mainspring.runtime.worker import Worker
 from mainspring.testing.manual_clock import Clock, ManualWorld
 
@@ -39,13 +41,13 @@ def worker_on(lane: SlowLane, make_app: MakeApp) -> Worker:
     lane.clock.advance(timedelta(seconds=1))
     app = make_app()
     app.job("any")(lambda: None)
-    nothing = cast("Any", None)
+    nothing, world = cast("Any", None), ManualWorld(lane.clock)
     worker = Worker(
         database=nothing,
         lane=cast("Any", lane),
         registry=app.registry,
         executors={},
-        capacity=dict.fromkeys(ExecutorKind, 10),
+        slots=NodeSlots(dict.fromkeys(ExecutorKind, SlotBounds(10, 10)), shown=ExecutorKind.ASYNC, world=world),
         queues=["default"],
         acknowledgements=nothing,
         journal=nothing,
@@ -56,7 +58,7 @@ def worker_on(lane: SlowLane, make_app: MakeApp) -> Worker:
         environment="test",
         node_name="node",
         organization_limit=5,
-        world=ManualWorld(lane.clock),
+        world=world,
         cipher=nothing,
     )
     worker.begin(UUID(int=1))

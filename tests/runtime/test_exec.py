@@ -21,7 +21,7 @@ from mainspring.builtin.tracked_program import TrackedProgram
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.errors import DatabaseUnreachableError, DefinitionError, StoreError
 from mainspring.settings import Settings, load_settings
-from mainspring.store.coordination import cluster, locks
+from mainspring.store.coordination import dead_nodes, locks
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.jobs import definitions
 from mainspring.store.queue import finishes, journal
@@ -419,7 +419,7 @@ async def test_one_that_is_killed_is_seen_as_lost_by_the_next(runs: Runs, tmp_pa
     await started.end()
     assert (await runs.last()).status is Status.RUNNING
     async with asyncio.timeout(20):
-        while not await runs.read(cluster.is_anything_lost):
+        while not await runs.read(dead_nodes.is_anything_lost):
             await runs.app.world.sleep(0.05)
     assert await runs.run("true") == 0
     _, lost = await runs.all()

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ from mainspring.errors import JobCrashedError
 from mainspring.runtime.child_process import ChildProcessExecutor
 from mainspring.world import RealWorld
 from tests.runtime.child_attempt import Attempt
+from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -94,6 +95,35 @@ async def test_an_application_that_leaves_behind_what_a_fork_would_break_is_not_
             assert await Attempt(registry, "tells-its-parent", executor=executor).result() == os.getpid()
     await executor.close()
     assert re.search(f"interpreters of their own: importing 'leaves_something:app' {why}", caplog.messages[0])
+
+
+def forks_early(left: str = "") -> dict[str, Any]:
+    """Return what the program of `forks_early` says; its application leaves something behind."""
+    program = WarmProcess([str(HERE / "forks_early.py"), left], env=dict(os.environ), cwd=HERE.parents[1])
+    with program.stdout as output:
+        said = output.read()
+    assert program.wait(10) == 0
+    return json.loads(said)
+
+
+def test_a_server_that_was_forked_off_the_node_is_there_from_the_first_child_on_and_can_be_done_without() -> None:
+    said = forks_early()
+    assert said["parents"] == [said["server"]] * 2
+    assert said["answer"]["to"] == "Ada"
+    assert "exit code 7" in said["crash"]
+    assert said["parent without a server"] == said["own"]
+    assert said["reaped"]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "import builtins, os; builtins.kept = open(os.devnull)",
+    ],
+)
+def test_a_node_whose_application_leaves_behind_what_a_fork_would_break_is_not_forked(left: str) -> None:
+    assert forks_early(left)["server"] is None
 
 
 def test_what_the_event_loop_of_the_node_has_left_open_for_it_does_not_count() -> None:

@@ -17,7 +17,8 @@ import standardwebhooks
 from mainspring.api.app import create_api
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
-from mainspring.domain.job import ExecutorKind, JobDefinition, Retry
+from mainspring.domain.job import ExecutorKind, JobDefinition
+from mainspring.domain.retry import Retry
 from mainspring.errors import DefinitionError
 from mainspring.observability.metrics_text import Gauges, metrics_text
 from mainspring.security.keys import signing_secret

@@ -81,7 +81,8 @@ class Trail:
         """Write and seal entries, and note every head."""
         await self.write(*(self.entry(number) for number in range(count)))
         await self.seal()
-        self.heads = [sealed.head for sealed in await self.database.read(lambda c: audit_chain.sealed_after(c, 0))]
+        chain = await self.database.read(lambda connection: audit_chain.sealed_after(connection, 0))
+        self.heads = [Head(sealed.sequence, sealed.chain_hash) for sealed in chain]
 
     async def verify(self, *noted: Head, key: bytes = KEY) -> Verified:
         """Verify what is in the store."""

@@ -19,6 +19,8 @@ from mainspring.domain.rate import Rate
 from mainspring.domain.route import Route
 from mainspring.domain.silence import Coverage, SilenceKind
 from mainspring.store.alerting import (
+    alert_breaches,
+    alert_handling,
     alert_pages,
     alerts,
     notification_claims,
@@ -222,7 +224,7 @@ async def test_flapping_stays_one_alert_and_people_know_how_it_stands(watch: Wat
 async def test_two_monitors_that_find_the_same_at_once_open_one_alert(watch: Watch) -> None:
     for _ in range(2):
         found = {watch.telling.world.new_id(): breach()}
-        await watch.database.tx(lambda connection, found=found: alerts.open_new(connection, "test", found))
+        await watch.database.tx(lambda connection, found=found: alert_breaches.open_new(connection, "test", found))
 
     assert (await watch.the_one()).occurrences == 1
 
@@ -254,7 +256,7 @@ async def test_what_is_no_more_than_a_warning_or_is_acknowledged_is_not_escalate
     await watch.turn(breach(severity=severity))
     if severity is Severity.CRITICAL:
         alert = await watch.the_one()
-        await watch.database.tx(lambda connection: alerts.acknowledge(connection, alert.id, "ada"))
+        await watch.database.tx(lambda connection: alert_handling.acknowledge(connection, alert.id, "ada"))
 
     assert await watch.turn(after=3600) == []
     assert await watch.told() == ["alert.opened"]
@@ -275,7 +277,7 @@ async def test_a_snoozed_alert_is_told_again_when_its_time_is_up_if_it_still_is(
     alert = await watch.the_one()
 
     def snooze(connection: Connection) -> None:
-        alerts.snooze(connection, alert.id, present_instant(connection) + 30 * MINUTE)
+        alert_handling.snooze(connection, alert.id, present_instant(connection) + 30 * MINUTE)
 
     await watch.database.tx(snooze)
     await watch.turn(breach(severity=Severity.CRITICAL), after=60)

@@ -72,7 +72,7 @@ async def test_an_entry_whose_transaction_took_long_is_sealed_when_it_becomes_vi
     await transaction
     assert await trail.seal() == 1
     chain = await postgresql.read(lambda connection: audit_chain.sealed_after(connection, 0))
-    assert [sealed.entry_id for sealed in chain] == [early.id, late.id]
+    assert [sealed.entry_id for sealed in chain] == [str(early.id), str(late.id)]
     assert (await trail.verify()).entries == 2
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import cluster, dead_nodes
+from mainspring.store.queue import journal
 from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live, nodes
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.store.coordination.cluster import Rescued
+    from mainspring.store.coordination.dead_nodes import Rescued
     from mainspring.store.queue.claims import ClaimedExecution
     from tests.store.conftest import Lab, StoreClock
 
@@ -28,16 +30,20 @@ async def beat(lab: Lab, node_id: UUID, offset_ms: int = 0) -> datetime | None:
 
 
 async def bury(lab: Lab) -> list[str]:
-    return await lab.database.tx(cluster.bury)
+    return await lab.database.tx(dead_nodes.bury)
 
 
 async def rescue(lab: Lab) -> list[Rescued]:
-    return await lab.database.tx(cluster.rescue)
+    return await lab.database.tx(dead_nodes.rescue)
 
 
-async def lose(lab: Lab, clock: StoreClock, **options: Any) -> tuple[ClaimedExecution, list[Rescued]]:
+async def lose(
+    lab: Lab, clock: StoreClock, *, begins: bool = True, **options: Any
+) -> tuple[ClaimedExecution, list[Rescued]]:
     """Claim what is ready on a node of its own, and let that node die."""
     claimed = await lab.claim_one(node_id=await lab.register_node(), **options)
+    if begins:
+        assert await lab.database.tx(lambda connection: journal.begin(connection, claimed.id, claimed.fence))
     clock.advance(16)
     await bury(lab)
     return claimed, await rescue(lab)
@@ -100,6 +106,22 @@ async def test_another_host_is_noticed_as_long_as_its_node_lives(lab: Lab, clock
     assert await other_host() is None
 
 
+async def test_the_end_of_a_lease_that_nobody_renews_is_waited_for_to_the_instant(lab: Lab, clock: StoreClock) -> None:
+    async def next_loss_in() -> float:
+        return await lab.database.read(dead_nodes.next_loss_in)
+
+    assert await next_loss_in() == math.inf
+    silent = await lab.register_node(lease_seconds=15.0)
+    clock.advance(10)
+    assert 4.0 < await next_loss_in() <= 5.001
+    await beat(lab, silent)
+    assert 14.0 < await next_loss_in() <= 15.001
+    clock.advance(16)
+    assert await next_loss_in() == 0.0
+    await bury(lab)
+    assert await next_loss_in() == math.inf
+
+
 # ---- Rescue ---------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +161,36 @@ async def test_the_third_loss_is_the_last(lab: Lab, clock: StoreClock) -> None:
     assert found.duration_ms is not None
     assert 15_000 < found.duration_ms < 60_000
     assert await lab.status(child) is Status.SKIPPED
+
+
+async def test_what_waited_on_a_dead_node_for_a_process_of_its_own_is_handed_back_uncounted(
+    lab: Lab, clock: StoreClock
+) -> None:
+    execution_id = await lab.enqueue_one()
+    await lose(lab, clock)
+    statuses = [(await lose(lab, clock, begins=False))[1][0].status for _ in range(3)]
+    assert statuses == [Status.QUEUED, Status.QUEUED, Status.QUEUED]
+    found = await lab.get(execution_id)
+    assert (found.lost_count, found.attempt) == (1, 4)
+    assert found.error_message == "node node stopped answering before attempt 4"
+    kept = await lab.database.read(lambda connection: executions.earlier_attempts(connection, found))
+    assert [attempt.outcome for attempt in kept] == [Outcome.LOST, *[Outcome.INTERRUPTED] * 3]
+    assert (await lose(lab, clock))[1][0].status is Status.RETRYING
+    assert (await lab.claim_one()).isolate
+
+
+async def test_what_runs_for_the_first_time_counts_whether_or_not_it_has_given_a_sign_of_life(
+    lab: Lab, clock: StoreClock
+) -> None:
+    execution_id = await lab.enqueue_one()
+    await lose(lab, clock, begins=False)
+    assert (await lab.get(execution_id)).lost_count == 1
+
+
+async def test_an_attempt_that_no_longer_holds_its_execution_does_not_begin(lab: Lab, clock: StoreClock) -> None:
+    await lab.enqueue_one()
+    lost, _ = await lose(lab, clock)
+    assert not await lab.database.tx(lambda connection: journal.begin(connection, lost.id, lost.fence))
 
 
 async def test_a_job_that_must_not_start_twice_fails_at_its_first_loss(lab: Lab, clock: StoreClock) -> None:

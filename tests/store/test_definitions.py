@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from mainspring.domain.job import JobDefinition, Overlap, Retry, Thresholds
+from mainspring.domain.job import JobDefinition, Overlap
+from mainspring.domain.retry import Retry
 from mainspring.domain.schedule import Cron, Every, OnStartup
+from mainspring.domain.thresholds import Thresholds
 from mainspring.errors import IntegrityError
 from mainspring.jobs.registry import JobRegistry
 from mainspring.store.engine.dialect import store_now

@@ -14,7 +14,7 @@ from mainspring.domain.job import JobDefinition, OnLost
 from mainspring.domain.schedule import Cron, OnStartup
 from mainspring.domain.tick_words import explain
 from mainspring.errors import ExternalJobError
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import cluster, dead_nodes
 from mainspring.store.coordination.cluster import NodeEntry
 from mainspring.store.queue import triggers
 from mainspring.store.queue.finishes import Finish
@@ -259,8 +259,8 @@ async def test_a_run_whose_watcher_was_killed_has_failed(lab: Lab, clock: StoreC
     lab.node_id = await lab.register_node(lease_seconds=15)
     execution = await start(Clockwork(lab, clock), "unknown")
     clock.advance(16)
-    await lab.database.tx(cluster.bury)
-    await lab.database.tx(cluster.rescue)
+    await lab.database.tx(dead_nodes.bury)
+    await lab.database.tx(dead_nodes.rescue)
     lost = await lab.get(execution.id)
     assert (lost.status, lost.outcome, lost.attempt) == (Status.FAILED, Outcome.LOST, 1)
     assert (
@@ -277,7 +277,7 @@ async def test_who_has_watched_a_run_is_forgotten_after_a_day(lab: Lab, clock: S
     for node in (stopped, worker):
         await lab.database.tx(lambda connection, node=node: cluster.leave(connection, node))
     clock.advance(16)
-    await lab.database.tx(cluster.bury)
+    await lab.database.tx(dead_nodes.bury)
 
     def forget(connection: Connection) -> int:
         return tracked_runs.forget_watchers(connection, lab.environment)

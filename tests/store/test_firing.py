@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from mainspring.domain.execution import Status, Trigger
-from mainspring.domain.job import JobDefinition, Overlap, Retry
+from mainspring.domain.job import JobDefinition, Overlap
+from mainspring.domain.retry import Retry
 from mainspring.domain.schedule import Every, OnStartup
 from mainspring.store.scheduling import firing
 from mainspring.store.tables import schedules as schedules_table

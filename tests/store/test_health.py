@@ -12,9 +12,10 @@ from sqlalchemy.util import await_only
 
 from mainspring.domain.alert import AlertRule, Severity
 from mainspring.domain.execution import Status
-from mainspring.domain.job import JobDefinition, Overlap, Thresholds
+from mainspring.domain.job import JobDefinition, Overlap
 from mainspring.domain.schedule import Cron, Every
-from mainspring.store.coordination import cluster
+from mainspring.domain.thresholds import Thresholds
+from mainspring.store.coordination import dead_nodes
 from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.monitoring import health, health_look, health_system
@@ -357,7 +358,7 @@ async def test_a_node_lost_is_told_until_one_of_its_name_is_back(watch: Watch, l
     await lab.register_node(name="lost", lease_seconds=5)
     await watch.turn()
     watch.clockwork.clock.advance(10)
-    assert await lab.database.tx(cluster.bury) == ["lost"]
+    assert await lab.database.tx(dead_nodes.bury) == ["lost"]
     await watch.turn()
     alert = (await watch.alerts())["node_lost:lost"]
     assert (alert.severity, alert.figures["alive"]) == (Severity.CRITICAL, 0)

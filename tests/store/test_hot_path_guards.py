@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.util import await_only
 
 from mainspring.domain.rate import Rate
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import dead_nodes
 from mainspring.store.engine.sqlite_driver import SqliteDriver
 from mainspring.store.queue import claims, enqueues, finishes, journal
 from mainspring.store.tables.urgency import POSTGRESQL_URGENCY, SQLITE_URGENCY
@@ -230,7 +230,7 @@ async def hot_statements(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[Stat
         await lab.promote(most=50)
         await lab.finish(*(lab.end(item) for item in claimed[:50]))
         await lab.release(claimed[50])
-        await lab.database.tx(cluster.rescue)
+        await lab.database.tx(dead_nodes.rescue)
     return [(statement, values) for statement, values in sent if "executions_live" in statement]
 
 
@@ -239,7 +239,7 @@ async def looks_at_nodes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[Stat
     node = await lab.register_node()
     with statements_of(lab.database, monkeypatch) as sent:
         await lab.database.tx(lambda connection: claims.held(connection, node))
-        await lab.database.tx(cluster.rescue)
+        await lab.database.tx(dead_nodes.rescue)
     looks = [(statement, values) for statement, values in sent if "executions_live" in statement]
     assert len(looks) == 2
     return looks

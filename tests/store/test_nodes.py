@@ -12,7 +12,7 @@ from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
 from mainspring.store.auditing.audit_entries import audit_trail
-from mainspring.store.coordination import cluster, nodes
+from mainspring.store.coordination import cluster, dead_nodes, nodes
 from mainspring.store.engine.signals import Signals
 from tests.store.audit_trail import KEY, ROOT
 
@@ -63,8 +63,8 @@ async def test_a_lost_node_stays_for_a_day_with_what_it_ran(lab: Lab, clock: Sto
     again, poisoned = await lab.enqueue(lab.new(), lab.new(fail_when_lost=True))
     await lab.claim(node_id=node_id)
     clock.advance(20)
-    await lab.database.tx(cluster.bury)
-    await lab.database.tx(cluster.rescue)
+    await lab.database.tx(dead_nodes.bury)
+    await lab.database.tx(dead_nodes.rescue)
     lost = (await find(lab))["node"]
     assert lost.lost_at is not None
     assert set(lost.orphaned) == {again, poisoned}

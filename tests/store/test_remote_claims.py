@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring.domain.job import JobDefinition
+from mainspring.domain.slots import SlotBounds
 from mainspring.runtime.remote_claims import RemoteClaims
 from mainspring.runtime.remote_jobs import RemoteJobs
 from mainspring.settings import Settings
@@ -41,7 +42,7 @@ async def make_node(lab: Lab) -> MakeNode:
     async def make() -> RemoteClaims:
         jobs = RemoteJobs(lab.database, "test", secret_keys=list, on_change=lambda: None)
         await jobs.refresh()
-        return RemoteClaims(jobs, Settings(environment="test", concurrency=8))
+        return RemoteClaims(jobs, Settings(environment="test", concurrency=SlotBounds(8, 8)))
 
     return make
 

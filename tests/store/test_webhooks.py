@@ -13,7 +13,7 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.notification import NotificationStatus, Severity
 from mainspring.jobs.registry import JobRegistry
 from mainspring.store.alerting import notifications
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import dead_nodes
 from mainspring.store.jobs import registration
 from mainspring.store.queue import endings, enqueue_in_transaction, finishes
 from mainspring.store.runs import executions
@@ -115,8 +115,8 @@ async def test_a_rescue_that_gives_up_is_announced(lab: Lab, clock: StoreClock) 
         node = await lab.register_node(name=f"node-{lost}")
         await lab.claim_one(node_id=node)
         clock.advance(60)
-        await lab.database.tx(cluster.bury)
-        await lab.database.tx(cluster.rescue)
+        await lab.database.tx(dead_nodes.bury)
+        await lab.database.tx(dead_nodes.rescue)
     item = await the_one(lab, execution_id)
     assert item.message.event == "job.failed"
     assert "3 attempts were lost" in item.message.data["errorMessage"]

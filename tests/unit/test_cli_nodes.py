@@ -35,7 +35,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
-async def _enter_a_node() -> None:
+async def _enter_a_node(most_slots: int | None = None) -> None:
     async with Mainspring().connected() as app:
         entry = cluster.NodeEntry(
             id=app.world.new_id(),
@@ -46,6 +46,7 @@ async def _enter_a_node() -> None:
             roles=("api", "worker"),
             version="1.0",
             slots=8,
+            most_slots=most_slots,
             queues=("mail", "default"),
         )
         await app.opened.database.tx(lambda connection: cluster.register(connection, entry, lease_seconds=60))
@@ -77,3 +78,24 @@ def test_a_node_that_is_not_there_is_said_so(command: Command) -> None:
     code, _, told = command("drain", "web-9")
     assert code == 1
     assert "no node 'web-9' is alive" in told
+
+
+def test_a_script_reads_how_many_nodes_are_wanted(command: Command) -> None:
+    assert command("wanted") == (0, "0\n", "")
+
+    async def enqueue() -> None:
+        app = Mainspring()
+        app.job("greet")(lambda: None)
+        async with app.connected():
+            await app.enqueue("greet")
+
+    asyncio.run(enqueue())
+    wanted = json.loads(command("wanted", "--json")[1])
+    assert wanted == {"wanted": 1, "nodes": 0, "waiting": 1, "running": 0}
+
+
+def test_slots_that_follow_the_work_are_shown_with_their_bound(command: Command) -> None:
+    asyncio.run(_enter_a_node(most_slots=32))
+    [listed] = json.loads(command("list", "--json")[1])
+    assert (listed["slots"], listed["mostSlots"], listed["busyShare"]) == (8, 32, 0)
+    assert "8 of 32" in command("list")[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,11 +65,36 @@ def test_a_payload_that_does_not_fit_names_its_fields() -> None:
         handler.read_payload("many", "digest")
 
 
+def test_the_default_of_the_parameter_stands_where_there_is_no_payload() -> None:
+    def greet(ctx: JobContext[str], name: str = "world") -> str:
+        return f"{ctx.attempt} {name}"
+
+    handler = bind(greet, job_name="greet")
+    assert [handler.read_payload(given, "greet") for given in (None, "Ada")] == ["world", "Ada"]
+
+
 def test_two_jobs_of_one_name_are_refused_and_both_places_named() -> None:
     registry = JobRegistry()
     registry.add(JobDefinition("digest"), nothing)
     with pytest.raises(DefinitionError, match=r"two jobs are called 'digest'.*test_handler\.py:\d+.*test_handler\.py"):
         registry.add(JobDefinition("digest"), both)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "instead"),
+    [
+        ("schedule", "0 9 * * *", 'schedule=Cron("0 9 * * *")'),
+        ("retry", 3, "retry=Retry(max_retries=3)"),
+        ("thresholds", {"failure_rate": 0.5}, "thresholds=Thresholds(failure_rate=0.5)"),
+        ("timeout", 30, "timeout=timedelta(minutes=5)"),
+        ("catch_up", 30, "catch_up=timedelta(minutes=5)"),
+        ("jitter", 30, "jitter=timedelta(minutes=5)"),
+        ("cpu_limit", 30, "cpu_limit=timedelta(minutes=5)"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_with_how_to_write_it(option: str, given: Any, instead: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(f"'digest': {option} is {given!r}: write {instead}")):
+        JobDefinition("digest", **{option: given})
 
 
 def test_an_unknown_job_is_refused_with_the_nearest_names() -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type, cast
 
 import pytest
+from opentelemetry import trace
 
 from mainspring.domain.failure import ErrorClass
 from mainspring.errors import IllegalTransitionError, MainspringError, PermanentError, SkipExecution
@@ -80,6 +81,24 @@ async def boom_async() -> int:
 
 def stop() -> None:
     raise KeyboardInterrupt
+
+
+# A batch of runs ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_asks_once_who_traces_and_its_runs_never(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    provider = trace.get_tracer_provider()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: asked.append(None) or provider)
+    identities = [RunIdentity("batch", execution=str(number), attempt=1) for number in range(20)]
+
+    traced = bench.harness.announce(identities, BEGINNING)
+    for identity in identities:
+        await bench.harness.carry_out(JobRun[int](identity, announced=True, traced=traced), lambda: 1)
+
+    assert len(asked) == 1
+    assert not traced
+    assert bench.messages() == ["Job started"] * 20 + ["Job succeeded"] * 20
 
 
 # What a run returns --------------------------------------------------------------------------------------------------

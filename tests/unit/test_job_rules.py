@@ -13,12 +13,12 @@ from mainspring.domain.baseline import baseline_of, hour_of_week, usual
 from mainspring.domain.execution import Status
 from mainspring.domain.firing import FiringPolicy
 from mainspring.domain.health import HealthState, Held, Unwatched, health_of
-from mainspring.domain.job import Thresholds
 from mainspring.domain.rules.back_test import back_test
 from mainspring.domain.rules.job_rules import RULES, breaches_of
 from mainspring.domain.rules.staleness import Timetable, expectation, staleness
 from mainspring.domain.rules.watched_job import Run, Streak, WatchedJob
 from mainspring.domain.schedule import Cron, Every, OnStartup
+from mainspring.domain.thresholds import Thresholds
 from mainspring.domain.trend import Line, theil_sen
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)  # a Monday

@@ -290,13 +290,22 @@ def test_json_names_everything_that_is_known_and_nothing_else() -> None:
     assert json.loads(json_line(LogEntry(NOW, "info", "x"))).keys() == {"timestamp", "level", "message"}
 
 
-def test_a_batch_s_start_line_names_the_trace_that_comes_in() -> None:
-    stream = io.StringIO()
-    writer = json_writer(stream)
-    writer.job_started(RUN._replace(traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01"), NOW)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_batch_begins_with_the_lines_of_its_runs_written_at_once(log_format: LogFormat) -> None:
+    runs = [
+        RUN,
+        RUN._replace(traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01", attempt=2),
+        RUN._replace(service="billing\ud800", attempt=3),
+        RunIdentity('"odd"'),
+    ]
+    writer = LogWriter(one_by_one := io.StringIO(), log_format=log_format, max_delay=60)
+    for run in runs:
+        writer.job_started(run, NOW)
     writer.flush()
+    LogWriter(together := io.StringIO(), log_format=log_format, max_delay=60).jobs_started(runs, NOW)
 
-    assert json.loads(stream.getvalue())["traceId"] == "ab" * 16
+    assert together.getvalue() == one_by_one.getvalue()
+    assert together.getvalue().count("ab" * 16) == 1  # the trace that comes in
 
 
 HARD_CHARACTERS = st.one_of(st.sampled_from(HOSTILE), st.characters(exclude_categories=()))

@@ -12,8 +12,10 @@ import pytest
 import sentry_sdk
 
 from mainspring.domain.failure import ErrorClass, Failure
-from mainspring.domain.job import JobDefinition, Retry, Thresholds
+from mainspring.domain.job import JobDefinition
+from mainspring.domain.retry import Retry
 from mainspring.domain.schedule import Cron, Every, OnStartup
+from mainspring.domain.thresholds import Thresholds
 from mainspring.errors import ConfigurationError
 from mainspring.observability.run_identity import RunIdentity
 from mainspring.observability.sentry import Sentry, flush_sentry, open_sentry

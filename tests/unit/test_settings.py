@@ -32,7 +32,7 @@ def test_keywords_win_over_the_environment_and_that_over_the_file(
     monkeypatch.setenv("MAINSPRING_ENVIRONMENT", "env")
     monkeypatch.setenv("MAINSPRING_NODE", "env")
     settings = load_settings(node="keyword")
-    assert (settings.node, settings.environment, settings.concurrency) == ("keyword", "env", 7)
+    assert (settings.node, settings.environment, settings.concurrency.upper) == ("keyword", "env", 7)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,10 @@ def test_the_keys_of_an_identity_provider_need_a_package_of_an_extra(monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", find_nothing)
     with pytest.raises(ConfigurationError, match=r"mainspring\[jwks\]"):
         load_settings(jwt_jwks_url="https://id.example/keys", jwt_issuer="https://id.example/")
+
+
+@pytest.mark.parametrize("said", ["100", "4..32"])
+def test_settings_that_were_dumped_are_read_again(said: str) -> None:
+    settings = load_settings(concurrency=said)
+    assert settings.model_dump()["concurrency"] == said
+    assert load_settings(**settings.model_dump(include={"concurrency", "threads"})).threads == settings.threads

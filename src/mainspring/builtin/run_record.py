@@ -16,7 +16,7 @@ from mainspring.errors import MainspringError
 from mainspring.jobs.registry import JobRegistry
 from mainspring.runtime.heartbeat import Heartbeat
 from mainspring.settings import program_version
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import cluster, dead_nodes
 from mainspring.store.engine.signals import WORK
 from mainspring.store.jobs import definitions, registration
 from mainspring.store.queue import finishes, journal
@@ -105,9 +105,9 @@ class RunRecord:
 
     async def _rescue(self) -> None:
         """See to runs that are lost: where nothing but cron runs, there is no other node to do it."""
-        if await self._store.database.read(cluster.is_anything_lost):
-            await self._store.database.tx(cluster.bury)
-            await self._store.database.tx(cluster.rescue)
+        if await self._store.database.read(dead_nodes.is_anything_lost):
+            await self._store.database.tx(dead_nodes.bury)
+            await self._store.database.tx(dead_nodes.rescue)
 
     def _begin(self, connection: Connection) -> int:
         settings = self._settings

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Outcome
 from mainspring.domain.failure import failure_of
-from mainspring.domain.job import NO_RETRY, JobDefinition, OnLost, check_name
+from mainspring.domain.job import JobDefinition, OnLost, check_name
 from mainspring.domain.result import JobResult, ReportedFailureError
+from mainspring.domain.retry import NO_RETRY
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import JobCancelledError, JobTimeoutError
 from mainspring.runtime.command_job import result_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mainspring.domain.failure import Failure
-    from mainspring.domain.job import Retry
+    from mainspring.domain.retry import Retry
     from mainspring.domain.schedule import Cron
     from mainspring.runtime.program import ProgramEnd, Stream
     from mainspring.world import World

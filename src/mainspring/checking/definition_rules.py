@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.checking.rule import Rule, Severity, Sighting
-from mainspring.domain.job import DEFAULT_TIMEOUT, Thresholds
+from mainspring.domain.job import DEFAULT_TIMEOUT
+from mainspring.domain.thresholds import Thresholds
 from mainspring.locks.distributed_lock import declared_lock
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What user code holds: a job that can be enqueued, typed by its payload, and an execution that can be awaited."""
+"""Handles for user code: a job that can be enqueued, typed by its payload, and an execution that can be awaited."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class JobHandle(Generic[Payload, Result_co]):
 
     @property
     def definition(self) -> JobDefinition:
-        """What the job is."""
+        """The job's definition: its schedule, limits and policies."""
         return self._job.definition
 
     @overload
@@ -139,7 +139,7 @@ class JobHandle(Generic[Payload, Result_co]):
     async def enqueue_many(
         self, payloads: Sequence[Payload], **options: Unpack[EnqueueOptions]
     ) -> list[ExecutionHandle[Result_co]]:
-        """Ask for one execution a payload, all or none."""
+        """Ask for one execution for each payload, all or none."""
         return await self._enqueue(payloads, options)
 
     @overload

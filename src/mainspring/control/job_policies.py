@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.control.schedules import VersionConflictError
-from mainspring.control.service_jobs import UnfitJobError
+from mainspring.control.service_job_checks import UnfitJobError
 from mainspring.domain.access import Permission
 from mainspring.domain.redaction import redact
 from mainspring.domain.write_door import MAX_VALUE_BYTES, json_text, to_jsonable

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from mainspring.control.executions import ExecutionCommands
     from mainspring.domain.access import Actor
     from mainspring.domain.execution import Execution
-    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.domain.job import Schedule
+    from mainspring.domain.retry import Retry
+    from mainspring.domain.thresholds import Thresholds
     from mainspring.jobs.registry import JobRegistry
     from mainspring.store.engine.database import Database
 

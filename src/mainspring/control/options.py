@@ -1,4 +1,4 @@
-"""What may be said when an execution is asked for."""
+"""The options of a request for an execution."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EnqueueOptions(TypedDict, total=False):
         delay: Not before this much time has passed; give one of the two.
         max_retries: 0 to 20; by default the job's own.
         queue: The queue, by default the job's own.
-        unique_key: While an execution of the job with this key has not ended, asking again returns that one.
+        unique_key: While an execution of the job with this key has not ended, asking again returns that execution.
         idempotency_key: Asking again with this key returns the first execution, ended or not. Not with `tx`.
         organization_id: The tenant it belongs to.
         user_id: The user it belongs to.
@@ -29,8 +29,8 @@ class EnqueueOptions(TypedDict, total=False):
             those that wait for it; or `run`, once all of them have ended, whichever way.
         concurrency_key: The job's `rate_limit` counts for each key, and so does its `max_running`, by default one
             where it has no rate.
-        tags: Words to find it by.
-        webhook_url: Whom to tell when it has ended: `https`, or `http` to a host in `MAINSPRING_EGRESS_ALLOW`.
+        tags: Words by which it can be searched.
+        webhook_url: A URL that is called when it has ended: `https`, or `http` to a host in `MAINSPRING_EGRESS_ALLOW`.
         tx: A connection or session of the same database: the execution exists if that transaction commits.
     """
 

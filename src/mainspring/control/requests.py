@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from mainspring.domain.job import OnLost, max_retries_for
+from mainspring.domain.job import OnLost
+from mainspring.domain.retry import max_retries_for
 from mainspring.domain.write_door import payload_text, verbatim_text
 from mainspring.egress.webhook_url import require_webhook_url
 from mainspring.errors import DefinitionError

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from mainspring.control.service_identity import require_own_name, require_service
+from mainspring.control.service_job_checks import (
+    JobElsewhereError,
+    refuse_circle,
+    refuse_job_of_another,
+    refuse_one_too_many,
+    service_address,
+)
 from mainspring.domain.code_version import is_older, require_ordered
 from mainspring.domain.write_door import MAX_VALUE_BYTES, json_text
-from mainspring.egress.webhook_url import require_webhook_url
-from mainspring.errors import DefinitionError, EgressRefusedError, MainspringError, PayloadTooLargeError
+from mainspring.errors import PayloadTooLargeError
 from mainspring.security.audit import Target
 from mainspring.store.engine.signals import SERVICES, WORK
-from mainspring.store.identity import api_keys
 from mainspring.store.remote import service_jobs, services
 from mainspring.store.scheduling.firing import Firing
 
@@ -41,26 +46,6 @@ Outcome: TypeAlias = Literal["created", "updated", "unchanged", "superseded"]
 
 _REGISTER: Final = "job.register"
 _LIST: Final = "service.list_jobs"
-MOST_JOBS: Final = 1_000
-"""How many jobs one service may have: one whose names never end would fill the store of all others."""
-
-
-class UnfitJobError(DefinitionError):
-    """A job that a service declares could never run so."""
-
-    code = "UNFIT_JOB"
-
-
-class TooManyJobsError(MainspringError):
-    """The service has as many jobs as a service may have."""
-
-    code = "TOO_MANY_JOBS"
-
-
-class JobElsewhereError(MainspringError):
-    """The job is in the code of the application itself, or belongs to another service."""
-
-    code = "JOB_ELSEWHERE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +133,7 @@ class ServiceCommands:
         service = await require_service(self._audit, actor, _REGISTER, target, service_name)
         await require_own_name(self._audit, actor, _REGISTER, name)
         self._refuse_own_job(name)
-        url = _address(job.service_url, self._may_reach)
+        url = service_address(job.service_url, self._may_reach)
         require_ordered(job.code_version)
         if len(json_text(job.definition.config)) > MAX_VALUE_BYTES:
             raise PayloadTooLargeError(
@@ -200,12 +185,12 @@ class ServiceCommands:
         name, environment = job.definition.name, self._environment
         known = services.enter(connection, environment, service, job.service_url)
         before = service_jobs.lock(connection, environment, name)
-        _refuse_job_of_another(connection, before, service)
+        refuse_job_of_another(connection, before, service)
         if before is not None and _is_superseded(job.code_version, before, known):
             return "superseded"
         if before is None or before.retired_at is not None or before.service_name != service:
-            _refuse_one_too_many(connection, environment, service)
-        _refuse_circle(connection, environment, job.definition)
+            refuse_one_too_many(connection, environment, service)
+        refuse_circle(connection, environment, job.definition)
         enabled = job.definition.enabled if before is None or before.schedule is None else before.schedule.code_enabled
         has_changed = service_jobs.declare(
             connection,
@@ -234,58 +219,12 @@ class ServiceCommands:
             )
 
 
-def _refuse_job_of_another(connection: Connection, before: StoredDefinition | None, service: str) -> None:
-    """Refuse a job of a service that still has a key for its name; without one, an admin has given the name away."""
-    owner = None if before is None else before.service_name
-    if before is None or owner is None or owner == service:
-        return
-    live = api_keys.live_service_keys(connection, before.environment)
-    if any(key.service_name == owner and before.name.startswith(key.name_prefix or "") for key in live):
-        raise JobElsewhereError(
-            f"job {before.name!r} belongs to the service {owner!r}, which has a key for its name: to move it, revoke "
-            f"that key with `mainspring key revoke`, and register again; or rename one of the two"
-        )
-
-
-def _refuse_one_too_many(connection: Connection, environment: str, service: str) -> None:
-    if service_jobs.count(connection, environment, service) >= MOST_JOBS:
-        raise TooManyJobsError(
-            f"the service {service!r} has {MOST_JOBS:,} jobs, as many as one may have: make one job of those that "
-            "differ by their payload alone, or drop some by listing the others with `PUT /api/services/{name}/jobs`"
-        )
-
-
-def _refuse_circle(connection: Connection, environment: str, definition: JobDefinition) -> None:
-    if not definition.depends_on:
-        return
-    circle = service_jobs.circle_through(connection, environment, definition.name, definition.depends_on)
-    if circle is not None:
-        raise UnfitJobError(
-            f"job {definition.name!r} would run after itself: {' after '.join(reversed(circle))}; take one of them out "
-            "of `dependsOn`"
-        )
-
-
 def _is_superseded(code_version: str | None, before: StoredDefinition, known: Service) -> bool:
     """Whether the service itself has said otherwise with newer code."""
     if before.service_name != known.name:
         return False
     was_dropped = before.orphaned_reason == services.UNDECLARED
     return is_older(code_version, before.code_version) or (was_dropped and is_older(code_version, known.code_version))
-
-
-def _address(url: str, may_reach: AllowList) -> str:
-    """Return where a service is called, without a slash at the end.
-
-    Raises:
-        EgressRefusedError: It may not be called there.
-    """
-    if "?" in url or "#" in url:
-        raise EgressRefusedError(
-            "serviceUrl has a query or a fragment: `/api/jobs/{name}/execute` is appended to it, so leave them out"
-        )
-    require_webhook_url(url, may_reach)
-    return url.rstrip("/")
 
 
 def _key_of(actor: Actor) -> UUID:

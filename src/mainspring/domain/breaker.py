@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from mainspring.domain.job import Retry
+from mainspring.domain.retry import Retry
 
 FAILURES_TO_OPEN: Final = 5
 """Calls in a row that do not get through, after which nobody calls for a while."""

@@ -1,4 +1,4 @@
-"""What a job declares so that it is not started while what it needs is down (M. Nygard, "Release It!")."""
+"""The circuit breaker of a job: it is not started while a system it needs is down (M. Nygard, "Release It!")."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mainspring.errors import DefinitionError
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """When a job is held back, on all nodes: its executions wait, and none fails for it or is lost.
+    """When a job stops being started, on all nodes. Its executions then wait; none fails or is lost for it.
 
-    What could pass by itself counts as a failure: a transient or unknown error, and a timeout. A permanent error, a
-    cancel and a lost node say nothing about what the job needs.
+    Failures that may pass count: transient and unknown errors, and timeouts. Permanent errors, cancellations and lost
+    nodes do not count, because they say nothing about the system that the job needs.
 
     Args:
-        failures: Attempts that fail in a row, of any executions of the job, after which none is started; at least 1.
-        failure_rate: The share of failures within `window`, 0 to 1, that opens it as well; None: only the row does.
-        least_runs: How many attempts have to have ended within `window` before the share counts; at least 1.
-        window: The span in which they are counted.
-        wait: How long nothing is started before a probe is; each probe that fails doubles it, give or take a fifth.
-        longest_wait: The longest of these waits.
+        failures: Failed attempts in a row, of any executions of the job, that open it; at least 1.
+        failure_rate: The share of failures within `window`, 0 to 1, that opens it too; None: only failures in a row do.
+        least_runs: Attempts that must have ended within `window` before `failure_rate` counts; at least 1.
+        window: The span of time over which `failure_rate` is measured.
+        wait: How long it stays open before one execution is started as a probe; each failed probe doubles it, ±20 %.
+        longest_wait: The upper limit of that wait.
 
     Raises:
         DefinitionError: A figure is out of its range.

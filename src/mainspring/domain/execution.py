@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.failure import Failure
-    from mainspring.domain.job import Retry
+    from mainspring.domain.retry import Retry
 
 MAX_LOST = 3
 """An execution whose process died this often is failed as poisonous (contract §1)."""

@@ -1,4 +1,4 @@
-"""What a job is: the definition that code owns, its retries and its thresholds."""
+"""What a job is: the definition that code owns, and the policies in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.rate import Rate
-from mainspring.domain.schedule import OnStartup
+from mainspring.domain.retry import Retry
+from mainspring.domain.schedule import Cron, Every, OnStartup
+from mainspring.domain.thresholds import Thresholds
 from mainspring.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mainspring.domain.circuit_breaker import CircuitBreaker
-    from mainspring.domain.schedule import Cron, Every
 
     Schedule = Cron | Every | OnStartup
 
@@ -29,6 +30,17 @@ DEFAULT_TIMEOUT: Final = timedelta(hours=1)
 DEFAULT_QUEUE: Final = "default"
 DEFAULT_CATCH_UP: Final = timedelta(hours=24)
 DEFAULT_CATCH_UP_LIMIT: Final = 100
+_A_SPAN: Final = (timedelta, "timedelta(minutes=5)")
+_KINDS: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "schedule": ((Cron, Every, OnStartup), 'Cron("0 9 * * *"), Every(minutes=5) or OnStartup()'),
+    "retry": (Retry, "Retry(max_retries=3)"),
+    "thresholds": (Thresholds, "Thresholds(failure_rate=0.5)"),
+    "timeout": _A_SPAN,
+    "catch_up": _A_SPAN,
+    "jitter": _A_SPAN,
+    "cpu_limit": _A_SPAN,
+}
+"""What the options of a definition must be that people give as plain numbers and texts, with how to write one."""
 
 
 class Overlap(StrEnum):
@@ -67,106 +79,6 @@ class ExecutorKind(StrEnum):
     PROCESS = "process"
     REMOTE = "remote"
     DASK = "dask"
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often and how soon a failed execution is tried again.
-
-    The wait before retry n (from 0) is `min(cap, base × factorⁿ) × U(1 - jitter, 1 + jitter)`, and never less than
-    what the error asks for (contract §1).
-
-    Args:
-        max_retries: Retries after the first attempt, 0 to 100.
-        base: The wait before the first retry.
-        factor: What each further wait is multiplied by, at least 1.
-        cap: The longest wait.
-        jitter: Share by which a wait varies, 0 to 1.
-        deadline: No retry is granted that would start later than this after the execution was first available.
-
-    Example:
-        >>> Retry(max_retries=5, base=timedelta(seconds=2)).delay(2, chance=0.5)
-        8.0
-    """
-
-    max_retries: int = 3
-    base: timedelta = timedelta(seconds=10)
-    factor: float = 2.0
-    cap: timedelta = timedelta(hours=1)
-    jitter: float = 0.2
-    deadline: timedelta | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse figures that no wait can be computed from."""
-        problem = None
-        if not 0 <= self.max_retries <= 100:  # noqa: PLR2004 - said in the message
-            problem = f"max_retries is {self.max_retries}: it must be 0 to 100"
-        elif self.base < timedelta(0) or self.cap < timedelta(0):
-            problem = "base and cap must not be negative"
-        elif self.factor < 1:
-            problem = f"factor is {self.factor}: it must be at least 1"
-        elif not 0 <= self.jitter <= 1:
-            problem = f"jitter is {self.jitter}: it must be 0 to 1"
-        if problem:
-            msg = f"Retry: {problem}"
-            raise DefinitionError(msg)
-
-    def delay(self, retry_count: int, *, chance: float, at_least: float | None = None) -> float:
-        """Return the wait in seconds before the next retry.
-
-        Args:
-            retry_count: Retries granted so far.
-            chance: A random number in [0, 1).
-            at_least: Seconds that the error asks for; the jitter is then added, never taken off.
-        """
-        cap = self.cap.total_seconds()
-        try:
-            wait = min(cap, self.base.total_seconds() * self.factor**retry_count)
-        except OverflowError:
-            wait = cap
-        spread = wait * (1 - self.jitter + 2 * self.jitter * chance)
-        return max(spread, at_least * (1 + self.jitter * chance)) if at_least else spread
-
-    def is_past_deadline(self, age: timedelta, wait: float) -> bool:
-        """Whether an attempt that starts `wait` seconds from now would be later than the deadline allows."""
-        return self.deadline is not None and age + timedelta(seconds=wait) > self.deadline
-
-
-NO_RETRY: Final = Retry(max_retries=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The limits whose breach opens an alert (cron-tracking document).
-
-    Those of the document hold for every job. The others are off until a job, or an admin, sets them.
-
-    Args:
-        staleness: Silence after a due run before the job counts as stale; None: schedule, grace and usual duration.
-        failure_rate: Share of failures over at least 10 runs of the last day, 0 to 1.
-        execution_time: The longest run that is not worth an alert; None: no limit.
-        consecutive_failures: Failures in a row that open an alert.
-        recovery: Successes in a row after which that alert is resolved.
-        shortest_time: The shortest success that is not suspicious; None: no limit.
-        runs_per_hour: How many runs may begin within an hour; None: no limit.
-        least_items: How many items a success has to process; 1 finds the job that does nothing; None: no limit.
-        share_of_usual_items: The share of the median of this weekday that a success has to process, 0 to 1; None: none.
-        anomaly: How many robust deviations from what is usual at this hour of the week are an alert, for instance 6;
-            None: what is unusual opens none.
-        trend_days: An alert where the duration grows so that it passes the timeout within so many days; None: none.
-    """
-
-    staleness: timedelta | None = None
-    failure_rate: float = 0.2
-    execution_time: timedelta | None = None
-    consecutive_failures: int = 3
-    recovery: int = 1
-    shortest_time: timedelta | None = None
-    runs_per_hour: int | None = None
-    least_items: int | None = None
-    share_of_usual_items: float | None = None
-    anomaly: float | None = None
-    trend_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +160,7 @@ class JobDefinition:
     def __post_init__(self) -> None:
         """Refuse what could never run."""
         check_name(self.name)
+        self._check_kinds()
         if self.timeout <= timedelta(0):
             msg = f"job {self.name!r}: timeout is {self.timeout}: it must be longer than zero"
             raise DefinitionError(msg)
@@ -266,6 +179,12 @@ class JobDefinition:
         except DefinitionError as error:
             msg = f"job {self.name!r}: {error}"
             raise DefinitionError(msg) from None
+
+    def _check_kinds(self) -> None:
+        for option, (kind, example) in _KINDS.items():
+            value = getattr(self, option)
+            if value is not None and not isinstance(value, kind):
+                raise DefinitionError(f"job {self.name!r}: {option} is {value!r}: write {option}={example}")
 
     def _check_bounds(self) -> None:
         for option in ("starts_at", "ends_at"):
@@ -322,12 +241,3 @@ def check_name(name: str) -> str:
         msg = f"job name {name!r} is a word of the API's own paths; choose another, for instance {name + '-job'!r}"
         raise DefinitionError(msg)
     return name
-
-
-def max_retries_for(requested: int | None, retry: Retry | None, *, on_demand: bool) -> int:
-    """Return how many retries an execution has: request, else definition, else 3 on demand and 0 otherwise."""
-    if requested is not None:
-        return requested
-    if retry is not None:
-        return retry.max_retries
-    return 3 if on_demand else 0

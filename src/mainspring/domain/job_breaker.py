@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mainspring.domain.breaker import Breaker, BreakerState
-from mainspring.domain.job import Retry
+from mainspring.domain.retry import Retry
 
 if TYPE_CHECKING:
     from datetime import datetime

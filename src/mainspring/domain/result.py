@@ -1,4 +1,4 @@
-"""What a handler may return to say more than a value: success, item counts, a code and a summary."""
+"""The structured result of a handler: success, item counts, a code and a summary."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ class ResultError(TypedDict):
 
 @dataclass(slots=True)
 class JobResult:
-    """The structured outcome of the scheduler and the platform documents.
+    """What a handler returns where a plain value does not say enough.
+
+    Its fields are those of the scheduler and the platform documents.
 
     Args:
         success: False ends the execution as failed, by the same rules as an exception.
         items_processed: Items looked at, at least 0.
         items_succeeded: Of these, how many went well.
         items_failed: Of these, how many did not.
-        metadata: Anything JSON that is worth keeping.
+        metadata: JSON to keep with the execution.
         message_code: A code that a user interface may translate, for instance `DIGEST_SENT`.
         summary: One sentence for people.
-        details: More of it, JSON.
+        details: Further facts for people, as JSON.
         error: `{"code", "message"}` where `success` is False.
 
     Example:

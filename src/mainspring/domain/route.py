@@ -1,4 +1,4 @@
-"""Whom an alert is told to: routes by severity, rule, job, group, environment and time of day."""
+"""Where alerts are sent: routes chosen by severity, rule, job, group, environment and time of day."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _LONGEST_DELAY: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When a route is open: some days of the week, some hours, on the clocks of a zone.
+    """The days and hours in which a route sends alerts, in a time zone.
 
     Args:
-        days: Days of three letters, `mon` to `sun`.
-        between: `09:00-18:00`; one that ends before it begins goes over midnight, into the next day.
-        zone: An IANA zone.
+        days: Days of the week, `mon` to `sun`.
+        between: A span such as `09:00-18:00`; one that ends before it starts (`22:00-06:00`) runs past midnight.
+        zone: An IANA time zone.
 
     Raises:
-        DefinitionError: One of them cannot be read.
+        DefinitionError: A day, the span or the zone is not valid.
 
     Example:
         >>> Hours(between="22:00-06:00", zone="Europe/Paris").start, Hours(between="09:00-18:00").end
@@ -67,7 +67,7 @@ class Hours:
         return int(self.between[6:8]) * 60 + int(self.between[9:11])
 
     def is_open(self, at: datetime) -> bool:
-        """Whether an instant is within."""
+        """Whether an instant is within these days and hours."""
         local = at.astimezone(ZoneInfo(self.zone))
         minute, day = local.hour * 60 + local.minute, local.weekday()
         if self.start < self.end:
@@ -92,25 +92,25 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way by which alerts are told. Every route that an alert fits is taken.
+    """Where alerts of some kinds are sent. An alert is sent by every route that it matches.
 
     Args:
         channel: The kind of channel, such as `slack`.
-        destination: Where to, in that channel's terms.
-        name: What people call it, unique among the routes of a deployment.
-        severity: The least severity that is told.
-        rules: Of these rules alone; empty: of all.
-        jobs: Of jobs whose names fit one of these patterns alone, such as `billing-*`; empty: of all, and of what is no
-            job.
-        groups: Of jobs of these groups alone; empty: of all.
-        environments: In these environments alone; empty: in all.
-        hours: When it is open; what happens at other times is told when it opens, if it is still so.
-        after: Zero: told at once. Longer: told only if the alert is critical and nobody has acknowledged it after so
-            long, which is what escalation is.
-        owner: Who chose it for themselves; None: it is everybody's.
+        destination: Where to send, in that channel's terms, such as `#billing`.
+        name: A name for people, unique among the routes of a deployment.
+        severity: The least severity that is sent.
+        rules: Only alerts of these rules; empty: of all rules.
+        jobs: Only alerts of jobs whose names match one of these patterns, such as `billing-*`; empty: of all jobs, and
+            alerts that are not about a job.
+        groups: Only alerts of jobs in these groups; empty: in all groups.
+        environments: Only in these environments; empty: in all.
+        hours: When the route sends. Alerts raised at other times are sent when it opens, if they are still open.
+        after: Escalation: 0 sends at once; a longer time sends only critical alerts that nobody has acknowledged by
+            then. At most 7 days.
+        owner: The user who chose the route for themselves; None: it is the deployment's.
 
     Raises:
-        DefinitionError: Something cannot be read.
+        DefinitionError: The channel is missing, or `after` is out of its range.
 
     Example:
         >>> Route("slack", "#billing", severity=Severity.CRITICAL, groups=("billing",)).destination

@@ -37,14 +37,14 @@ class AcquiredLock:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else may hold it although the work was not done."""
+        """Whether it was lost before the work was done, so that somebody else may hold it by now."""
         return self._lost_because is not None
 
     def raise_if_lost(self) -> None:
-        """Raise if the lock is lost; call it between units in code that is not asynchronous.
+        """Raise if the lock is lost; call it between units of work in synchronous code.
 
         Raises:
-            LockLostError: Somebody else may be at work.
+            LockLostError: It is lost: somebody else may be doing the same work.
         """
         if self._lost_because is not None:
             raise LockLostError(f"lock {self.key!r}, fence {self.fence}, was lost: {self._lost_because}")

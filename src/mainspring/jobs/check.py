@@ -1,4 +1,4 @@
-"""Checks: questions of an application's own that `platform-self-check` and `mainspring doctor` ask."""
+"""Health checks of an application's own, run by `platform-self-check` and `mainspring doctor`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LONGEST_CHECK: Final = timedelta(minutes=5)
 
 @dataclass(slots=True)
 class Check:
-    """A function that looks whether something is well.
+    """A health check.
 
-    It takes nothing. It returns when all is well, and may return a text that says what it found; where something is
-    wrong it raises, and the text of the exception says what.
+    The function takes no arguments. It passes by returning, with a text about what it found if it likes, and fails by
+    raising: the exception's text is shown.
 
     Args:
         name: The unique name; the self-check calls it `check-<name>`.
         function: What is called: a coroutine function on the event loop, any other on a thread.
-        timeout: How long it may take, at most 5 minutes; then it has failed.
+        timeout: How long it may take, at most 5 minutes; longer is a failure.
 
     Raises:
-        DefinitionError: The function asks for something, or the timeout is out of its range.
+        DefinitionError: The function has parameters, or the timeout is out of its range.
 
     Example:
         >>> def stock() -> str:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from mainspring.domain.job import Retry, Schedule, Thresholds
+    from mainspring.domain.job import Schedule
+    from mainspring.domain.retry import Retry
+    from mainspring.domain.thresholds import Thresholds
 
 _MAX_DESCRIPTION: Final = 200
 
@@ -42,15 +44,15 @@ class CommandOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program, and what it is given.
+    """A program to run, with its environment, input, folder and user.
 
     Attributes:
-        program: The program and its arguments, run without a shell; or one text, which `SHELL` of `env`, else
-            `/bin/sh`, is given with `-c`, as cron does.
-        env: Variables beside the few that every program gets: see `environment_of`.
-        stdin: What it reads on standard input; None: nothing.
-        cwd: The folder that it starts in, `~` being the home directory; None: the node's own.
-        user: The account that it runs as; None: the node's own.
+        program: The program and its arguments as a list, run without a shell; or one text, run as cron does, by
+            `SHELL` of `env`, else `/bin/sh`, with `-c`.
+        env: Environment variables, beside the few that every program gets (`environment_of`).
+        stdin: The text on its standard input; None: it is empty.
+        cwd: The folder that it starts in; `~` is the home directory; None: the node's own folder.
+        user: The account that it runs as; None: the node's own account.
 
     Example:
         >>> Command(["pg_dump", "--file", "shop.sql", "shop"]).arguments
@@ -86,5 +88,5 @@ class Command:
 
     @property
     def description(self) -> str:
-        """What people read of a job that says nothing else about itself."""
+        """The description of a job that has no other."""
         return f"Runs {clean_text(self.text, _MAX_DESCRIPTION)}"

@@ -1,4 +1,4 @@
-"""What a running handler is given: who it is, how to say how far it has come, and whether to stop."""
+"""The context of a running handler: its identity, its progress and log lines, and whether it should stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LogLine:
 
 
 class ContextSink(Protocol):
-    """Where a context puts what its handler says: the node's journal, or the pipe of a child process.
+    """Where a context puts log lines and progress: the node's journal, or the pipe of a child process.
 
     Every method but `save_checkpoint` returns at once and may be called from any thread.
     """
@@ -62,14 +62,16 @@ class JobContext(Generic[Payload]):
         execution_id: The execution's id.
         job_name: The job's name.
         attempt: Which try this is, from 1.
-        fence: A number that is higher at every claim: hand it to systems that can refuse an older one.
-        trigger: Why the execution was made.
+        fence: A number that grows with every attempt; systems that can refuse a lower one are safe from late attempts.
+        trigger: What made the execution: a schedule, a person, the API or a program.
         scheduled_for: The due instant, for a run that a schedule fired.
         node: The name of the node that runs it.
         deadline: When the attempt times out.
         payload: The payload, of the type that the handler declares.
-        config: The job's configuration in force.
-        last_checkpoint: What an earlier attempt stored with `checkpoint`, else None.
+        config: The job's configuration, with the changes of admins.
+        last_checkpoint: What an earlier attempt stored with `checkpoint`; None: nothing.
+        organization_id: The tenant that the execution belongs to, if any.
+        user_id: The user that it belongs to, if any.
     """
 
     execution_id: UUID
@@ -104,12 +106,12 @@ class JobContext(Generic[Payload]):
         self.sink.log(self, LogLine(level, clean_text(message, MAX_LOG_CHARACTERS), safe))
 
     def progress(self, done: float, *, of: float = 100, message: str | None = None) -> None:
-        """Say how much is done: `done` of `of`, shown as a percentage from 0 to 100.
+        """Report progress: `done` of `of` units, shown as a percentage from 0 to 100.
 
         Args:
             done: Units done.
             of: Units in all, more than 0.
-            message: What is going on, in a few words.
+            message: What the handler is doing, in a few words.
         """
         self.reported.percent = max(0, min(100, int(done * 100 / of))) if of > 0 else 0
         if message is not None:
@@ -117,7 +119,7 @@ class JobContext(Generic[Payload]):
         self.sink.progressed(self)
 
     def step(self, number: int, *, of: int, label: str | None = None, percent: int | None = None) -> None:
-        """Say that a step begins.
+        """Report that a step begins.
 
         Args:
             number: Which step, from 1.
@@ -137,11 +139,11 @@ class JobContext(Generic[Payload]):
         self.sink.progressed(self)
 
     def heartbeat(self) -> None:
-        """Say that the work is alive although it reports nothing; stored at most once a second."""
+        """Report that the work goes on while there is no progress to report; stored at most once a second."""
         self.sink.beat(self)
 
     async def checkpoint(self, value: object) -> None:
-        """Store where to go on from, durably, before returning; the next attempt finds it as `last_checkpoint`.
+        """Store where to go on from; durable when this returns. The next attempt finds it as `last_checkpoint`.
 
         Args:
             value: Anything JSON, at most 256 kB.
@@ -158,19 +160,19 @@ class JobContext(Generic[Payload]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the work is to stop: cancelled by someone, timed out, or its lease or its lock was lost."""
+        """Whether the handler should stop: somebody cancelled it, it timed out, or its lease or lock was lost."""
         return self._cancelled
 
     def raise_if_cancelled(self) -> None:
-        """Raise if the work is to stop; call it between units in code that is not asynchronous.
+        """Raise if the handler should stop; call it between units of work in synchronous code.
 
         Raises:
-            JobCancelledError: The work is to stop.
+            JobCancelledError: It should stop.
         """
         if self._cancelled:
             msg = f"job {self.job_name!r}, execution {self.execution_id}: the work was told to stop"
             raise JobCancelledError(msg)
 
     def stop(self) -> None:
-        """Tell the handler to stop; called by the runtime."""
+        """Mark the handler as one that should stop; called by the runtime."""
         self._cancelled = True

@@ -35,6 +35,7 @@ class Handler:
         result_type: The annotation of the result; `None` where there is none.
         dependencies: Keyword-only parameters that are made for each attempt.
         is_async: Whether calling it returns a coroutine.
+        payload_default: What the handler takes where there is no payload; `Parameter.empty` where it names none.
     """
 
     function: Callable[..., object]
@@ -44,15 +45,20 @@ class Handler:
     result_type: Any
     dependencies: Mapping[str, Provided]
     is_async: bool
+    payload_default: object = inspect.Parameter.empty
     _payload_adapter: TypeAdapter[Any] | None = field(default=None, repr=False)
     _result_adapter: TypeAdapter[Any] | None = field(default=None, repr=False)
 
     def read_payload(self, payload: object, job_name: str) -> object:
         """Return the stored JSON as the payload type.
 
+        Without a payload, the parameter's default counts, and then the defaults of the type's own fields.
+
         Raises:
             InvalidPayloadError: It does not fit; the message names each field that is wrong.
         """
+        if payload is None and self.payload_default is not inspect.Parameter.empty:
+            return self.payload_default
         if self.payload_type is None:
             return payload
         if self._payload_adapter is None:
@@ -108,6 +114,7 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
         DefinitionError: The signature asks for something that nobody can give.
     """
     context_parameter = payload_parameter = None
+    payload_default: object = inspect.Parameter.empty
     dependencies: dict[str, Provided] = {}
     hints = _hints(function, job_name)
     for parameter in inspect.signature(function).parameters.values():
@@ -117,7 +124,7 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
         elif _takes_context(parameter, hints):
             context_parameter = parameter.name
         elif payload_parameter is None and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-            payload_parameter = parameter.name
+            payload_parameter, payload_default = parameter.name, default
         elif parameter.default is parameter.empty:
             msg = (
                 f"job {job_name!r}: nobody can give its handler the parameter {parameter.name!r}. A handler takes "
@@ -134,6 +141,7 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
         result_type=hints.get("return"),
         dependencies=dependencies,
         is_async=inspect.iscoroutinefunction(function),
+        payload_default=payload_default,
     )
 
 

@@ -20,7 +20,7 @@ from mainspring.observability.run_identity import RunIdentity, current_run
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator, Sequence
     from datetime import datetime
 
     from mainspring.observability.log_writer import LogWriter
@@ -39,15 +39,17 @@ class JobRun(Job[Result]):
     Args:
         identity: Whose run it is.
         announced: Whether its start line is already written, with those of its whole batch.
+        traced: Whether it may have a span; False: its batch has asked, and nobody traces.
     """
 
-    __slots__ = ("announced", "goes_on", "identity", "outer", "span", "started")
+    __slots__ = ("announced", "goes_on", "identity", "outer", "span", "started", "traced")
 
-    def __init__(self, identity: RunIdentity, *, announced: bool = False) -> None:
+    def __init__(self, identity: RunIdentity, *, announced: bool = False, traced: bool = True) -> None:
         """Begin as pending."""
         super().__init__(identity.job)
         self.identity = identity
         self.announced = announced
+        self.traced = traced
         self.goes_on = False
         self.outer: RunIdentity | None = None
         self.span: RunSpan | None = None
@@ -133,6 +135,15 @@ class Harness:
         self.log_writer = log_writer or process_log_writer()
         self._tracing = tracing or Tracing()
 
+    def announce(self, runs: Sequence[RunIdentity], at: datetime) -> bool:
+        """Write the start lines of a batch that is about to run, and return whether its runs are traced.
+
+        Runs that join a trace may be, whatever it says. It is asked once a batch, since OpenTelemetry looks into the
+        environment each time.
+        """
+        self.log_writer.jobs_started(runs, at)
+        return not self._tracing.is_idle
+
     async def run(self, name: str, fn: Callable[[], Awaitable[Result]] | Callable[[], Result]) -> Job[Result]:
         """Carry out a run that belongs to no execution."""
         with _body_of_a_run(fn):
@@ -214,7 +225,8 @@ class Harness:
     def _begin(self, run: JobRun[Result]) -> None:
         at = self._world.now()
         run.start(at)
-        run.span = self._tracing.start(run.identity)
+        if run.traced:
+            run.span = self._tracing.start(run.identity)
         if not run.announced:
             self.log_writer.job_started(run.identity, at, run.trace_id)
             self.log_writer.flush()

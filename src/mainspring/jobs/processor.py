@@ -26,16 +26,16 @@ OFFERED_TO_SOURCE: Final = OFFERED_TO_EACH | {"source", "after"}
 class Processor:
     """A function for each item, and where the items come from.
 
-    The function takes the item, and by name what it wants of `ctx`, `params` and `organization_id`. The source takes
-    what it wants of `source`, `params`, `organization_id`, `ctx` and `after`. One that takes `after` yields pairs of an
-    item and its cursor, and after a crash begins behind the cursor it is given; any other is read from its beginning
-    again, and what was finished is passed over.
+    The function takes the item, and any of `ctx`, `params` and `organization_id` by name. A source function takes any
+    of `source`, `params`, `organization_id`, `ctx` and `after` by name. One with `after` yields pairs of an item and
+    its cursor, and goes on after that cursor when a crash interrupted it. Any other is read from its beginning again,
+    and finished items are passed over.
 
     Args:
         name: The unique name, by which payloads ask for it.
         function: What is called for each item: a coroutine function on the event loop, any other on a thread.
         source: A function that returns or yields the items, or an iterable that can be read again, such as a list;
-            None: the items stand in the payload, as the list `source`.
+            None: the payload holds the items, as the list `source`.
         chunk_size: Items between two checkpoints, 1 to 10,000; a payload's `chunkSize` wins.
         parallel: How many items of a chunk are worked on at once, 1 to 256.
         max_failures: How many items may fail, at least 0: one more fails the execution.
@@ -86,12 +86,12 @@ class Processor:
 
     @property
     def takes_params(self) -> bool:
-        """Whether `params` of a payload reach anybody."""
+        """Whether its function or its source uses `params` of a payload."""
         return "params" in self.each.takes or (self.made_by is not None and "params" in self.made_by.takes)
 
     @property
     def takes_source(self) -> bool:
-        """Whether `source` of a payload reaches anybody."""
+        """Whether it uses `source` of a payload."""
         return self.source is None or (self.made_by is not None and "source" in self.made_by.takes)
 
     @property

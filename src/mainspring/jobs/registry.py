@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +30,7 @@ class RegisteredJob:
         place: Where it was declared, `file:line`, for messages.
         is_object: Whether it was registered as an object with `config` (the platform-jobs document).
         written: What its author wrote, which the handler may wrap; None: nobody in this program.
+        executor: How its attempts are carried out, which is asked for three times in each.
     """
 
     definition: JobDefinition
@@ -37,6 +38,11 @@ class RegisteredJob:
     place: str
     is_object: bool = False
     written: Callable[..., object] | None = None
+    executor: ExecutorKind = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose the executor."""
+        object.__setattr__(self, "executor", self.handler.executor(self.definition.executor))
 
 
 class JobRegistry:

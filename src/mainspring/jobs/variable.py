@@ -22,8 +22,8 @@ class Variable:
 
     Attributes:
         name: What it is called.
-        type: What its text is read as: any type that pydantic reads text as, such as `int`, `bool` or `HttpUrl`.
-        required: Whether there has to be one.
+        type: The type that its text must be valid for: one that pydantic reads from text, such as `int` or `HttpUrl`.
+        required: Whether it must be set.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Variable:
 
     @property
     def type_name(self) -> str:
-        """What people call its type."""
+        """The name of its type, for messages."""
         return getattr(self.type, "__name__", None) or str(self.type)
 
     def problem(self, environment: Mapping[str, str]) -> str | None:
@@ -71,8 +71,8 @@ class Variables:
 
         Args:
             name: What it is called, in letters, digits and underscores.
-            kind: What its text is read as, for instance `int`, `bool`, `timedelta` or pydantic's `HttpUrl`.
-            required: Whether there has to be one.
+            kind: The type that its text must be valid for, such as `int`, `bool`, `timedelta` or pydantic's `HttpUrl`.
+            required: Whether it must be set.
 
         Raises:
             DefinitionError: The name is declared already, cannot be one, or belongs to mainspring's own settings.

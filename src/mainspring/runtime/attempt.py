@@ -7,15 +7,17 @@ import logging
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from mainspring.domain.execution import Ending, Outcome, Status, Trigger, decide
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
-from mainspring.domain.job import OnLost, Retry
+from mainspring.domain.job import OnLost
 from mainspring.domain.redaction import texts_under, withheld
 from mainspring.domain.result import JobResult, ReportedFailureError
+from mainspring.domain.retry import Retry
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobTimeoutError, MainspringError, SkipExecution
 from mainspring.jobs.cancellation import raise_if_stray
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.error_tracking import ErrorTracking
     from mainspring.runtime.local_executor import Executor
+    from mainspring.runtime.suspects import Suspects
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.queue.claims import ClaimedExecution
 
@@ -73,6 +76,7 @@ class Attempt:
         task: The task that carries it out.
         timer: What stops it, or goes on without it, unless it ends before.
         times_out_at: When it has run too long, by the monotonic clock.
+        traced: Whether its run may have a span.
         began: Whether its task has taken its first step.
         ended: Whether its end has been handed over; a handler that goes on afterwards changes nothing.
         refusal: Why its handler is not to be called.
@@ -88,6 +92,7 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
     times_out_at: float = math.inf
+    traced: bool = True
     began: bool = False
     ended: bool = False
     refusal: MainspringError | None = None
@@ -152,8 +157,9 @@ async def carry_out(
     executors: Mapping[ExecutorKind, Executor],
     harness: Harness,
     conditions: Conditions,
-    cipher: PayloadCipher,
+    suspects: Suspects,
     *,
+    cipher: PayloadCipher,
     chance: float,
 ) -> Finish | Release | None:
     """Run the handler in the harness and return what is to be written of its end; None: another program goes on.
@@ -163,16 +169,17 @@ async def carry_out(
         executors: The ways to run it that this node has.
         harness: Times, logs and traces it.
         conditions: Whether a run that somebody asked for is wanted; those of schedules were asked at their tick.
+        suspects: How it is carried out where an earlier attempt was lost.
         cipher: What secrets of its payload are kept in.
         chance: A random number in [0, 1), for the jitter of a retry.
     """
     claimed, sensitive = attempt.claimed, attempt.job.definition.sensitive
     if not (sensitive or holds_cipher(claimed.payload) or holds_cipher(claimed.checkpoint)):
-        return await _carry_out(attempt, executors, harness, conditions, chance=chance)
+        return await _carry_out(attempt, executors, harness, conditions, suspects, chance=chance)
     secrets = attempt.decrypt(cipher)
     # What was secret in the payload stands in no result, error or log line of this process while it runs.
     with withheld([*secrets, *texts_under(sensitive, attempt.context.payload)]):
-        return await _carry_out(attempt, executors, harness, conditions, chance=chance)
+        return await _carry_out(attempt, executors, harness, conditions, suspects, chance=chance)
 
 
 async def _carry_out(
@@ -180,16 +187,19 @@ async def _carry_out(
     executors: Mapping[ExecutorKind, Executor],
     harness: Harness,
     conditions: Conditions,
+    suspects: Suspects,
     *,
     chance: float,
 ) -> Finish | Release | None:
-    run: JobRun[object] = JobRun(attempt.identity, announced=True)
+    run: JobRun[object] = JobRun(attempt.identity, announced=True, traced=attempt.traced)
 
     async def handler() -> object:
         await _begin(attempt, conditions)
-        executor = executor_for(attempt.job, executors, isolated=attempt.claimed.isolate)
+        is_suspect = attempt.claimed.isolate
+        executor = executor_for(attempt.job, executors, isolated=is_suspect)
+        execute = partial(suspects.execute, executor) if is_suspect else executor.execute
         try:
-            returned = await executor.execute(attempt.job, attempt.context)
+            returned = await execute(attempt.job, attempt.context)
         except asyncio.CancelledError as error:
             if attempt.stop_reason is StopReason.TIMEOUT:
                 raise JobTimeoutError(_timed_out(attempt)) from None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mainspring.domain.job import JobDefinition
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.registry import RegisteredJob
+    from mainspring.runtime.early_fork import ForkedServer
     from mainspring.world import World
 
 _DRAIN_SECONDS: Final = 1.0
@@ -49,19 +50,38 @@ class ChildProcessExecutor:
         starts: How many children start at once, at least 1; None: one for each core.
         grace: Seconds that a handler gets to end after a cancellation, and a process after its answer, before the
             group is killed. The default stays within the 10 seconds that a cancellation may take (contract §7).
+        forked: The process that forks children, where the node has forked it off itself.
     """
 
-    def __init__(self, world: World, app: str, *, starts: int | None = None, grace: float = 8.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        app: str,
+        *,
+        starts: int | None = None,
+        grace: float = 8.0,
+        forked: ForkedServer | None = None,
+    ) -> None:
         self._world = world
         self._app = app
-        self._fork_server = ForkServer(world, app)
+        self._fork_server = ForkServer(world, app, forked)
         self._starts = asyncio.Semaphore(starts or os.cpu_count() or 1)
         self._grace = grace
 
-    async def execute(self, job: RegisteredJob, context: JobContext[Any]) -> object:
-        """Carry out one attempt; what the handler raises comes back as a `RemoteFailureError`."""
+    async def execute(
+        self, job: RegisteredJob, context: JobContext[Any], before_start: Callable[[], Awaitable[None]] | None = None
+    ) -> object:
+        """Carry out one attempt; what the handler raises comes back as a `RemoteFailureError`.
+
+        Args:
+            job: What to carry out.
+            context: The handler's view of the attempt.
+            before_start: Awaited when its turn has come to have a process.
+        """
         child = _Child(self._world, job.definition, context)
         async with self._starts:
+            if before_start is not None:
+                await before_start()
             try:
                 await child.start(self._app, self._fork_server)
             except OSError as error:

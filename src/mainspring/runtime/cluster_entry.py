@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.settings import Settings
+    from mainspring.store.coordination.cluster import Occupancy
     from mainspring.store.engine.database import Database
     from mainspring.world import World
 
@@ -34,16 +35,25 @@ class ClusterEntry:
         roles: What it does.
         world: Clocks, ids and threads.
         on_lost: Called once for each entry whose lease is lost: nothing may run under its id any more.
+        occupancy: What the node says of its slots with each beat.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, roles: Sequence[str], world: World, on_lost: Callable[[], None]
+        self,
+        settings: Settings,
+        database: Database,
+        roles: Sequence[str],
+        world: World,
+        on_lost: Callable[[], None],
+        *,
+        occupancy: Callable[[], Occupancy],
     ) -> None:
         self._settings = settings
         self._database = database
         self._roles = tuple(roles)
         self._world = world
         self._on_lost = on_lost
+        self._occupancy = occupancy
         self._id = world.new_id()
         self._heartbeat: Heartbeat | None = None
         self._leaving = False
@@ -73,7 +83,8 @@ class ClusterEntry:
             pid=os.getpid(),
             roles=self._roles,
             version=program_version(),
-            slots=settings.concurrency,
+            slots=settings.concurrency.lower,
+            most_slots=None if settings.concurrency.are_fixed else settings.concurrency.upper,
             queues=settings.queues,
             code_version=settings.code_version,
         )
@@ -89,6 +100,7 @@ class ClusterEntry:
             interval=settings.heartbeat,
             world=self._world,
             on_lost=self._on_lost,
+            occupancy=self._occupancy,
         )
         self._heartbeat.start()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mainspring.errors import StoreError
 from mainspring.store.coordination import cluster
+from mainspring.store.coordination.cluster import Occupancy
 from mainspring.store.engine.signals import Wakeup
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Heartbeat:
         interval: How often one is given.
         world: Clocks and the thread.
         on_lost: Called on the event loop of `start`, once.
+        occupancy: What the node says of its slots with each beat.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Heartbeat:
         interval: timedelta,
         world: World,
         on_lost: Callable[[], None],
+        occupancy: Callable[[], Occupancy] = Occupancy,
     ) -> None:
         self._database = database
         self._node_id = node_id
@@ -54,6 +57,7 @@ class Heartbeat:
         self._interval = interval.total_seconds()
         self._world = world
         self._on_lost = on_lost
+        self._occupancy = occupancy
         self._held_until = world.monotonic() + self._lease
         self._offset_ms = 0
         self._warned = False
@@ -114,12 +118,13 @@ class Heartbeat:
     async def _held(self, lane: Lane) -> bool:
         """Beat once; return whether the lease still holds."""
         asked_at = self._world.monotonic()
+        said = self._occupancy()
         try:
             # An answer that comes after the lease is over is of no use, and a frozen connection gives none.
             async with asyncio.timeout(max(0.05, self._held_until - asked_at)):
                 now = await lane.tx(
                     lambda connection: cluster.beat(
-                        connection, self._node_id, lease_seconds=self._lease, offset_ms=self._offset_ms
+                        connection, self._node_id, said, lease_seconds=self._lease, offset_ms=self._offset_ms
                     )
                 )
         except (StoreError, TimeoutError, OSError) as error:

@@ -20,7 +20,7 @@ from mainspring.runtime.job_threads import JobThreads
 from mainspring.world import ends_within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.registry import RegisteredJob
@@ -67,7 +67,7 @@ def executor_for(job: RegisteredJob, executors: Mapping[ExecutorKind, Executor],
     Raises:
         DefinitionError: The job asks for an executor that this node does not have.
     """
-    kind = job.handler.executor(job.definition.executor)
+    kind = job.executor
     if isolated and kind in {ExecutorKind.ASYNC, ExecutorKind.THREAD} and ExecutorKind.PROCESS in executors:
         kind = ExecutorKind.PROCESS
     if executor := executors.get(kind):
@@ -107,7 +107,8 @@ class AsyncExecutor(_InProcessExecutor):
     """Calls the handler in the caller's task."""
 
     async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object:
-        return await _settled(job.handler.function(**arguments))
+        answer = job.handler.function(**arguments)
+        return await (cast("Awaitable[object]", answer) if job.handler.is_async else _settled(answer))
 
 
 class ThreadExecutor(_InProcessExecutor):

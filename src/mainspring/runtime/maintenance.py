@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.runtime.loop import Turn
-from mainspring.store.coordination import cluster
+from mainspring.store.coordination import dead_nodes
 from mainspring.store.engine import partitions
 from mainspring.store.engine.signals import WORK
 from mainspring.store.queue import limit_keys
@@ -60,12 +60,12 @@ class Maintenance:
     async def rescue(self) -> Turn:
         """Bury nodes whose lease is over and take back what they ran."""
         # A look first: a transaction that writes would wait for every other writer of an SQLite file.
-        if not await self._database.read(cluster.is_anything_lost):
-            return Turn()
-        dead = await self._database.tx(cluster.bury)
+        if next_loss_in := await self._database.read(dead_nodes.next_loss_in):
+            return Turn(again_in=next_loss_in)
+        dead = await self._database.tx(dead_nodes.bury)
         for name in dead:
             _logger.warning("node %s has stopped answering: what it ran starts again elsewhere", name)
-        rescued = await self._database.tx(cluster.rescue)
+        rescued = await self._database.tx(dead_nodes.rescue)
         for execution in rescued:
             if execution.status.is_final:
                 self._metrics.execution_ended(execution.job_name, Outcome.LOST, None)

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Final
 
-from mainspring.alerts.telling import Telling
 from mainspring.domain.job import ExecutorKind
+from mainspring.domain.slots import LOOK_SECONDS as SLOT_SECONDS
+from mainspring.domain.slots import SlotBounds
 from mainspring.errors import StoreError
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.child_process import ChildProcessExecutor
 from mainspring.runtime.cluster_entry import ClusterEntry
 from mainspring.runtime.conditions import Conditions
-from mainspring.runtime.dead_man import PING_SECONDS, DeadMan
-from mainspring.runtime.delivery import Delivery
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.export_expiry import EXPIRY_SECONDS, ExportExpiry
 from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
-from mainspring.runtime.loop import Loop
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
-from mainspring.runtime.monitor import MONITOR_SECONDS, Monitor
+from mainspring.runtime.monitor_role import MonitorRole
+from mainspring.runtime.node_loops import NodeLoops
 from mainspring.runtime.overdue_work import OVERDUE_SECONDS, OverdueWork
 from mainspring.runtime.policies_in_force import POLICY_SECONDS, PoliciesInForce
 from mainspring.runtime.remote_jobs import REFRESH_SECONDS
 from mainspring.runtime.remote_work import RemoteWork
 from mainspring.runtime.replaying import LOOK_SECONDS as REPLAY_SECONDS
 from mainspring.runtime.replaying import Replaying
-from mainspring.runtime.rolling_up import QUIET_SECONDS, RollingUp
 from mainspring.runtime.running_attempts import WATCH_SECONDS
 from mainspring.runtime.scheduler import Scheduler
 from mainspring.runtime.sealing import SEAL_SECONDS, Sealing
-from mainspring.runtime.service_health import LOOK_SECONDS, ServiceHealth
+from mainspring.runtime.slots import NodeSlots
 from mainspring.runtime.worker import Worker
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.store.engine.signals import ATTEMPTS, SERVICES, TOLD, WORK
@@ -42,14 +39,15 @@ from mainspring.store.queue.finishes import Finish
 from mainspring.store.recovery.replays import REPLAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
     from mainspring.jobs.job_run import Harness
     from mainspring.jobs.registry import JobRegistry
     from mainspring.observability.sentry import Sentry
     from mainspring.reports.storage import ExportStorage
-    from mainspring.runtime.loop import Turn
+    from mainspring.runtime.early_fork import ForkedServer
+    from mainspring.runtime.loop import Loop
     from mainspring.settings import Settings
     from mainspring.store.engine.database import Database, Lane
     from mainspring.store.engine.signals import Signals, Wakeup
@@ -60,7 +58,6 @@ _logger = logging.getLogger(__name__)
 
 ROLES: Final = ("api", "worker", "scheduler", "monitor")
 JOURNAL_SECONDS: Final = 0.25
-DELIVERY_GRACE_SECONDS: Final = 1.0
 
 
 class Node:
@@ -80,6 +77,7 @@ class Node:
         exports: Where export files lie, of which old ones are removed.
         sentry: Where failures are told, if anywhere.
         api_url: Returns where the API of this process answers, to which services report; None: it has none.
+        forked: What forks its child processes, where this process could be forked before it had threads.
     """
 
     def __init__(
@@ -98,6 +96,7 @@ class Node:
         exports: ExportStorage | None = None,
         sentry: Sentry | None = None,
         api_url: Callable[[], str | None] = lambda: None,
+        forked: ForkedServer | None = None,
     ) -> None:
         self._settings = settings
         self._exports = exports
@@ -108,30 +107,37 @@ class Node:
         self._harness = harness
         self._world = world
         self._roles = tuple(roles)
-        self._entry = ClusterEntry(settings, database, roles, world, self._lose_lease)
+        self._slots = NodeSlots(
+            {
+                ExecutorKind.ASYNC: settings.concurrency,
+                ExecutorKind.THREAD: settings.threads,
+                ExecutorKind.PROCESS: SlotBounds.read(os.cpu_count() or 1),
+                ExecutorKind.REMOTE: SlotBounds.read(settings.concurrency.upper),
+            },
+            shown=ExecutorKind.ASYNC,
+            world=world,
+            on_growth=lambda: signals.arrived(WORK),
+        )
+        self._entry = ClusterEntry(settings, database, roles, world, self._lose_lease, occupancy=self._slots.occupancy)
         self._metrics = metrics or Metrics()
         self._sentry = sentry
         self._tracking = ErrorTracking(sentry, database, settings.environment) if sentry is not None else None
-        self._phase = world.random()
-        self._loops: list[Loop] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = NodeLoops(world)
         self._lanes: list[Lane] = []
         self._worker: Worker | None = None
         self._scheduler: Scheduler | None = None
         self._conditions = Conditions(registry, world)
-        self._delivery: Delivery | None = None
-        self._service_health: ServiceHealth | None = None
-        self._dead_man: DeadMan | None = None
+        self._monitor_role: MonitorRole | None = None
         self._sealing = Sealing(database, settings, world)
         self._stopping = False
-        self._threads = ThreadExecutor(world, size=settings.threads)
+        self._threads = ThreadExecutor(world, size=settings.threads.upper)
         self._executors: dict[ExecutorKind, Executor] = {
             ExecutorKind.ASYNC: AsyncExecutor(),
             ExecutorKind.THREAD: self._threads,
         }
         self._remote = RemoteWork(database, signals, settings, world=world, metrics=self._metrics, api_url=api_url)
         self._executors[ExecutorKind.REMOTE] = self._remote.executor
-        self._child_processes = ChildProcessExecutor(world, app_path) if app_path is not None else None
+        self._child_processes = ChildProcessExecutor(world, app_path, forked=forked) if app_path is not None else None
         if self._child_processes is not None:
             self._executors[ExecutorKind.PROCESS] = self._child_processes
 
@@ -151,6 +157,11 @@ class Node:
         return self._worker.running if self._worker else 0
 
     @property
+    def slots(self) -> NodeSlots:
+        """How many attempts it may run at once, and how many it does."""
+        return self._slots
+
+    @property
     def clock_skew(self) -> float:
         """Seconds by which its wall clock is ahead of the store's, as its last heartbeat saw."""
         return self._entry.clock_skew
@@ -168,7 +179,10 @@ class Node:
         if "scheduler" in self._roles:
             await self._start_scheduler()
         if "monitor" in self._roles:
-            self._start_monitor()
+            self._monitor_role = MonitorRole(
+                self._database, self._signals, self._settings, node_id=lambda: self.id, world=self._world
+            )
+            self._monitor_role.begin(self._loops)
         maintenance = Maintenance(
             self._database,
             self._signals,
@@ -177,14 +191,14 @@ class Node:
             metrics=self._metrics,
             tracking=self._tracking,
         )
-        self._add_loop("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
-        self._add_loop("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
-        self._add_loop("seal", self._sealing.run_once, interval=SEAL_SECONDS)
+        self._loops.begin("rescue", maintenance.rescue, interval=min(1.0, self._settings.lease.total_seconds() / 5))
+        self._loops.begin("housekeeping", maintenance.clean, interval=HOUSEKEEPING_SECONDS)
+        self._loops.begin("seal", self._sealing.run_once, interval=SEAL_SECONDS)
         overdue = OverdueWork(self._database, self._signals, self._metrics, self._world, self._sentry)
-        self._add_loop("overdue", overdue.run_once, interval=OVERDUE_SECONDS, is_idle=self._knows_no_service)
+        self._loops.begin("overdue", overdue.run_once, interval=OVERDUE_SECONDS, is_idle=self._knows_no_service)
         if self._exports is not None:
             expiry = ExportExpiry(self._exports, lifetime=self._settings.export_lifetime, world=self._world)
-            self._add_loop("export-expiry", expiry.run_once, interval=EXPIRY_SECONDS)
+            self._loops.begin("export-expiry", expiry.run_once, interval=EXPIRY_SECONDS)
 
     async def _start_scheduler(self) -> None:
         scheduler = self._scheduler = Scheduler(
@@ -198,36 +212,10 @@ class Node:
         )
         scheduler.begin(self.id)
         await scheduler.start_up()
-        self._add_loop("scheduler", scheduler.run_once, interval=self._settings.poll.total_seconds())
+        self._loops.begin("scheduler", scheduler.run_once, interval=self._settings.poll.total_seconds())
         replaying = Replaying(self._database, self._signals, self._settings.environment, self._world)
         begun = self._signals.wakeup(REPLAYS)
-        self._add_loop("replays", replaying.run_once, interval=REPLAY_SECONDS, wakeup=begun)
-
-    def _start_monitor(self) -> None:
-        delivery = self._delivery = Delivery(
-            self._database, self._signals, self._settings, node_id=lambda: self.id, world=self._world
-        )
-        poll = self._settings.poll.total_seconds()
-        self._add_loop("delivery", delivery.run_once, interval=poll, wakeup=delivery.wakeup)
-        self._add_loop("delivery-housekeeping", delivery.clean, interval=HOUSEKEEPING_SECONDS)
-        health = self._service_health = ServiceHealth(self._database, self._settings, self._world)
-        self._add_loop("service-health", health.run_once, interval=LOOK_SECONDS)
-        rolling_up = RollingUp(
-            self._database,
-            environment=self._settings.environment,
-            retention=self._settings.retention,
-            world=self._world,
-        )
-        ended = self._signals.wakeup(TOLD)
-        self._add_loop("roll-ups", rolling_up.run_once, interval=QUIET_SECONDS, wakeup=ended)
-        telling = Telling.of(self._settings, self._world)
-        monitor = Monitor(
-            self._database, self._signals, telling, environment=self._settings.environment, world=self._world
-        )
-        self._add_loop("monitor", monitor.run_once, interval=MONITOR_SECONDS)
-        if self._settings.deadman_url is not None:
-            dead_man = self._dead_man = DeadMan(self._settings.deadman_url, self._world, lambda: monitor.watched_at)
-            self._add_loop("dead-man", dead_man.run_once, interval=PING_SECONDS)
+        self._loops.begin("replays", replaying.run_once, interval=REPLAY_SECONDS, wakeup=begun)
 
     async def stop(self, grace: float) -> None:
         """Stop in order: no new claims, running work gets `grace` seconds, the rest goes back, the heartbeat last.
@@ -239,15 +227,10 @@ class Node:
         self._entry.stay_out()
         if self._worker is not None:
             await self._worker.stop(grace)
-        for loop in self._loops:
-            loop.stop()
-        await self._end_tasks()
-        await self._end_delivery()
+        await self._loops.stop()
+        if self._monitor_role is not None:
+            await self._monitor_role.stop()
         await self._end_sealing()
-        if self._service_health is not None:
-            self._service_health.close()
-        if self._dead_man is not None:
-            self._dead_man.close()
         await self._entry.leave()
         for lane in self._lanes:
             await lane.close()
@@ -276,17 +259,12 @@ class Node:
         await self._remote.jobs.refresh()
         policies = PoliciesInForce(self._registry, self._database, settings.environment)
         await policies.refresh()
-        cores = os.cpu_count() or 1
         worker = Worker(
             database=self._database,
             lane=await self._lane("claim"),
             registry=self._registry,
             executors=self._executors,
-            capacity={
-                ExecutorKind.ASYNC: settings.concurrency,
-                ExecutorKind.THREAD: settings.threads,
-                ExecutorKind.PROCESS: cores,
-            },
+            slots=self._slots,
             queues=settings.queues or sorted({job.definition.queue for job in self._registry}),
             acknowledgements=acknowledgements,
             journal=journal,
@@ -303,18 +281,23 @@ class Node:
             tracking=self._tracking,
             policies=policies,
         )
+        self._begin_worker_loops(worker, wakeup, journal, policies)
+        return worker
+
+    def _begin_worker_loops(self, worker: Worker, wakeup: Wakeup, journal: Journal, policies: PoliciesInForce) -> None:
         changed = self._signals.wakeup(SERVICES)
-        self._add_loop("policies", policies.refresh, interval=POLICY_SECONDS, wakeup=changed)
+        self._loops.begin("policies", policies.refresh, interval=POLICY_SECONDS, wakeup=changed)
         registered = self._signals.wakeup(SERVICES)
-        self._add_loop("services", self._remote.jobs.refresh, interval=REFRESH_SECONDS, wakeup=registered)
-        self._add_loop("worker", worker.run_once, interval=settings.poll.total_seconds(), wakeup=wakeup)
+        self._loops.begin("services", self._remote.jobs.refresh, interval=REFRESH_SECONDS, wakeup=registered)
+        if self._slots.are_adaptive:
+            self._loops.begin("slots", self._slots.run_once, interval=SLOT_SECONDS)
+        self._loops.begin("worker", worker.run_once, interval=self._settings.poll.total_seconds(), wakeup=wakeup)
         for name, run_once, interval in (
             ("journal", journal.run_once, JOURNAL_SECONDS),
             ("watch", worker.watch, WATCH_SECONDS),
         ):
             attempts = self._signals.wakeup(ATTEMPTS)
-            self._add_loop(name, run_once, interval=interval, wakeup=attempts, is_idle=lambda: not worker.running)
-        return worker
+            self._loops.begin(name, run_once, interval=interval, wakeup=attempts, is_idle=lambda: not worker.running)
 
     def _knows_no_service(self) -> bool:
         return not self._remote.jobs.names
@@ -323,21 +306,6 @@ class Node:
         lane = await self._database.lane(purpose)
         self._lanes.append(lane)
         return lane
-
-    def _add_loop(
-        self,
-        name: str,
-        run_once: Callable[[], Awaitable[Turn]],
-        *,
-        interval: float,
-        wakeup: Wakeup | None = None,
-        is_idle: Callable[[], bool] = lambda: False,
-    ) -> None:
-        loop = Loop(
-            name, run_once, interval=interval, world=self._world, wakeup=wakeup, is_idle=is_idle, phase=self._phase
-        )
-        self._loops.append(loop)
-        self._tasks.append(self._world.spawn(loop.run(), name=f"mainspring-{name}"))
 
     def _written(self, written: Iterable[Finish | Release], fenced: Iterable[Finish | Release]) -> None:
         for end in written:
@@ -359,7 +327,7 @@ class Node:
         if self._worker is not None:
             self._worker.lose_lease()
         if not self._stopping:
-            self._tasks.append(self._world.spawn(self._enter_anew(), name="mainspring-enter-anew"))
+            self._loops.spawn(self._enter_anew(), name="enter-anew")
 
     async def _enter_anew(self) -> None:
         """Go on as a new node: the store rescues what the old one ran, and nothing of it is written here."""
@@ -371,25 +339,8 @@ class Node:
             self._worker.begin(self.id)
             self._signals.arrived(WORK)
 
-    async def _end_delivery(self) -> None:
-        if self._delivery is None:
-            return
-        try:
-            await self._delivery.stop(DELIVERY_GRACE_SECONDS)
-        except StoreError as error:
-            _logger.warning("the store did not take back what was to be delivered (%s); its lease will end", error)
-
     async def _end_sealing(self) -> None:
         try:
             await self._sealing.stop()
         except StoreError as error:
             _logger.warning("the last entries of the audit wait for their seal from another node (%s)", error)
-
-    async def _end_tasks(self) -> None:
-        if not self._tasks:  # the start failed before any loop began
-            return
-        _, pending = await asyncio.wait(self._tasks, timeout=1.0)
-        for task in self._tasks:  # in their order, which `pending` does not keep; an ended one is past cancelling
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending)

@@ -44,8 +44,8 @@ class RemoteClaims:
     def __init__(self, jobs: RemoteJobs, settings: Settings) -> None:
         self.jobs = jobs
         self._settings = settings
-        self._most = settings.concurrency
-        self._share = max(1, settings.concurrency // _FILL_A_NODE)
+        self._most = settings.concurrency.upper
+        self._share = max(1, self._most // _FILL_A_NODE)
         self._busy: Counter[str] = Counter()
         self._cursors: dict[tuple[str, str], QueueCursor] = {}
         self._turns = 0

@@ -10,6 +10,7 @@ from mainspring.domain.execution import STOP_SECONDS
 from mainspring.jobs.job_run import JobRun
 from mainspring.runtime.attempt import StopReason, carry_out, ending_of
 from mainspring.runtime.loop import Turn
+from mainspring.runtime.suspects import Suspects
 from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class RunningAttempts:
         self._cipher = cipher
         self._on_end = on_end
         self._tracking = tracking
+        self._suspects = Suspects(database, world)
         self._running: dict[UUID, Attempt] = {}
 
     def __len__(self) -> int:
@@ -87,11 +89,10 @@ class RunningAttempts:
         A handler that ends its process has then left its start line, and so have those that it takes with it.
         """
         now, started_at = self._world.now(), self._world.monotonic()
+        traced = self._harness.announce([attempt.identity for attempt in attempts], now)
         for attempt in attempts:
             attempt.context.deadline = now + attempt.timeout
-            self._harness.log_writer.job_started(attempt.identity, now)
-        self._harness.log_writer.flush()
-        for attempt in attempts:
+            attempt.traced = traced or attempt.identity.traceparent is not None
             self._running[attempt.claimed.id] = attempt
             seconds = attempt.timeout.total_seconds()
             attempt.times_out_at = started_at + seconds
@@ -150,7 +151,9 @@ class RunningAttempts:
         attempt.began = True
         attempt.tracking = self._tracking
         work = carry_out(
-            attempt, self._executors, self._harness, self._conditions, self._cipher, chance=self._world.random()
+            *(attempt, self._executors, self._harness, self._conditions, self._suspects),
+            cipher=self._cipher,
+            chance=self._world.random(),
         )
         try:
             if self._tracking is None:

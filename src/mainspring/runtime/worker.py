@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import STOP_SECONDS, Outcome
-from mainspring.domain.job import ExecutorKind
 from mainspring.errors import StoreError
 from mainspring.runtime import garbage_collection
 from mainspring.runtime.attempt import StopReason, prepare
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
+    from mainspring.domain.job import ExecutorKind
     from mainspring.jobs.job_run import Harness
-    from mainspring.jobs.registry import JobRegistry, RegisteredJob
+    from mainspring.jobs.registry import JobRegistry
     from mainspring.runtime.acknowledgements import Acknowledgements
     from mainspring.runtime.attempt import Attempt
     from mainspring.runtime.conditions import Conditions
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mainspring.runtime.local_executor import Executor
     from mainspring.runtime.policies_in_force import PoliciesInForce
     from mainspring.runtime.remote_claims import RemoteClaims
+    from mainspring.runtime.slots import NodeSlots
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.engine.database import Connection, Database, Lane
     from mainspring.store.engine.signals import Wakeup
@@ -63,7 +64,7 @@ class Worker:
         lane: The connection that claims.
         registry: The jobs that this node knows; others are left alone.
         executors: How attempts are carried out, by kind.
-        capacity: How many attempts of a kind may run at once.
+        slots: How many attempts of a kind may run at once.
         queues: Whose executions are claimed.
         acknowledgements: Where ends go.
         journal: Where handlers' words go.
@@ -88,7 +89,7 @@ class Worker:
         lane: Lane,
         registry: JobRegistry,
         executors: Mapping[ExecutorKind, Executor],
-        capacity: Mapping[ExecutorKind, int],
+        slots: NodeSlots,
         queues: Sequence[str],
         acknowledgements: Acknowledgements,
         journal: Journal,
@@ -108,7 +109,7 @@ class Worker:
         self._lane = lane
         self._policies = policies or registry
         self._registry = registry
-        self._capacity = capacity
+        self._slots = slots
         self._acknowledgements = acknowledgements
         self._journal = journal
         self._wakeup = wakeup
@@ -129,10 +130,9 @@ class Worker:
             on_end=self._ended,
             tracking=tracking,
         )
-        self._busy = dict.fromkeys(ExecutorKind, 0)
         self._names: dict[ExecutorKind, list[str]] = {}
         for job in registry:
-            self._names.setdefault(_kind(job), []).append(job.definition.name)
+            self._names.setdefault(job.executor, []).append(job.definition.name)
         self._cursors = {kind: [claims.QueueCursor(queue) for queue in queues] for kind in self._names}
         self._node_id: UUID | None = None
         self._promoted_at = -1.0
@@ -156,7 +156,7 @@ class Worker:
         node_id = self._node_id
         if node_id is None:
             return Turn()
-        free = {kind: min(_MOST_AT_ONCE, self._capacity.get(kind, 0) - self._busy[kind]) for kind in self._names}
+        free = {kind: min(_MOST_AT_ONCE, self._slots.free(kind)) for kind in self._names}
         if not any(room > 0 for room in free.values()) and not (self._remote and self._remote.has_room):
             return Turn()
         began = self._world.monotonic()
@@ -201,7 +201,9 @@ class Worker:
                     cursors=self._cursors[kind],
                     organization_limit=self._organization_limit,
                 )
-                found += claims.claim(connection, request, room)
+                claimed = claims.claim(connection, request, room)
+                self._slots.claimed(kind, room=room, found=len(claimed))
+                found += claimed
         if self._remote is not None:
             found += self._remote.claim(connection, node_id)
         return found, due_in
@@ -239,7 +241,7 @@ class Worker:
     def _start(self, claimed: Sequence[ClaimedExecution]) -> None:
         attempts = [self._prepare(row) for row in claimed]
         for attempt in attempts:
-            self._busy[_kind(attempt.job)] += 1
+            self._slots.began(attempt.job.executor)
         if attempts:
             self._running.start(attempts)
             self._on_start()
@@ -252,7 +254,7 @@ class Worker:
         return prepare(row, job, sink=self._journal, node=self._node_name, service=service)
 
     def _ended(self, attempt: Attempt, end: Finish | Release | None) -> None:
-        self._busy[_kind(attempt.job)] -= 1
+        self._slots.ended(attempt.job.executor)
         if self._remote is not None and attempt.identity.service is not None:
             self._remote.ended(attempt.identity.service)
         if attempt.goes_on and self._remote is not None:
@@ -295,7 +297,3 @@ class Worker:
             await self._journal.run_once()
         except StoreError as error:
             _logger.warning("some log lines could not be written before the node stopped: %s", error)
-
-
-def _kind(job: RegisteredJob) -> ExecutorKind:
-    return job.handler.executor(job.definition.executor)

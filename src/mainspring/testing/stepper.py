@@ -101,7 +101,7 @@ class Stepper:
         self._registry = registry
         self._world = world
         self._node_id = world.new_id()
-        self._threads = ThreadExecutor(world, size=settings.threads)
+        self._threads = ThreadExecutor(world, size=settings.threads.upper)
         self._journal = Journal(store.database, world, cipher)
         self._acknowledgements = Acknowledgements(
             lane, self._journal, environment=settings.environment, world=world, on_written=self._written

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.alert import Breach, Severity
 from mainspring.domain.execution import Status
-from mainspring.domain.job import DEFAULT_TIMEOUT, Thresholds
+from mainspring.domain.job import DEFAULT_TIMEOUT
+from mainspring.domain.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

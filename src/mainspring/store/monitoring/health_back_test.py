@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from mainspring.domain.alert import AlertRule
-    from mainspring.domain.job import Thresholds
+    from mainspring.domain.thresholds import Thresholds
 
 
 def run(

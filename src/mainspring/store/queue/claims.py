@@ -75,6 +75,7 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
     module = claims_postgresql if connection.dialect.name == "postgresql" else claims_sqlite
     rooms = queue_limits.rooms(connection, request.environment, [cursor.queue for cursor in request.cursors])
     claimed: list[ClaimedExecution] = []
+    lanes = 0
     for cursor in request.cursors:
         free = min(slots - len(claimed), rooms.get(cursor.queue, slots))
         share = (free + 1) // 2 if cursor.system_rows_left else free
@@ -84,9 +85,11 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
         cursor.system_rows_left = len(without) == free
         free -= len(without)
         claimed += of_organizations + without
+        lanes += bool(of_organizations) * 2 + bool(without)
         if len(of_organizations) == share:
             claimed += module.claim_organizations(connection, request, cursor, free)
-    claimed.sort(key=_urgency)
+    if lanes > 1 or module is claims_postgresql:  # SQLite returns executions without an organization in their order
+        claimed.sort(key=_urgency)
     return claimed
 
 

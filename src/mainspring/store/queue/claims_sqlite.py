@@ -8,7 +8,7 @@ the same reason a row is read once, where it is chosen.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 import orjson
 
@@ -151,7 +151,7 @@ def _take(driver: SqliteDriver, request: ClaimRequest, rows: list[list[Any]]) ->
 def _claimed(row: list[Any], fence: int) -> ClaimedExecution:
     """Return what was a chosen row, whose ids and instants are in their stored form, as it is now that it is taken."""
     claimed = ClaimedExecution(*row[1:])
-    claimed.id = UUID(row[_ID])
+    claimed.id = _id(row[_ID])
     claimed.attempt += 1
     claimed.fence = fence
     claimed.created_at = from_microseconds(row[_CREATED_AT])
@@ -162,6 +162,14 @@ def _claimed(row: list[Any], fence: int) -> ClaimedExecution:
         claimed.scheduled_for = from_microseconds(row[_SCHEDULED_FOR])
     claimed.isolate = bool(claimed.isolate)
     return claimed
+
+
+def _id(text: str) -> UUID:
+    """Return an id of the store's own making, in half the time that `UUID(text)` takes to check what people write."""
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", int(text.replace("-", ""), 16))
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
 
 
 _ID, _CREATED_AT, _AVAILABLE_AT, _SCHEDULED_AT, _SCHEDULED_FOR = (

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from mainspring.domain.firing import FiringPolicy
-from mainspring.domain.job import NO_RETRY, Misfire, OnLost, Overlap
+from mainspring.domain.job import Misfire, OnLost, Overlap
 from mainspring.domain.rate import Rate
+from mainspring.domain.retry import NO_RETRY
 from mainspring.observability.tracing import traceparent_of_request
 from mainspring.store.queue.enqueues import NewExecution
 

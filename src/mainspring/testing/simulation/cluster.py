@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor
+from mainspring.domain.slots import SlotBounds
 from mainspring.errors import MainspringError
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.security.secret_key import SecretKey
@@ -154,7 +155,7 @@ class Cluster:
             node=name,
             lease=timedelta(seconds=5),
             heartbeat=timedelta(seconds=1),
-            concurrency=self._plan.concurrency,
+            concurrency=SlotBounds.read(self._plan.concurrency),
             org_concurrency=self._plan.organization_limit,
         )
         return Process(

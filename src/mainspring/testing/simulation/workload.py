@@ -6,8 +6,9 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.domain.job import JobDefinition, OnLost, Retry
+from mainspring.domain.job import JobDefinition, OnLost
 from mainspring.domain.result import JobResult
+from mainspring.domain.retry import Retry
 from mainspring.errors import PermanentError, SkipExecution, TransientError
 from mainspring.jobs.registry import JobRegistry
 
