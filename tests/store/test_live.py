@@ -9,11 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.access import Actor
+from mainspring.domain.notification import Message
 from mainspring.domain.topics import Topic, of_run
 from mainspring.errors import DatabaseUnreachableError
 from mainspring.live.hub import Hub, Listener
 from mainspring.live.turns import turns
 from mainspring.security.audit import Audit, Target
+from mainspring.store import tables
+from mainspring.store.alerting import notifications
+from mainspring.store.alerting.notifications import NewNotification
 from mainspring.store.engine import live_marks
 from mainspring.store.engine.signals import WORK, Signals
 from mainspring.store.tables import alerts
@@ -57,6 +61,11 @@ async def command(lab: Lab) -> None:
     )
 
 
+async def tell(lab: Lab) -> None:
+    new = NewNotification(lab.world.new_id(), "slack", Message("digest is late", "by an hour"))
+    await lab.database.tx(lambda connection: notifications.enqueue(connection, lab.environment, [new]))
+
+
 async def enqueue(lab: Lab) -> None:
     await lab.enqueue_one()
 
@@ -80,6 +89,7 @@ async def register_node(lab: Lab) -> None:
         (claim, {Topic.RUNS, Topic.QUEUES, Topic.STATS}),
         (register_node, {Topic.NODES, Topic.SCHEDULES}),
         (open_alert, {Topic.ALERTS}),
+        (tell, {Topic.ALERTS}),
         (command, {Topic.RUNS, Topic.SCHEDULES, Topic.QUEUES, Topic.ALERTS}),
     ],
 )
@@ -92,6 +102,14 @@ async def test_each_change_is_told_under_the_topics_that_show_it(
     after = await look(lab)
     assert after.changed_since(before) == topics
     assert (await look(lab)).changed_since(after) == frozenset()
+
+
+async def test_a_delivery_is_told_with_the_alerts(lab: Lab) -> None:
+    await tell(lab)
+    before = await look(lab)
+    delivered = sa.update(tables.notifications).values(status="delivered")
+    await lab.database.tx(lambda connection: connection.execute(delivered))
+    assert (await look(lab)).changed_since(before) == {Topic.ALERTS}
 
 
 async def test_an_end_changes_the_figures(lab: Lab) -> None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tests.store.lock_places import Place
     from tests.valkey import Valkey
 
-SHORT = 0.3
+SHORT = 0.6
+PATIENT = 5.0
 
 
 def kill(valkey: Valkey) -> None:
@@ -124,7 +125,7 @@ async def test_on_valkey_alone_a_lock_that_is_gone_stops_its_work(
     with pytest.raises(LockLostError):
         await endless()
     valkey.make_whole()
-    async with distributed_lock("work", ttl=SHORT) as second:
+    async with distributed_lock("work", ttl=PATIENT) as second:
         assert second.fence > fences[0]
 
 

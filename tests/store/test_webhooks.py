@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from mainspring.jobs.registry import JobRegistry
 from mainspring.store.alerting import notifications
 from mainspring.store.coordination import dead_nodes
 from mainspring.store.jobs import registration
-from mainspring.store.queue import endings, enqueue_in_transaction, finishes
+from mainspring.store.queue import endings, enqueue_in_transaction, finishes, journal
 from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live
 from mainspring.store.tables import notifications as outbox
@@ -113,7 +114,8 @@ async def test_a_rescue_that_gives_up_is_announced(lab: Lab, clock: StoreClock) 
     for lost in range(3):
         assert await announced(lab) == []
         node = await lab.register_node(name=f"node-{lost}")
-        await lab.claim_one(node_id=node)
+        claimed = await lab.claim_one(node_id=node)
+        await lab.database.tx(partial(journal.begin, execution_id=claimed.id, fence=claimed.fence))
         clock.advance(60)
         await lab.database.tx(dead_nodes.bury)
         await lab.database.tx(dead_nodes.rescue)

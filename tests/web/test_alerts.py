@@ -136,3 +136,28 @@ async def test_notifications_say_what_was_told_and_what_came_of_it(site: Site) -
     assert page.says("Noisiest rules")
     assert Page((await client.get("/notifications?status=dead")).text).says("Nothing was told")
     assert Page((await client.get("/notifications?channel=slack&job=digest")).text).says("Pending")
+
+
+async def test_a_test_message_is_sent_as_any_other_and_its_line_says_what_came_of_it(site: Site) -> None:
+    client = await site.client()
+    assert {"slack", "email"} <= {
+        option.attributes["value"] for option in Page((await client.get("/notifications/test")).text).all("option")
+    }
+    said = {"channel": "slack", "destination": "#ops"}
+    sent = await client.post("/notifications/test", data=said, headers=HTMX)
+    assert "by slack" in sent.headers["HX-Trigger"]
+    assert "ms:alerts" in sent.headers["HX-Trigger"]
+    line = Page((await client.get("/notifications/table")).text)
+    assert line.says("Test message")
+    assert line.says("slack #ops")
+    assert line.says("Pending")
+    scope = Scope("dev")
+    ((entry, _mac),) = await site.app.opened.database.read(
+        lambda connection: audit_trail(connection, scope, target_id="slack")
+    )
+    assert entry.action == "notification.test"
+    assert entry.after == '{"destination":"#ops"}'
+    refused = await client.post("/notifications/test", data={"channel": "pigeon"}, headers=HTMX)
+    assert refused.status_code == 409
+    viewer = await site.client("vera", Role.VIEWER)
+    assert (await viewer.post("/notifications/test", data=said, headers=HTMX)).status_code == 403

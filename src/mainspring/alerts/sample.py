@@ -1,4 +1,4 @@
-"""An alert as there could be one, to see a message before anything is wrong."""
+"""Messages before anything is wrong: of an alert as there could be one, and of a test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from uuid import UUID
 
 from mainspring.alerts.alert_message import Story, alert_message
 from mainspring.domain.alert import Alert, AlertEvent, AlertRule, AlertState, Severity
+from mainspring.domain.notification import Message
 
 if TYPE_CHECKING:
     from mainspring.alerts.templates import Templates
-    from mainspring.domain.notification import Message
+    from mainspring.settings import Settings
 
 _OPENED: Final = datetime(2026, 11, 22, 9, 5, tzinfo=UTC)
 _ID: Final = UUID("01a201ed-4cfe-7a4c-950b-389f5b3f087b")
@@ -55,6 +56,22 @@ def sample_message(
     story = Story(now, last_run_at=last, last_success_at=last + timedelta(seconds=4), public_url=public_url)
     message = alert_message(alert, event, story)
     return templates.apply(message, event, channel=channel, job_name=job_name, facts={"alert": alert})
+
+
+def message_of_a_test(settings: Settings, why: str) -> Message:
+    """Return the message by which people see whether a channel works.
+
+    Args:
+        settings: What it says of this installation.
+        why: Who wanted it, and how, as part of its sentence.
+    """
+    return Message(
+        "Test message",
+        f"This channel works: {why}.",
+        fields={"Environment": settings.environment, "Node": settings.node},
+        link=settings.public_url,
+        event="test",
+    )
 
 
 def check_templates(templates: Templates) -> None:

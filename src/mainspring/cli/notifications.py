@@ -14,7 +14,7 @@ from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_facts, print_json, print_table
 from mainspring.domain.alert import AlertEvent
-from mainspring.domain.notification import DEFAULT_DESTINATION, Message, Notification, NotificationStatus
+from mainspring.domain.notification import DEFAULT_DESTINATION, Notification, NotificationStatus
 from mainspring.domain.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ async def _send(app: Mainspring, channel: str, destination: str) -> str:
     from mainspring.alerts.channels.base import Taken
     from mainspring.alerts.configured_channels import configured_channels
     from mainspring.alerts.dispatcher import SECONDS_FOR_ONE_TRY
+    from mainspring.alerts.sample import message_of_a_test
     from mainspring.errors import ConfigurationError, TransientError
     from mainspring.runtime.delivery import channel_tools
 
@@ -173,13 +174,7 @@ async def _send(app: Mainspring, channel: str, destination: str) -> str:
         environment=settings.environment,
         channel=channel,
         destination=destination,
-        message=Message(
-            "Test message",
-            "Somebody ran `mainspring notifications test`: this channel works.",
-            fields={"Environment": settings.environment, "Node": settings.node},
-            link=settings.public_url,
-            event="test",
-        ),
+        message=message_of_a_test(settings, "somebody ran `mainspring notifications test`"),
         status=NotificationStatus.PENDING,
         attempts=1,
         created_at=now,

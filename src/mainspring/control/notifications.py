@@ -1,10 +1,14 @@
-"""What people do with notifications: send dead ones again."""
+"""What people do with notifications: send dead ones again, and test a channel."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mainspring.alerts.sample import message_of_a_test
+from mainspring.alerts.telling import require_channel
 from mainspring.domain.access import Permission
+from mainspring.domain.notification import DEFAULT_DESTINATION
+from mainspring.domain.route import Route
 from mainspring.security.audit import Target
 from mainspring.store.alerting import notifications
 
@@ -14,10 +18,13 @@ if TYPE_CHECKING:
 
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
+    from mainspring.settings import Settings
     from mainspring.store.engine.database import Connection, Database
     from mainspring.store.engine.signals import Signals
+    from mainspring.world import World
 
 _RESEND = "notification.resend"
+_TEST = "notification.test"
 
 
 class NotificationCommands:
@@ -58,3 +65,36 @@ class NotificationCommands:
         resent = await self._database.tx(change)
         self._signals.send(notifications.NOTIFICATIONS)
         return resent
+
+    async def test(
+        self, actor: Actor, settings: Settings, world: World, channel: str, destination: str = DEFAULT_DESTINATION
+    ) -> UUID:
+        """Send a message that says that it is a test, through the outbox as any other.
+
+        Args:
+            actor: Who does it, and whom the message names.
+            settings: What the message says of this installation.
+            world: For its id.
+            channel: The kind of channel, such as `slack`.
+            destination: Where to, in the channel's terms.
+
+        Returns:
+            The notification, whose status tells what came of it.
+
+        Raises:
+            PermissionDeniedError: The actor may not.
+            DefinitionError: No such channel is installed.
+        """
+        target = Target("notification", channel)
+        await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _TEST, target)
+        require_channel(Route(channel))
+        message = message_of_a_test(settings, f"{actor.subject} asked for it on the dashboard")
+        new = notifications.NewNotification(world.new_id(), channel, message, destination)
+
+        def change(connection: Connection) -> None:
+            notifications.enqueue(connection, actor.environment, [new])
+            self._audit.record(connection, actor, _TEST, target, after={"destination": destination})
+
+        await self._database.tx(change)
+        self._signals.send(notifications.NOTIFICATIONS)
+        return new.id

@@ -123,6 +123,12 @@ class NotificationWords(_Tabs):
     acknowledged_after = "Acknowledged after"
     acknowledged_hint = "median"
     noisiest = "Noisiest rules"
+    test = "Send a test"
+    test_title = "Send a test message"
+    test_verb = "Send"
+    test_body = "It goes the way of every notification, and its line below says what came of it."
+    to_hint = "such as #ops or ada@acme.example; empty: that of the settings"
+    tested = "A test message is on its way by {channel}"
     subject = "On"
     alerts = "Alerts"
 

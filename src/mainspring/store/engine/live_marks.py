@@ -1,7 +1,7 @@
 """How far an installation is, told by a few numbers: whoever sees others than before knows which topics have changed.
 
 One small statement serves a node with any number of people who watch. Each number is the end of an index or counts
-what is few (running executions, open alerts, nodes); the queue is never counted.
+what is few (running executions, open alerts, undelivered notifications, nodes); the queue is never counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mainspring.domain.topics import Topic
-from mainspring.store.tables import SCHEMA, alerts, audit_entries, executions_live, fences, nodes, ticks
+from mainspring.store.tables import SCHEMA, alerts, audit_entries, executions_live, fences, nodes, notifications, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,7 @@ _environment = sa.bindparam("environment", type_=sa.Text())
 _live = executions_live.c
 _RUNNING = (_live.environment == _environment, _live.stage == sa.literal_column("3"))
 _OPEN = (alerts.c.environment == _environment, alerts.c.resolved_at.is_(None))
+_UNTOLD = (notifications.c.environment == _environment, notifications.c.status == sa.literal_column("'pending'"))
 _PRESENT = (nodes.c.environment == _environment, nodes.c.stopped_at.is_(None), nodes.c.dead_at.is_(None))
 
 
@@ -49,6 +50,8 @@ _MARKS = sa.select(
     _count(*_PRESENT).label("nodes"),
     _count(*_OPEN).label("alerts"),
     sa.select(sa.func.max(alerts.c.last_seen_at)).where(*_OPEN).scalar_subquery().label("alert_seen"),
+    _newest(notifications.c.created_at, notifications.c.environment == _environment).label("notification"),
+    _count(*_UNTOLD).label("untold"),
     _newest(audit_entries.c.at, audit_entries.c.environment == _environment).label("command"),
 )
 _MARKS_OF = {name: _MARKS.add_columns(begun.label("begun")) for name, begun in _BEGUN.items()}
@@ -57,7 +60,7 @@ _MEANING: Mapping[Topic, tuple[str, ...]] = {
     Topic.SCHEDULES: ("tick", "node", "command"),
     Topic.NODES: ("node", "nodes"),
     Topic.QUEUES: ("asked_for", "begun", "running", "running_moved", "command"),
-    Topic.ALERTS: ("alerts", "alert_seen", "command"),
+    Topic.ALERTS: ("alerts", "alert_seen", "notification", "untold", "command"),
     Topic.STATS: ("begun", "running", "running_moved"),
 }
 """Which numbers tell that a topic has changed; a command of anybody may be about anything that it names."""
