@@ -341,7 +341,7 @@ async def test_a_restart_that_nobody_saw_is_no_fault_of_the_jobs_and_needs_no_wo
     await watch.clockwork.declare(MINUTELY)
     await lab.register_node(name="before", lease_seconds=15)
     await watch.turn()
-    await watch.run_now(Status.SUCCEEDED)
+    await watch.run_now(Status.SUCCEEDED, settling=2)
     await watch.turn()
     watch.clockwork.clock.advance(80)
     await lab.register_node(name="after", lease_seconds=1_000)

@@ -15,6 +15,7 @@ from mainspring.settings import Settings
 from mainspring.store.alerting import alerts
 from mainspring.store.engine.signals import Signals
 from mainspring.store.monitoring import health
+from mainspring.store.monitoring.health_look import LONGEST_WAIT
 from mainspring.store.monitoring.health_system import OF_QUEUES
 from mainspring.store.tables import watches
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from mainspring.runtime.loop import Turn
     from mainspring.store.monitoring.health import JobHealth
     from tests.store.clockwork import Clockwork
+
+
+_SETTLED = LONGEST_WAIT.total_seconds() + 1  # whatever an earlier test may have left open on this server
 
 
 @dataclass
@@ -54,11 +58,13 @@ class Watch:
             await self.clockwork.fire_all()
             await self.turn(longest_silence=timedelta(days=1))
 
-    async def run(self, name: str = "minutely", status: Status = Status.SUCCEEDED, **said: Any) -> None:
+    async def run(
+        self, name: str = "minutely", status: Status = Status.SUCCEEDED, *, settling: float = _SETTLED, **said: Any
+    ) -> None:
         """Run what is ready of a job, let it end so, and let its end settle."""
         claimed = await self.clockwork.lab.claim(names=[name])
         await self.clockwork.lab.finish(*(self.clockwork.lab.end(item, status, **said) for item in claimed))
-        self.clockwork.clock.advance(2)
+        self.clockwork.clock.advance(settling)
 
     async def run_now(self, *statuses: Status, name: str = "minutely", **said: Any) -> None:
         """Ask for runs of a job, one after another, that end so."""
