@@ -78,4 +78,4 @@ def test_the_first_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> No
     [example, *_] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "hello.py").write_text(example, encoding="utf-8")
     ran = subprocess.run([sys.executable, "hello.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ran.stdout.splitlines()[-1:] == ["good morning"], ran.stderr  # after the log lines of the job
+    assert "good morning" in ran.stdout.splitlines(), ran.stderr  # among the log lines of the job
