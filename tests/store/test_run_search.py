@@ -18,14 +18,14 @@ from mainspring.store.engine.time_limit import SearchTooSlowError, time_limit
 from mainspring.store.runs import run_search
 from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.store.tables import definitions
-from tests.store.test_cron_run_pages import analyze_history, ended_row, plan_of, scans, write
+from tests.store.test_cron_run_pages import analyze_history, ended_row, go_late_into_a_week, plan_of, scans, write
 from tests.store.test_hot_path_guards import statements_of
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.store.runs.run_search import RunPage
-    from tests.store.conftest import Lab
+    from tests.store.conftest import Lab, StoreClock
 
 
 _NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -163,9 +163,9 @@ INDEXED = (
 
 
 async def test_no_filter_scans_the_history(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    lab: Lab, clock: StoreClock, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    now = await lab.scalar(sa.select(store_now()))
+    now = await go_late_into_a_week(lab, clock)
     rows = [
         ended_row(
             lab,
