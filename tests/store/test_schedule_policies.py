@@ -99,7 +99,8 @@ async def test_what_was_missed_starts_one_after_the_other(clockwork: Clockwork) 
     await clockwork.fire()
     starts = [run.available_at for run in await clockwork.runs() if run.available_at is not None]
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(starts)]
-    assert gaps == [pytest.approx(0.25, abs=0.05)] * 4
+    assert 0 < gaps[0] < 0.3  # the first starts when it is written, a little after the instant that the others follow
+    assert gaps[1:] == [pytest.approx(0.25, abs=0.05)] * 3
 
 
 async def test_a_month_of_every_second_is_caught_up_in_bounded_transactions(clockwork: Clockwork) -> None:
