@@ -4,7 +4,8 @@
 to 60, others come with a single job, and every six seconds a node is killed with `kill -9` and another one started.
 Each handler writes its begin and its end to a ledger, and by that alone: nobody ever runs more than its limit; whoever
 a kill has hit runs at its limit again within 2 s of the end of the dead node's lease; a single job starts within a
-second; nothing is lost, and nothing done twice unless a kill is why. Keys, rates and unique jobs are judged with it.
+second, or within those 2 s where a node dies that has just claimed it; nothing is lost, and nothing done twice unless a
+kill is why. Keys, rates and unique jobs are judged with it.
 """
 
 from __future__ import annotations

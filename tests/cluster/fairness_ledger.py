@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import MAX_LOST
@@ -19,18 +20,26 @@ if TYPE_CHECKING:
 AGAIN_SECONDS: Final = 2.0
 """How long after the end of a dead node's lease an organization may run fewer than its limit while more wait."""
 SINGLE_SECONDS: Final = 1.0
-"""How long the single job of an organization may wait, whatever others have queued."""
+"""How long the single job of an organization may wait, whatever others have queued, while no kill takes it."""
 SINGLE: Final = "single-"
 """What the names of organizations with a single job begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """The end of a node by `kill -9`: when it was gone, and when the lease of all it ran was over."""
+    """The end of a node by `kill -9`.
+
+    Attributes:
+        node: Which.
+        at: When it was gone.
+        lease_until: When the lease of all it held was over.
+        held: The executions that it held: those it ran, and those it had claimed and not begun.
+    """
 
     node: str
     at: float
     lease_until: float
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -101,6 +110,7 @@ class Facts:
         steady: From when on all nodes ran.
         until: When the nodes were told to stop.
         longest_gap: Seconds for which a group may run fewer than its limit while more wait.
+        longest_wait: Seconds for which the single job of an organization may wait.
         rates: How many of a group may begin per period.
     """
 
@@ -114,6 +124,7 @@ class Facts:
     steady: float = 0.0
     until: float = 0.0
     longest_gap: float = 4.0
+    longest_wait: float = SINGLE_SECONDS
     rates: dict[str, Rate] = field(default_factory=dict[str, "Rate"])
 
 
@@ -173,8 +184,14 @@ def _judge_each_run(verdict: Verdict, facts: Facts) -> None:
             begun.add(run.execution)
             wait = run.begin - max(first, facts.asked[run.execution].at)
             verdict.waits.setdefault(run.group, []).append(wait)
-            if run.group.startswith(SINGLE) and wait > SINGLE_SECONDS:
+            if run.group.startswith(SINGLE) and wait > facts.longest_wait and run.begin > _end_of_leases(facts, run):
                 verdict.problems.append(f"{run.group} has a single job, and waited {wait:.2f} s")
+
+
+def _end_of_leases(facts: Facts, run: Run) -> float:
+    """Return until when a run may have waited for the lease of a dead node that had claimed it and not begun it."""
+    leases = (fall.lease_until for fall in facts.falls if run.execution in fall.held)
+    return max(leases, default=-inf) + AGAIN_SECONDS
 
 
 def _judge_limit(verdict: Verdict, group: _Group) -> None:

@@ -25,11 +25,12 @@ from mainspring.store.tables import executions, executions_live
 from mainspring.store.tables import nodes as nodes_table
 from mainspring.testing.simulation.world import Chance
 from tests.cluster.fair_jobs import MOST_OF_A_KEY, RATE, Work, declare
-from tests.cluster.fairness_ledger import AGAIN_SECONDS, SINGLE, Asked, Facts, Fall, Verdict, judge
+from tests.cluster.fairness_ledger import AGAIN_SECONDS, SINGLE, SINGLE_SECONDS, Asked, Facts, Fall, Verdict, judge
 from tests.warm_processes import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from mainspring.control.options import EnqueueOptions
@@ -63,6 +64,7 @@ class Trial:
         restart_after: Seconds from a kill to the start of another node; what a node costs to start is no part of how
             soon the others take over.
         single_every: Seconds from one organization with a single job to the next.
+        single_within: Seconds within which such a job is to begin.
         work_seconds: How long a job takes on average.
         seed: Of all chance.
     """
@@ -75,6 +77,7 @@ class Trial:
     least: int = 1
     skew: float = 1.5
     single_every: float = 0.25
+    single_within: float = SINGLE_SECONDS
     work_seconds: float = 2.0
     restart_after: float = 0.0
     seed: int = 1
@@ -193,9 +196,7 @@ class _Course:
         self._trial = trial
         self._chance = chance
         self._down: list[tuple[float, LedgerNode]] = []
-        self.facts = Facts(
-            asked={}, limits={}, organizations=set(), falls=[], longest_gap=LEASE_SECONDS + AGAIN_SECONDS
-        )
+        self.facts = Facts(longest_gap=LEASE_SECONDS + AGAIN_SECONDS, longest_wait=trial.single_within)
 
     async def ask(self) -> None:
         """Queue the backlogs of the organizations, and the jobs with limits of their author."""
@@ -300,9 +301,8 @@ class _Course:
         name = node.name
         node.kill()
         at = self._now()
-        lease = sa.select(nodes_table.c.lease_until).where(nodes_table.c.name == name)
-        until = await self._database.read(lambda connection: connection.execute(lease).scalar_one())
-        self.facts.falls.append(Fall(name, at, until.timestamp()))
+        until, held = await self._database.read(lambda connection: _lease_and_held(connection, name))
+        self.facts.falls.append(Fall(name, at, until.timestamp(), held))
 
     async def see_the_end(self) -> None:
         """Keep what the store says that has succeeded, what was given up, and what is left."""
@@ -318,6 +318,13 @@ def _names_alive(connection: Connection) -> set[str]:
 def _names_busy(connection: Connection) -> set[str]:
     runs = sa.exists().where(executions_live.c.node_id == nodes_table.c.id, executions_live.c.stage == 3)
     return set(connection.execute(sa.select(nodes_table.c.name).where(runs)).scalars())
+
+
+def _lease_and_held(connection: Connection, name: str) -> tuple[datetime, frozenset[str]]:
+    node = sa.select(nodes_table.c.id, nodes_table.c.lease_until).where(nodes_table.c.name == name)
+    node_id, lease_until = connection.execute(node).one()
+    held = sa.select(executions_live.c.id).where(executions_live.c.node_id == node_id, executions_live.c.stage == 3)
+    return lease_until, frozenset(str(found) for found in connection.execute(held).scalars())
 
 
 def _ended_and_left(connection: Connection) -> tuple[set[str], ...]:
