@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 FRONTEND: Final = Path(__file__).resolve().parent
-DIST: Final = FRONTEND.parent / "src" / "mainspring" / "web" / "static" / "dist"
+PAGES: Final = FRONTEND.parent / "src" / "mainspring" / "web"
+DIST: Final = PAGES / "static" / "dist"
 SKIP: Final = "MAINSPRING_SKIP_ASSETS"
 OLDEST_NODE: Final = 20
 _LOCKED: Final = ("package.json", "package-lock.json", ".npmrc")
@@ -42,7 +43,8 @@ def is_up_to_date(dist: Path = DIST) -> bool:
 def fingerprint() -> str:
     """Return what the assets are built from, in one word."""
     sources = sorted(path for path in (FRONTEND / "src").rglob("*") if path.is_file())
-    return _digest([*(FRONTEND / name for name in _LOCKED), FRONTEND / "build.mjs", *sources])
+    pages = sorted([*PAGES.glob("*.py"), *PAGES.rglob("templates/**/*.html")])  # which say what of the style is used
+    return _digest([*(FRONTEND / name for name in _LOCKED), FRONTEND / "build.mjs", *sources, *pages])
 
 
 def find_tools() -> tuple[str, tuple[str, ...]] | None:
@@ -87,7 +89,8 @@ def install_packages(folder: Path, node: str, npm: tuple[str, ...]) -> None:
 def _digest(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.relative_to(FRONTEND).as_posix().encode())
+        folder = PAGES if file.is_relative_to(PAGES) else FRONTEND
+        digest.update(file.relative_to(folder).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

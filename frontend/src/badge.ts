@@ -1,4 +1,5 @@
-// How many alerts wait for somebody, in the title and the icon of the tab: seen while another tab is in front.
+// How many alerts wait for somebody, in the title of the tab, and how many of them are critical, in its icon: seen while
+// another tab is in front.
 import { find } from "./page";
 
 const MOST_SHOWN = 9;
@@ -13,11 +14,15 @@ function drawn(count: string): string {
   return `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }
 
+function shown(count: string | undefined): string {
+  return Number(count ?? 0) > MOST_SHOWN ? `${MOST_SHOWN}+` : (count ?? "0");
+}
+
 function update(): void {
-  const count = Number(find("#open-alerts")?.dataset.count ?? 0);
-  const shown = count > MOST_SHOWN ? `${MOST_SHOWN}+` : String(count);
-  document.title = count ? `(${shown}) ${ownTitle}` : ownTitle;
-  if (icon) icon.href = count ? drawn(shown) : ownIcon;
+  const counted = find("#open-alerts")?.dataset;
+  const [all, critical] = [shown(counted?.count), shown(counted?.critical)];
+  document.title = all === "0" ? ownTitle : `(${all}) ${ownTitle}`;
+  if (icon) icon.href = critical === "0" ? ownIcon : drawn(critical);
 }
 
 update();

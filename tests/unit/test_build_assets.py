@@ -65,6 +65,16 @@ def test_a_rename_of_a_source_counts_as_a_change(assets: Any) -> None:
     assert assets.fingerprint() != before
 
 
+def test_a_page_that_may_need_other_rules_of_the_style_counts_as_a_change(assets: Any, tmp_path: Path) -> None:
+    assets.PAGES = tmp_path / "web"
+    page = assets.PAGES / "templates" / "runs" / "table.html"
+    page.parent.mkdir(parents=True)
+    page.write_text('<table class="table">')
+    before = assets.fingerprint()
+    page.write_text('<table class="table table-striped">')
+    assert assets.fingerprint() != before
+
+
 def test_who_wants_the_api_alone_builds_nothing(assets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(assets.SKIP, "1")
     assets.main()
