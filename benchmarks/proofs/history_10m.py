@@ -4,7 +4,7 @@
 and asks by HTTP what `history_questions` lists: each filter of `/admin/cron-jobs`, `/api/jobs/{name}/history` and
 `/v1/jobs` as platform staff, as tenants and as members of them, and the filter language of the dashboard. Each is asked
 100 times, every time about another job, day or place in the list where it is about one. An answer counts from the
-request to the last byte of its body. The first page of runs has to be there within 20 ms.
+request to the last byte of its body. The first page of runs has to be there within 20 ms (p99).
 
 The filter language is told apart: what no index knows of it is looked for in a window, within two seconds.
 """
@@ -24,7 +24,7 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.proofs.history_questions import Asker, questions
+from benchmarks.proofs.history_questions import FIRST_PAGE, Asker, questions
 from benchmarks.proofs.history_rows import ENVIRONMENT, JOBS, fill
 from benchmarks.proofs.ticks import store_of_its_own
 from mainspring import Cron, JobContext, Mainspring
@@ -116,9 +116,9 @@ def percentile(took: Sequence[float], share: float) -> float:
 
 
 def table_of(measured: Sequence[Measured]) -> Table:
-    """Show what each question took."""
+    """Show what each question took, the slowest first."""
     table = Table("asked by", "question", "median", "p95", "p99", "most")
-    for asker, name, took in measured:
+    for asker, name, took in sorted(measured, key=lambda item: percentile(item[2], 0.99), reverse=True):
         figures = [percentile(took, share) for share in (0.5, 0.95, 0.99, 1.0)]
         style = "red" if figures[2] > MOST_MS else None
         table.add_row(asker.value, name, *(f"{figure:.1f} ms" for figure in figures), style=style)
@@ -169,8 +169,12 @@ def verdict(measured: Sequence[Measured], console: Console) -> bool:
     slow = [item for item in measured if item[0] is not Asker.DASHBOARD and percentile(item[2], 0.99) > MOST_MS]
     for asker, name, _took in slow:
         console.print(f"[red]{asker.value}: {name}: p99 is above {MOST_MS:.0f} ms[/]", highlight=False)
-    first = percentile(measured[0][2], 0.5)
-    console.print(f"first page of runs: {first:.1f} ms (at most {MOST_FIRST_MS:.0f})", highlight=False)
+    pages = [took for asker, name, took in measured if (asker, name) == (Asker.STAFF, FIRST_PAGE)]
+    if not pages:
+        console.print("the first page of runs was not asked for: that proves nothing", highlight=False)
+        return False
+    first = percentile(pages[0], 0.99)
+    console.print(f"first page of runs: p99 {first:.1f} ms (at most {MOST_FIRST_MS:.0f})", highlight=False)
     return not slow and first <= MOST_FIRST_MS
 
 

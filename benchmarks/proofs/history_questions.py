@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CRON_JOBS: Final = "/admin/cron-jobs"
 JOBS_OF_TENANTS: Final = "/v1/jobs"
+FIRST_PAGE: Final = "runs: first page"
+"""What opens the list of runs: it has a budget of its own."""
 
 
 class Asker(StrEnum):

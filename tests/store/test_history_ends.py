@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,50 @@ async def test_none_but_the_indexes_that_are_made_for_it_are_read(
             plan = await plan_of(lab, statement, values)
             assert "_pkey" not in plan, (wanted, plan)
             assert "SCAN mainspring_executions" not in plan, (wanted, plan)
+
+
+async def test_what_a_look_has_told_is_not_looked_for_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_ends, "_MANY_ENDS", 1)
+    rows = await some_history(lab, 90)
+    begun = rows[30]
+    of_all = WantedHistory(lab.environment, names=NAMES)
+    rare = replace(of_all, statuses=frozenset({Status.FAILED}))
+    late = replace(
+        of_all,
+        conditions=[executions.c.created_at >= begun["created_at"]],
+        certain_ids=[executions.c.id >= begun["id"]],
+    )
+
+    def listed(connection: sa.Connection) -> tuple[int, int]:
+        ends = HistoryEnds(connection, rare)
+        return len(ends.first_ids(most=80)), ends.count(most=80)
+
+    expected = sum(is_meant(row, rare) for row in rows)
+    with statements_of(lab.database, monkeypatch) as sent:
+        assert await lab.database.read(listed) == (expected, expected)
+    assert len(looks_of(sent)) == 2, "the rare ends, and which of these runs are of the jobs; nothing is counted"
+    for wanted in (of_all, late):
+        with statements_of(lab.database, monkeypatch) as sent:
+            counted = await lab.database.read(
+                lambda connection, wanted=wanted: HistoryEnds(connection, wanted).count(most=3)
+            )
+        assert counted == 3
+        [(statement, _values)] = looks_of(sent)
+        assert "created_at" not in statement, "the index alone counts"
+
+
+def looks_of(sent: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [item for item in sent if "mainspring" in item[0] and "executions" in item[0]]
+
+
+async def test_postgresql_is_kept_from_sorting_what_an_index_holds_in_order(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a history of millions shows it: an end that is sorted is read as a whole, above all where a week is new."""
+    with statements_of(lab.database, monkeypatch) as sent:
+        await lab.database.read(lambda connection: HistoryEnds(connection, WantedHistory(lab.environment)))
+    is_kept = any("enable_sort = off" in statement for statement, _values in sent)
+    assert is_kept == (lab.database.dialect_name == "postgresql")
 
 
 async def test_what_is_frequent_is_met_on_a_walk_that_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from mainspring.domain.execution import Execution, Trigger
 
@@ -126,8 +126,9 @@ def _ended_ones(environment: str, wanted: WantedRuns) -> WantedHistory:
         names=wanted.names,
         triggers=wanted.triggers,
         fingerprint=wanted.fingerprint,
-        ids=_ids_of_span(wanted),
+        ids=_ids_of_span(wanted, SKEW),
         conditions=_in_span(_ended, wanted),
+        certain_ids=_ids_of_span(wanted, -SKEW),
         cursor=_cursor(_ended, wanted),
     )
 
@@ -158,13 +159,13 @@ def _in_span(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRu
     return from_start if wanted.end is None else [*from_start, columns.created_at < wanted.end]
 
 
-def _ids_of_span(wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:
-    """Return what the span means for ids, which the clock of a node has made."""
+def _ids_of_span(wanted: WantedRuns, skew: timedelta) -> list[sa.ColumnElement[bool]]:
+    """Return what the span, with so much more at each end, means for ids, which the clock of a node has made."""
     ids: list[sa.ColumnElement[bool]] = []
     if wanted.start is not None:
-        ids.append(_ended.id >= first_id(wanted.start - SKEW))
+        ids.append(_ended.id >= first_id(wanted.start - skew))
     if wanted.end is not None:
-        ids.append(_ended.id <= UUID(int=first_id(wanted.end + SKEW).int | _LAST_OF_A_MILLISECOND))
+        ids.append(_ended.id <= UUID(int=first_id(wanted.end + skew).int | _LAST_OF_A_MILLISECOND))
     return ids
 
 

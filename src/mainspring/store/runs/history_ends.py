@@ -21,7 +21,7 @@ from mainspring.store.tables import executions
 from mainspring.store.tables.executions import RARE_END
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from enum import StrEnum
     from uuid import UUID
 
@@ -36,9 +36,10 @@ _TRIGGERS: Final = (
 _FREQUENT: Final = frozenset(product([Status.SUCCEEDED.value], [Trigger.CRON.value, Trigger.API.value]))
 """The ends that `executions_rare` leaves out."""
 _PAIR: Final = ("status", "trigger")
-_PASSED: Final = 4
-"""So many times as many of the rare runs of all jobs are passed as are wanted of some jobs."""
-_MOST_PASSED: Final = 512
+_PASSED: Final = 512
+"""So many of the rare runs of all jobs are passed for those of some jobs; often there are no more."""
+_LEAST_LISTED: Final = 64
+"""So many ids are asked for where many ends are merged: where there are no more, nothing is left to count."""
 _MANY_ENDS: Final = 64
 """Beyond that it pays to walk first, and to look at which of the rarer ends anything stands."""
 
@@ -58,6 +59,8 @@ class WantedHistory:
         user_id: That this user has asked for.
         ids: Between which ids: what a span of time means for them.
         conditions: What else must hold of a row.
+        certain_ids: Between which ids `conditions` hold of every run, so that an index alone can count there; empty:
+            nothing is known of it.
         cursor: What must hold of those that a page shows, and not of those that are counted.
     """
 
@@ -71,6 +74,7 @@ class WantedHistory:
     user_id: str | None = None
     ids: Sequence[sa.ColumnElement[bool]] = ()
     conditions: Sequence[sa.ColumnElement[bool]] = ()
+    certain_ids: Sequence[sa.ColumnElement[bool]] = ()
     cursor: Sequence[sa.ColumnElement[bool]] = ()
 
     @property
@@ -97,6 +101,9 @@ class HistoryEnds:
     def __init__(self, connection: sa.Connection, wanted: WantedHistory) -> None:
         self._connection = connection
         self._wanted = wanted
+        self._total: int | None = None
+        """How many runs there are, once a list has come to their end."""
+        index_ends.keep_order(connection)
 
     def first_ids(self, *, most: int, oldest_first: bool = False) -> list[UUID]:
         """Return the ids of the first runs, in their order.
@@ -108,7 +115,9 @@ class HistoryEnds:
         wanted = self._wanted
         if wanted.is_nothing:
             return []
-        met = self._met(most, oldest_first=oldest_first)
+        met, is_all = self._met(most, oldest_first=oldest_first)
+        if is_all:
+            return self._whole(met)[:most]
         if len(met) >= most:  # nothing else can stand before what was met first
             return met[:most]
         is_newest = not (oldest_first or wanted.ids or wanted.cursor)
@@ -116,23 +125,39 @@ class HistoryEnds:
             found = self._at_ends(history_walks.of_late(self._connection), most=most)
             if len(found) == most:  # whatever else there is was made before
                 return found
-        return self._at_ends([*wanted.ids, *wanted.cursor], most=most, oldest_first=oldest_first)
+        listed = max(most, _LEAST_LISTED)
+        found = self._at_ends([*wanted.ids, *wanted.cursor], most=listed, oldest_first=oldest_first)
+        return (found if len(found) == listed else self._whole(found))[:most]
 
     def count(self, *, most: int) -> int:
         """Count the runs, no further than `most` and without regard to a cursor."""
         wanted = self._wanted
         if wanted.is_nothing:
             return 0
-        if self._may_be_met and (wanted.conditions or wanted.ids or wanted.of_tenants_alone):
+        if self._total is not None:
+            return min(self._total, most)
+        if wanted.certain_ids and self._counted(wanted.certain_ids, most=most) == most:
+            return most
+        if self._may_be_met and (wanted.names is None or wanted.conditions or wanted.ids):
             walk = replace(self._walk, within=wanted.ids)
             if history_walks.count(self._connection, walk, most=most) == most:
                 return most
+        return self._counted([*wanted.conditions, *wanted.ids], most=most)
+
+    def _counted(self, conditions: Sequence[sa.ColumnElement[bool]], *, most: int) -> int:
         total = 0
-        for ends in self._listed:
-            if total < most:
-                conditions = [*_beside(wanted, ends), *wanted.conditions, *wanted.ids]
-                total += index_ends.count(self._connection, ends, conditions, most=most - total)
+        for ends in self._most_likely_first():
+            said = [*_beside(self._wanted, ends), *conditions]
+            total += index_ends.count(self._connection, ends, said, most=most - total)
+            if total == most:  # the next ends, which may have to be looked for first, are not asked for
+                break
         return total
+
+    def _whole(self, ids: list[UUID]) -> list[UUID]:
+        """Return ids behind which no run stands; where none stands before them either, they are counted herewith."""
+        if not self._wanted.cursor:
+            self._total = len(ids)
+        return ids
 
     @property
     def _walk(self) -> history_walks.Walk:
@@ -150,18 +175,20 @@ class HistoryEnds:
             return False
         return wanted.names is None or len(wanted.names) * len(wanted.pairs) > _MANY_ENDS
 
-    def _met(self, most: int, *, oldest_first: bool) -> list[UUID]:
-        """Return what is met by passing some runs of all jobs: of all of them, or of the rare ones."""
+    def _met(self, most: int, *, oldest_first: bool) -> tuple[list[UUID], bool]:
+        """Return what is met by passing some runs of all jobs, or the rare ones, and whether that is all there is."""
         wanted = self._wanted
         if self._may_be_met:
-            return history_walks.first_ids(self._connection, self._walk, most=most, oldest_first=oldest_first)
+            return history_walks.first_ids(self._connection, self._walk, most=most, oldest_first=oldest_first), False
         if self._narrow is not None or wanted.names is None or len(wanted.names) * len(wanted.pairs) <= _MANY_ENDS:
-            return []
+            return [], False
         ends = self._rare_ends
         of_any = [*_beside(replace(wanted, names=None), ends), *wanted.conditions, *wanted.ids, *wanted.cursor]
         is_of_jobs = is_among(_ended.job_name, wanted.names)
-        passed = min(most * _PASSED, _MOST_PASSED)
-        return index_ends.first_of(self._connection, ends, of_any, is_of_jobs, most=passed, oldest_first=oldest_first)
+        passed, met = index_ends.first_of(
+            self._connection, ends, of_any, is_of_jobs, most=_PASSED, oldest_first=oldest_first
+        )
+        return met, passed < _PASSED and _FREQUENT.isdisjoint(wanted.pairs)
 
     def _at_ends(
         self, conditions: Sequence[sa.ColumnElement[bool]], *, most: int, oldest_first: bool = False
@@ -171,6 +198,22 @@ class HistoryEnds:
             said = [*_beside(self._wanted, ends), *self._wanted.conditions, *conditions]
             found += index_ends.first_ids(self._connection, ends, said, most=most, oldest_first=oldest_first)
         return sorted(found, reverse=not oldest_first)[:most]
+
+    def _most_likely_first(self) -> Iterator[Ends]:
+        """Yield the ends at which they are counted: of many jobs those of frequent runs, which are often enough."""
+        wanted = self._wanted
+        if self._narrow is not None or wanted.names is None or len(wanted.names) * len(wanted.pairs) <= _MANY_ENDS:
+            yield from self._listed
+            return
+        if frequent := [pair for pair in wanted.pairs if pair in _FREQUENT]:
+            yield self._of_jobs(wanted.names, frequent)
+        if present := self._present:
+            yield self._of_jobs(wanted.names, present)
+
+    @cached_property
+    def _present(self) -> list[tuple[str, ...]]:
+        """Return the pairs of rare runs of which there are any."""
+        return index_ends.present(self._connection, self._rare_ends)
 
     @cached_property
     def _listed(self) -> list[Ends]:
@@ -184,8 +227,7 @@ class HistoryEnds:
             return [self._of_jobs(wanted.names, wanted.pairs)]
         if wanted.names is None:
             return [self._rare_ends, self._of_jobs(self._all_names, frequent)] if frequent else [self._rare_ends]
-        present = index_ends.present(self._connection, self._rare_ends)
-        return [self._of_jobs(wanted.names, [*frequent, *present])]
+        return [self._of_jobs(wanted.names, [*frequent, *self._present])]
 
     @cached_property
     def _rare_ends(self) -> Ends:
