@@ -88,4 +88,5 @@ async def test_sqlite_finds_due_schedules_by_their_index(
     for statement, values in await statements_of_a_turn(lab, clock, monkeypatch):
         plan = await sqlite_plan(sqlite, statement, values)
         assert re.findall(r"SCAN .*mainspring_(?:schedules|definitions).*", plan) == [], f"{statement}\n{plan}"
+        assert "(environment=?)" not in plan, f"all of an environment are read\n{statement}\n{plan}"
         assert "TEMP B-TREE" not in plan, f"{statement}\n{plan}"

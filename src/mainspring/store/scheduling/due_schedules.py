@@ -312,7 +312,8 @@ def pause(connection: sa.Connection, environment: str, due: DueSchedule, *, by: 
     due.next_run_at = None
 
 
-# By `= any(array(select …))` besides, so that a few rows are looked up among many, whatever is guessed of the JSON.
+# By `= any(array(select …))` and `in (select …)` besides, so that a few rows are looked up among many, whatever is
+# guessed of the JSON: SQLite would read all schedules, and the JSON anew for each of them.
 _MOVE_ON_POSTGRESQL = sa.text("""
 with n as materialized (
     select * from json_to_recordset(cast(:moved as json)) n(
@@ -322,12 +323,12 @@ set watermark = n.watermark, next_run_at = n.next_run_at, due_at = n.due_at, pro
 from n where s.environment = :environment and s.name = any(array(select name from n)) and s.name = n.name
 """)
 _MOVE_ON_SQLITE = sa.text("""
-with n as (select json_extract(value, '$.name') as name, json_extract(value, '$.watermark') as watermark,
+with n as materialized (select json_extract(value, '$.name') as name, json_extract(value, '$.watermark') as watermark,
     json_extract(value, '$.next_run_at') as next_run_at, json_extract(value, '$.due_at') as due_at,
     json_extract(value, '$.problem') as problem from json_each(:moved))
 update mainspring.schedules as s
 set watermark = n.watermark, next_run_at = n.next_run_at, due_at = n.due_at, problem = n.problem
-from n where s.environment = :environment and s.name = n.name
+from n where s.environment = :environment and s.name in (select name from n) and s.name = n.name
 """)
 
 
