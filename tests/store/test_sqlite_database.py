@@ -134,6 +134,15 @@ async def test_commits_are_durable(sqlite: Database) -> None:
     assert await sqlite.tx(synchronous) == 2
 
 
+async def test_the_log_may_grow_to_sixteen_megabytes_before_a_commit_copies_it(sqlite: Database) -> None:
+    def log_bytes(connection: sa.Connection) -> int:
+        (page,) = connection.exec_driver_sql("pragma page_size").one()
+        (pages,) = connection.exec_driver_sql("pragma wal_autocheckpoint").one()
+        return page * pages
+
+    assert await sqlite.tx(log_bytes) == 4096 * 4000
+
+
 async def test_a_read_does_not_wait_for_a_writer_and_sees_nothing_of_it(sqlite: Database) -> None:
     def write_and_meanwhile_read(connection: sa.Connection) -> set[str]:
         insert("uncommitted")(connection)
