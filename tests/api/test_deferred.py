@@ -15,6 +15,8 @@ from mainspring.world import RealWorld
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from tests.api.conftest import Door
+
 
 class Loading:
     """An application that is loaded when the test says so."""
@@ -81,3 +83,15 @@ async def test_what_could_not_be_loaded_is_tried_again() -> None:
 
     assert len(loading.threads) == 2
     assert len(loading.served) == 1
+
+
+async def test_a_node_is_not_ready_for_requests_before_its_doors_are_loaded(door: Door) -> None:
+    loading, world = Loading(), RealWorld()
+    door.api.state.doors = Deferred(loading, world)
+    asked = world.spawn((await door.client()).get("/readyz"), name="probe")
+    async with asyncio.timeout(10):
+        await loading.begun.wait()
+    assert not asked.done()
+    loading.may_end.set()
+
+    assert (await asked).json()["status"] == "ready"

@@ -43,9 +43,14 @@ async def health(request: Request) -> Response:
     responses={200: {"description": "It is ready."}, **documented_alone(NotReadyError, SchemaMismatchError)},
 )
 async def readiness(request: Request, services: CurrentServices) -> Response:
-    """Say whether this node takes requests: it is not stopping, and the database answers with the right schema."""
+    """Say whether this node takes requests: it is not stopping, and the database answers with the right schema.
+
+    The answer waits until the doors are loaded, a second or two after the start: the first request that is sent here
+    for a yes is then as fast as any other.
+    """
     if request.app.state.draining:
         raise NotReadyError("this node is stopping: send requests to another one")
+    await request.app.state.doors.load()
     try:
         async with asyncio.timeout(_DATABASE_SECONDS):
             state = await schema.check(services.database)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.alias_generators import to_camel
 
 from mainspring.api.deps import CurrentActor
 from mainspring.api.faults import Fault
 from mainspring.api.problems import InvalidRequestError
+
+_of_route: Final[dict[tuple[str, str], frozenset[str]]] = {}
+"""The parameters of each address and method that was asked with any."""
 
 
 async def _of_somebody_known(request: Request, _actor: CurrentActor) -> None:
@@ -27,7 +32,7 @@ def refuse_unknown_parameters(request: Request) -> None:
     """
     if not request.query_params:
         return
-    known = _documented_parameters(request)
+    known = _documented_parameters(request.scope["route"], request.method.lower())
     faults = [Fault(name, _what_is_right(name, known)) for name in request.query_params if name not in known]
     if faults:
         raise InvalidRequestError(faults)
@@ -37,10 +42,18 @@ only_known_parameters = Depends(_of_somebody_known)
 """What a router is given that takes no others: `APIRouter(prefix=…, dependencies=[only_known_parameters])`."""
 
 
-def _documented_parameters(request: Request) -> set[str]:
-    operations: dict[str, Any] = request.app.openapi()["paths"][request.scope["route"].path_format]
-    parameters: list[dict[str, Any]] = operations[request.method.lower()].get("parameters", [])
-    return {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
+def _documented_parameters(route: APIRoute, method: str) -> frozenset[str]:
+    """Return the names of the query parameters that `/openapi.json` gives for a route.
+
+    FastAPI is asked for this route alone: the whole document is a second of work, for which the event loop, and every
+    job on it, would stand still at the first request with a parameter.
+    """
+    address = route.path_format, method
+    if address not in _of_route:
+        [operations] = get_openapi(title="", version="", routes=[route])["paths"].values()
+        parameters: list[dict[str, Any]] = operations[method].get("parameters", [])
+        _of_route[address] = frozenset(found["name"] for found in parameters if found["in"] == "query")
+    return _of_route[address]
 
 
 def _what_is_right(name: str, known: Collection[str]) -> str:
