@@ -34,15 +34,12 @@ def facts_of_attempt() -> dict[str, Any] | None:
     return cast("dict[str, Any]", said.get("contexts", {})).get("job")
 
 
-def sentry_in_child(settings: Settings | None, facts: dict[str, Any] | None) -> Sentry | None:
-    """Return the way to Sentry in a child process; None: its node tells nobody, or there is none from here.
+def sentry_in_child(settings: Settings | None) -> Sentry | None:
+    """Return the way to Sentry in a child process whose node tells it of the attempt; None: there is none from here.
 
     Args:
         settings: Of the application; None: it has none, and may have set up Sentry by itself.
-        facts: What its node tells of the attempt.
     """
-    if facts is None:
-        return None
     try:
         return open_sentry(settings)
     except Exception:  # the node could: the failure is told all the same

@@ -107,8 +107,12 @@ def run_of_the_node(context: JobContext[Any], traceparent: str | None) -> Genera
 @contextmanager
 def told_to_sentry(application: Any, context: JobContext[Any], facts: dict[str, Any] | None) -> Generator[None]:  # noqa: ANN401 - as it was found
     """Let whatever the handler tells Sentry in the block carry the facts of its attempt, if its node tells Sentry."""
-    sentry, run = sentry_in_child(getattr(application, "settings", None), facts), current_run.get()
-    if sentry is None or facts is None or run is None:
+    run = current_run.get()
+    if facts is None or run is None:  # an application reads its settings when first asked, half of what a child costs
+        yield
+        return
+    sentry = sentry_in_child(getattr(application, "settings", None))
+    if sentry is None:
         yield
         return
     with sentry.attempt(run, facts, organization=context.organization_id) as scope:
