@@ -11,6 +11,8 @@ from mainspring import Mainspring
 from mainspring.reports.local_storage import LocalStorage
 from mainspring.runtime.export_expiry import ExportExpiry
 from mainspring.runtime.loop import Turn
+from mainspring.testing.simulation.virtual_time import run_in_virtual_time
+from mainspring.testing.simulation.world import Chance, SimulatedWorld
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -50,3 +52,14 @@ async def test_every_node_does_it(tmp_path: Path) -> None:
     app = Mainspring(database_url="sqlite://", export_dir=tmp_path)
     async with app.running() as node:
         assert "export-expiry" in {loop.name for loop in node.loops}
+
+
+def test_a_node_on_a_simulated_clock_leaves_the_files_of_the_real_machine_alone(tmp_path: Path) -> None:
+    async def loops() -> set[str]:
+        app = Mainspring(world=SimulatedWorld(Chance(1)), database_url="sqlite://", export_dir=tmp_path)
+        async with app.running() as node:
+            return {loop.name for loop in node.loops}
+
+    begun = run_in_virtual_time(loops())
+    assert "rescue" in begun
+    assert "export-expiry" not in begun
