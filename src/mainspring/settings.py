@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     templates: Place | None = None
     alert_cooldown: Duration = timedelta(minutes=10)
     notification_rate: str = "20/5m"
+    org_notification_rate: str = "120/m"
+    own_webhook_hosts: Names = ()
     channels: ChannelSettings = Field(default_factory=dict[str, dict[str, Any]], repr=False)
     sentry_dsn: SecretStr | None = None
     log_format: Literal["console", "json"] | None = None

@@ -23,7 +23,7 @@ from mainspring.alerts.channels.email import EmailChannel, mail_of
 from mainspring.alerts.channels.slack import SlackChannel
 from mainspring.alerts.channels.webhook import WebhookChannel
 from mainspring.alerts.slack_blocks import blocks_of
-from mainspring.domain.notification import Message, Severity
+from mainspring.domain.notification import REVISION, Message, Severity
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.errors import ConfigurationError, EgressFailedError, EgressRefusedError
 from mainspring.settings import load_settings
@@ -200,6 +200,36 @@ async def test_with_a_bot_later_news_change_the_first_message_and_follow_in_its_
     update, reply = (json.loads(sent(receiver, number)[1]) for number in (1, 2))
     assert (update["channel"], update["ts"]) == ("C42", "1700000000.0001")
     assert (reply["channel"], reply["thread_ts"]) == ("C42", "1700000000.0001")
+
+
+def bot(receiver: Receiver, tools: ChannelTools) -> SlackChannel:
+    config = SlackChannel.Config(bot_token=SecretStr("xoxb-1"), channel="#jobs", api_url=receiver.url("/api"))
+    return SlackChannel(config, tools)
+
+
+async def test_a_revision_changes_the_first_message_and_is_no_new_one(receive: Receivers, tools: ChannelTools) -> None:
+    receiver = await receive(answer(b'{"ok": true, "channel": "C42", "ts": "1700000000.0001"}'))
+    await bot(receiver, tools).send(replace(notification(), route=REVISION, thread="C42:1700000000.0001"))
+
+    (request,) = receiver.requests
+    assert request.startswith(b"POST /api/chat.update ")
+    assert json.loads(sent(receiver)[1])["ts"] == "1700000000.0001"
+
+
+async def test_what_follows_a_first_message_that_is_gone_is_told_by_itself(
+    receive: Receivers, tools: ChannelTools
+) -> None:
+    gone = await receive(answer(b'{"ok": false, "error": "message_not_found"}'))
+    later = replace(notification(), thread="C42:1700000000.0001")
+    with pytest.raises(PermanentDeliveryError, match="message_not_found"):
+        await bot(gone, tools).send(replace(later, route=REVISION))
+    with pytest.raises(PermanentDeliveryError):
+        await bot(gone, tools).send(later)
+
+    paths = [request.split()[1] for request in gone.requests]
+    assert paths == [b"/api/chat.update", b"/api/chat.update", b"/api/chat.postMessage"]
+    assert json.loads(sent(gone)[1])["channel"] == "#jobs"
+    assert "thread_ts" not in json.loads(sent(gone)[1])
 
 
 async def test_slacks_bot_reaches_the_channel_that_a_destination_names(receive: Receivers, tools: ChannelTools) -> None:

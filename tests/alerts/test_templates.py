@@ -118,5 +118,5 @@ def test_there_are_words_for_every_rule_and_event() -> None:
         )
         for event in AlertEvent:
             assert alert_message(alert, event, Story(now)).title.startswith(
-                ("x", "Again: x", "Nobody looks after it: x")
+                ("x", "Again: x", "Nobody looks after it: x", "Acknowledged: x", "Snoozed: x")
             )

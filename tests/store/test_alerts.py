@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from mainspring.alerts import news
 from mainspring.alerts.observing import observe
 from mainspring.alerts.telling import Telling
 from mainspring.alerts.templates import Templates
@@ -74,6 +75,15 @@ class Watch:
             lambda connection: observe(connection, self.environment, breaches, recovered, telling=self.telling)
         )
         return [change.event for change in self.changes]
+
+    async def take_back(self, alert: Alert, state: AlertState) -> list[AlertEvent]:
+        """Undo what somebody did that left an alert so; return what is told of it."""
+
+        def undo(connection: Connection) -> list[AlertChange]:
+            alert_handling.undo(connection, alert.id, state)
+            return news.tell(connection, self.environment, {alert.id: AlertEvent.TAKEN_BACK}, self.telling)
+
+        return [change.event for change in await self.database.tx(undo)]
 
     async def all(self) -> list[Alert]:
         """Return every alert, the first one first."""
@@ -260,6 +270,27 @@ async def test_what_is_no_more_than_a_warning_or_is_acknowledged_is_not_escalate
 
     assert await watch.turn(after=3600) == []
     assert await watch.told() == ["alert.opened"]
+
+
+async def test_whom_nobody_looks_after_any_more_is_escalated_after_all(watch: Watch) -> None:
+    await watch.turn(breach(severity=Severity.CRITICAL))
+    alert = await watch.the_one()
+    await watch.database.tx(lambda connection: alert_handling.acknowledge(connection, alert.id, "ada"))
+    assert await watch.take_back(alert, AlertState.ACKNOWLEDGED) == [AlertEvent.TAKEN_BACK]
+
+    assert await watch.turn(after=14 * 60) == []
+    assert await watch.turn(after=61) == [AlertEvent.ESCALATED]
+    assert await watch.told() == ["alert.opened", "alert.escalated"]
+
+
+async def test_who_was_told_that_it_is_over_is_told_that_it_is_not(watch: Watch) -> None:
+    await watch.turn(breach())
+    alert = await watch.the_one()
+    await watch.turn(recovered=[STALE])
+    await watch.take_back(alert, AlertState.RESOLVED)
+
+    assert (await watch.the_one()).state is AlertState.OPEN
+    assert await watch.told() == ["alert.opened", "alert.resolved", "alert.reopened"]
 
 
 async def test_a_warning_that_becomes_critical_is_told_again_and_stays_critical(watch: Watch) -> None:

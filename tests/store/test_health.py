@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,21 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
+from mainspring.alerts.telling import Telling
+from mainspring.domain.access import Scope
 from mainspring.domain.alert import AlertRule, Severity
 from mainspring.domain.execution import Status
 from mainspring.domain.job import JobDefinition, Overlap
+from mainspring.domain.route import Route
 from mainspring.domain.schedule import Cron, Every
 from mainspring.domain.thresholds import Thresholds
+from mainspring.runtime.monitor import Monitor
+from mainspring.settings import Settings
+from mainspring.store.alerting import notifications
 from mainspring.store.coordination import dead_nodes
 from mainspring.store.engine import partitions
-from mainspring.store.engine.dialect import store_now
+from mainspring.store.engine.dialect import present_instant, store_now
+from mainspring.store.engine.signals import Signals
 from mainspring.store.monitoring import health, health_look, health_system
 from mainspring.store.queue import finishes
 from mainspring.store.scheduling import pauses
@@ -27,8 +35,9 @@ from tests.store.watch import Watch
 
 if TYPE_CHECKING:
     from mainspring.store.engine.database import Database
+    from mainspring.world import RealWorld
     from tests.store.clockwork import Clockwork
-    from tests.store.conftest import Lab
+    from tests.store.conftest import Lab, StoreClock
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 HOURLY = JobDefinition("hourly", schedule=Cron("0 * * * *"), overlap=Overlap.ALLOW)
@@ -394,6 +403,31 @@ async def test_a_week_of_history_that_is_missing_is_told(postgresql_owner: Datab
     finally:
         await postgresql_owner.tx(partitions.ensure_ahead)
     assert not await postgresql_owner.read(partitions.missing)
+
+
+async def test_a_monitor_tells_once_of_a_week_that_is_missing_and_of_its_return(
+    postgresql_owner: Database, clock: StoreClock, world: RealWorld
+) -> None:
+    telling = replace(Telling.of(Settings(), world), routes=[Route("slack", name="ops")])
+
+    async def turn() -> list[str]:
+        clock.advance(60)
+        await Monitor(postgresql_owner, Signals(world), telling, environment="weeks", world=world).run_once()
+        told = await postgresql_owner.read(lambda connection: notifications.latest(connection, Scope("weeks")))
+        of_weeks = [item.message for item in told[::-1] if item.message.data["rule"] == "partition_missing"]
+        return [f"{message.severity}: {message.title}" for message in of_weeks]
+
+    await turn()
+    instant = await postgresql_owner.read(present_instant)
+    next_week = instant + timedelta(weeks=1)
+    name = f"mainspring.executions_{next_week - timedelta(days=next_week.weekday()):%Y%m%d}"
+    try:
+        await postgresql_owner.tx(lambda connection: connection.execute(sa.text(f"drop table {name}")))
+        assert await turn() == ["critical: executions has no partition for what comes next"]
+        assert len(await turn()) == 1
+    finally:
+        await postgresql_owner.tx(partitions.ensure_ahead)
+    assert (await turn())[1:] == ["info: executions: over (partition missing)"]
 
 
 async def test_a_paused_job_that_is_run_by_hand_and_fails_is_told(watch: Watch) -> None:

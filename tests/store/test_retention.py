@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.util import await_only
 
+from mainspring.domain.access import Scope
 from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Every
@@ -31,7 +32,7 @@ from mainspring.store.tables import (
     schedules,
     ticks,
 )
-from mainspring.store.upkeep import job_retention, retention
+from mainspring.store.upkeep import cleanup, job_retention, retention
 from mainspring.store.upkeep.job_retention import Rule
 from mainspring.store.upkeep.retention import Pruned
 
@@ -300,6 +301,14 @@ async def test_nothing_that_cleans_names_the_audit(lab: Lab, clock: StoreClock, 
     await lab.database.tx(
         lambda connection: rollups.prune(connection, "test", older_than=nothing, days_older_than=nothing)
     )
+
+    last_id = await end_one(lab, clock, 3, job_name="job")
+    scope = Scope("test")
+    before = await lab.database.read(lambda connection: cleanup.horizon(connection, nothing))
+    page = await lab.database.read(lambda connection: cleanup.page(connection, scope, before))
+    assert [item.id for item in page] == [last_id], "what the job `cleanup` takes"
+    await lab.database.tx(lambda connection: cleanup.delete_lines(connection, scope, before, [last_id]))
+    assert await lab.database.tx(lambda connection: cleanup.delete(connection, scope, page)) == 1
 
     removing = [statement for statement in statements if statement.startswith(("delete", "alter", "drop", "truncate"))]
     for table in ("executions", "attempts", "execution_logs", "ticks", "alerts", "notifications"):

@@ -16,8 +16,8 @@ from mainspring.alerts.configured_channels import configured_channels
 from mainspring.alerts.dispatcher import Dispatcher
 from mainspring.alerts.telling import Telling
 from mainspring.domain.execution import Status
+from mainspring.domain.instants import instant_text
 from mainspring.domain.job import JobDefinition
-from mainspring.domain.job_object import instant_text
 from mainspring.domain.schedule import Cron
 from mainspring.domain.thresholds import Thresholds
 from mainspring.egress.client import Egress

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from mainspring.domain import notification
-from mainspring.domain.alert import AlertEvent, AlertRule
+from mainspring.domain.alert import AlertEvent, AlertRule, AlertState
 from mainspring.domain.alert_advice import advice
 from mainspring.domain.english import in_words
 from mainspring.domain.failure import ErrorClass
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import Message
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ def title_of(alert: Alert, event: AlertEvent) -> str:
             return f"Nobody looks after it: {subject} {_SAID[alert.rule]}"
         case AlertEvent.REOPENED:
             return f"Again: {subject} {_SAID[alert.rule]}"
+        case AlertEvent.ACKNOWLEDGED:
+            return f"Acknowledged: {subject} {_SAID[alert.rule]}"
+        case AlertEvent.SNOOZED:
+            return f"Snoozed: {subject} {_SAID[alert.rule]}"
         case _:
             return f"{subject} {_SAID[alert.rule]}"
 
@@ -115,6 +119,8 @@ def links_of(alert: Alert, public_url: str | None) -> dict[str, str]:
         links["run"] = f"{base}/ui/runs/{alert.execution_id}"
     if alert.job_name is not None:
         links["schedule"] = f"{base}/ui/schedules/{quote(alert.job_name, safe='')}"
+    asked = "" if alert.job_name is None else f"?job={quote(alert.job_name, safe='')}"
+    links["alerts"] = f"{base}/ui/alerts{asked}"
     return links
 
 
@@ -147,6 +153,8 @@ def _fields(alert: Alert, event: AlertEvent, story: Story) -> dict[str, str]:
         "Since": instant_text(alert.opened_at),
         "Until": instant_text(alert.resolved_at) if event is AlertEvent.RESOLVED else None,
         "How often": _times(alert.occurrences),
+        "Acknowledged by": alert.acknowledged_by,
+        "Snoozed until": instant_text(alert.snoozed_until) if alert.state is AlertState.SNOOZED else None,
         "Last run": _or_never(alert, story.last_run_at),
         "Last success": _or_never(alert, story.last_success_at),
         "Error": _error_in_words(error),

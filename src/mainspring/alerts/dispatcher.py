@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.alerts.channels.base import Taken
 from mainspring.domain.notification import NotificationStatus
+from mainspring.domain.rate import Rate
 from mainspring.domain.retry import Retry
 from mainspring.errors import ConfigurationError, PermanentError, StoreError, TransientError
-from mainspring.store.alerting import notification_claims
+from mainspring.store.alerting import notification_claims, notification_paces
 from mainspring.store.alerting.notification_claims import EndOfTry
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from mainspring.alerts.channels.base import Channel
     from mainspring.domain.notification import Notification
-    from mainspring.store.engine.database import Database
+    from mainspring.store.engine.database import Connection, Database
     from mainspring.store.engine.signals import Wakeup
     from mainspring.world import World
 
@@ -34,6 +35,7 @@ SECONDS_FOR_ONE_TRY: Final = 5.0
 LEASE_SECONDS: Final = 30.0
 PER_CHANNEL: Final = 20
 PER_DESTINATION: Final = 3
+ORGANIZATION_RATE: Final = Rate.parse("120/m")
 WAITS: Final = Retry(max_retries=15, base=timedelta(seconds=5), cap=timedelta(hours=1))
 """Sixteen tries over about seven hours."""
 LONGEST_WAIT: Final = timedelta(days=1)
@@ -50,6 +52,7 @@ class Dispatcher:
         node_id: Returns who takes them.
         world: Tasks and chance.
         wakeup: Set when a place is free again, so that the next turn comes at once.
+        organization_rate: How often it tries to deliver for any one organization; what is more waits.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Dispatcher:
         node_id: Callable[[], UUID],
         world: World,
         wakeup: Wakeup,
+        organization_rate: Rate = ORGANIZATION_RATE,
     ) -> None:
         self._database = database
         self._channels = channels
@@ -68,6 +72,7 @@ class Dispatcher:
         self._node_id = node_id
         self._world = world
         self._wakeup = wakeup
+        self._organization_rate = organization_rate
         self._under_way: dict[asyncio.Task[None], Notification] = {}
 
     async def run_once(self) -> int:
@@ -77,22 +82,24 @@ class Dispatcher:
             lambda connection: notification_claims.is_anything_due(connection, self._environment)
         ):
             return 0
-        claimed = await self._database.tx(
-            lambda connection: notification_claims.claim(
-                connection,
-                self._environment,
-                self._node_id(),
-                channels=self._channels,
-                per_channel=PER_CHANNEL,
-                per_destination=PER_DESTINATION,
-                lease_seconds=LEASE_SECONDS,
-            )
-        )
+        claimed = await self._database.tx(self._claim)
         for notification in claimed:
             task = self._world.spawn(self._deliver(notification), name=f"mainspring-notification-{notification.id}")
             self._under_way[task] = notification
             task.add_done_callback(self._ended)
         return len(claimed)
+
+    def _claim(self, connection: Connection) -> list[Notification]:
+        notification_paces.put_off(connection, self._environment, self._organization_rate)
+        return notification_claims.claim(
+            connection,
+            self._environment,
+            self._node_id(),
+            channels=self._channels,
+            per_channel=PER_CHANNEL,
+            per_destination=PER_DESTINATION,
+            lease_seconds=LEASE_SECONDS,
+        )
 
     async def settle(self) -> None:
         """Wait until what is under way has been delivered, or has failed."""

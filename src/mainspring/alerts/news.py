@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mainspring.alerts import outgoing
+from mainspring.alerts import outgoing, revising
 from mainspring.alerts.alert_message import Story, alert_message
-from mainspring.domain.access import Scope
+from mainspring.domain.access import Permission, Scope
 from mainspring.domain.alert import AlertChange, AlertEvent, AlertRule
 from mainspring.domain.alert_telling import SAME_JOB, Surroundings, decide, escalation_steps
 from mainspring.domain.route import Route
@@ -25,6 +25,7 @@ from mainspring.store.alerting import (
 from mainspring.store.alerting.notifications import NewNotification
 from mainspring.store.alerting.told_alerts import Told
 from mainspring.store.engine.dialect import present_instant
+from mainspring.store.identity import users
 from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def tell(
         news.write(alert, decision)
         if event is None and decision.event is not None and decision.suppressed is None:
             told.append(AlertChange(decision.event, alert))
-    news.send()
+    news.send(events, changed)
     return told
 
 
@@ -87,10 +88,16 @@ def _in_turn(alert: Alert) -> tuple[bool, int, bool]:
 
 
 def routes_in_force(connection: Connection, environment: str, declared: Sequence[Route]) -> list[Route]:
-    """Return the routes of the settings as admins changed them, and those that were chosen beside them."""
+    """Return the routes of the settings as admins changed them, and those that were chosen beside them.
+
+    What people chose for themselves is in force as long as they may see alerts.
+    """
     stored = {item.name: item.route for item in notification_routes.find(connection, environment)}
     kept = [route for route in declared if route.name not in stored]
-    return [*kept, *(route for route in stored.values() if route is not None)]
+    chosen = [route for route in stored.values() if route is not None]
+    owners = {route.owner for route in chosen if route.is_own and route.owner is not None}
+    present = users.staff_who_may(connection, owners, Permission.READ_ADMIN_SETTINGS)
+    return [*kept, *(route for route in chosen if not route.is_own or route.owner in present)]
 
 
 @dataclass(slots=True)
@@ -157,8 +164,8 @@ class _News:
         if decision.event is not None:
             self.decided.append((alert, decision.event, decision))
 
-    def send(self) -> None:
-        """Write all of it."""
+    def send(self, events: Mapping[UUID, AlertEvent], changed: Sequence[Alert]) -> None:
+        """Write all of it, and what receivers can write again of the alerts to which something has happened."""
         told_alerts.write_told(self.connection, self.told)
         over = [alert.id for alert, event, _ in self.decided if event is AlertEvent.RESOLVED]
         if over:
@@ -167,7 +174,16 @@ class _News:
         items = [
             item for alert, event, decision in self.decided for item in self._notifications(alert, event, decision)
         ]
-        outgoing.send(self.connection, self.environment, items, telling=self.telling, now=self.around.now)
+        sent = outgoing.send(self.connection, self.environment, items, telling=self.telling, now=self.around.now)
+        revising.revise(
+            self.connection,
+            self.environment,
+            [(alert, events[alert.id]) for alert in changed if not self.around.silence_over(alert)],
+            sent,
+            telling=self.telling,
+            now=self.around.now,
+            as_things_stand=self._message,
+        )
 
     def _hand_over(self, ended: Alert) -> None:
         """Let other alerts of the job count as told that were held back for the sake of one that has ended."""
@@ -184,8 +200,6 @@ class _News:
 
     def _notifications(self, alert: Alert, event: AlertEvent, decision: Decision) -> list[NewNotification]:
         found: list[NewNotification] = []
-        story = self._story(alert)
-        message = alert_message(alert, event, story)
         for address, route in self._ways(alert, event, decision).items():
             channel, destination = address
             now = self.around.now
@@ -195,7 +209,7 @@ class _News:
                     id=self.telling.world.new_id(),
                     channel=channel,
                     destination=destination,
-                    message=self._as_templates_have_it(message, alert, event, channel),
+                    message=self._message(alert, event, channel),
                     alert_id=alert.id,
                     execution_id=None,
                     route=route.name,
@@ -232,7 +246,9 @@ class _News:
             public_url=self.telling.public_url,
         )
 
-    def _as_templates_have_it(self, message: Message, alert: Alert, event: AlertEvent, channel: str) -> Message:
+    def _message(self, alert: Alert, event: AlertEvent, channel: str) -> Message:
+        """Return what a channel is told, in the words of the templates."""
+        message = alert_message(alert, event, self._story(alert))
         try:
             return self.telling.templates.apply(
                 message, event, channel=channel, job_name=alert.job_name, facts={"alert": alert}

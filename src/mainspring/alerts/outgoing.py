@@ -25,7 +25,7 @@ _RANKS: Final = list(Severity)
 
 def send(
     connection: Connection, environment: str, items: Sequence[NewNotification], *, telling: Telling, now: datetime
-) -> None:
+) -> set[tuple[UUID, Address]]:
     """Write notifications of alerts to the outbox; above the rate of a destination, they wait for its digest.
 
     Args:
@@ -34,6 +34,9 @@ def send(
         items: What is to be told; what is suppressed already stays so.
         telling: The rate.
         now: The store's instant.
+
+    Returns:
+        Of which alerts a message goes out by itself, and where to.
     """
     sent = alert_notifications.sent_lately(connection, environment, telling.rate.period.total_seconds())
     passing: list[NewNotification] = []
@@ -48,6 +51,11 @@ def send(
     notifications.enqueue(connection, environment, passing)
     for address, held in too_many.items():
         _digest(connection, environment, address, held, telling=telling, now=now)
+    return {
+        (item.alert_id, (item.channel, item.destination))
+        for item in passing
+        if item.suppressed is None and item.alert_id is not None
+    }
 
 
 def _digest(

@@ -21,8 +21,10 @@ TOLD: Final = (
     AlertEvent.WORSENED,
     AlertEvent.ESCALATED,
     AlertEvent.RESOLVED,
+    AlertEvent.ACKNOWLEDGED,
+    AlertEvent.SNOOZED,
 )
-"""The events that have messages."""
+"""The events that have words: the last two stand in first messages that are written again, and in none of their own."""
 _NAMES: Final = frozenset(f"{event}.{part}.j2" for event in TOLD for part in _PARTS)
 _LONGEST: Final = 20_000
 

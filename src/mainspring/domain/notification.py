@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DEFAULT_DESTINATION: Final = "default"
 """The destination that the operator set for a channel: its name is stored, its address and secrets never are."""
 
+REVISION: Final = "(revision)"
+"""The route of what is no message of its own, but the first one of its alert as things stand now."""
+
 
 class Severity(StrEnum):
     """How much a message matters."""
@@ -135,3 +138,8 @@ class Notification:
     route: str | None = None
     reason: str | None = None
     thread: str | None = None
+
+    @property
+    def is_revision(self) -> bool:
+        """Whether it takes the place of its thread's first message, and is no message of its own."""
+        return self.route == REVISION

@@ -136,6 +136,11 @@ class Route:
         if not timedelta(0) <= self.after <= _LONGEST_DELAY:
             raise DefinitionError(f"after is {self.after}: it must be 0 to 7 days")
 
+    @property
+    def is_own(self) -> bool:
+        """Whether a person chose it for themselves: it is in force as long as that person may see alerts."""
+        return self.owner is not None and self.name == own_route_name(self.channel, self.owner)
+
     def fits(self, alert: Alert, group: str | None) -> bool:
         """Whether an alert of a job of this group goes this way, at whatever hour.
 
@@ -197,6 +202,16 @@ class Route:
         said = {name: _read_value(name, value) for name, value in given.items()}
         hours = Hours(**{name: said.pop(name) for name in _OF_HOURS & said.keys()})
         return cls(**said, hours=hours)
+
+
+def own_route_name(channel: str, person: str) -> str:
+    """Return the name of the route by which a person chose to be told.
+
+    Example:
+        >>> own_route_name("email", "ada@acme.example")
+        'email of ada@acme.example'
+    """
+    return f"{channel} of {person}"
 
 
 _OF_HOURS: Final = frozenset({"days", "between", "zone"})

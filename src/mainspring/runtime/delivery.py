@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 from mainspring.alerts.channels.base import ChannelTools
 from mainspring.alerts.configured_channels import configured_channels
 from mainspring.alerts.dispatcher import Dispatcher
+from mainspring.domain.rate import Rate
 from mainspring.domain.webhook_signature import new_secret
 from mainspring.egress.client import Egress
+from mainspring.errors import ConfigurationError, DefinitionError
 from mainspring.runtime.loop import Turn
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.security.secret_key import Purpose, SecretKey, secret_keys_in_force
@@ -53,7 +55,7 @@ class Delivery:
         world: Time, chance and tasks.
 
     Raises:
-        ConfigurationError: A setting of a channel, or `EGRESS_ALLOW`, cannot be read.
+        ConfigurationError: A setting of a channel, a rate, or `EGRESS_ALLOW`, cannot be read.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Delivery:
             node_id=node_id,
             world=world,
             wakeup=self.wakeup,
+            organization_rate=_organization_rate(settings),
         )
 
     async def run_once(self) -> Turn:
@@ -91,3 +94,10 @@ class Delivery:
         """Let what is under way end within `grace` seconds, and give the rest back."""
         await self._dispatcher.stop(grace)
         self._tools.egress.close()
+
+
+def _organization_rate(settings: Settings) -> Rate:
+    try:
+        return Rate.parse(settings.org_notification_rate)
+    except DefinitionError as error:
+        raise ConfigurationError(f"MAINSPRING_ORG_NOTIFICATION_RATE: {error}") from None

@@ -72,24 +72,28 @@ class SlackChannel:
     async def _tell(self, notification: Notification, named: str, authorization: str) -> str | Taken:
         """Post a message; one that has a thread also takes the place of the first one, so that this tells the end."""
         content = blocks_of(notification.message)
-        post = f"{self._config.api_url}/chat.postMessage"
         if notification.thread is None:
-            result = self._require_ok(await self._post(post, content | {"channel": named}, authorization=authorization))
+            result = await self._call("chat.postMessage", content | {"channel": named}, authorization)
             place, first = result.get("channel"), result.get("ts")
             return Taken(_TAKEN, f"{place}:{first}") if place and first else _TAKEN
         place, _, first = notification.thread.rpartition(":")
         # The first message first: to write it again does no harm if the answer to the second one is lost.
-        self._require_ok(
-            await self._post(
-                f"{self._config.api_url}/chat.update",
-                content | {"channel": place, "ts": first},
-                authorization=authorization,
-            )
-        )
-        self._require_ok(
-            await self._post(post, content | {"channel": place, "thread_ts": first}, authorization=authorization)
-        )
+        try:
+            await self._call("chat.update", content | {"channel": place, "ts": first}, authorization)
+        except PermanentDeliveryError:
+            if notification.is_revision:
+                raise
+            # Somebody removed it, or the workspace lets nobody edit what is old: in its thread nobody would look.
+            await self._call("chat.postMessage", content | {"channel": named}, authorization)
+            return f"{_TAKEN} as a message of its own: the first one cannot be changed any more"
+        if not notification.is_revision:
+            await self._call("chat.postMessage", content | {"channel": place, "thread_ts": first}, authorization)
         return _TAKEN
+
+    async def _call(self, method: str, content: dict[str, Any], authorization: str) -> dict[str, Any]:
+        return self._require_ok(
+            await self._post(f"{self._config.api_url}/{method}", content, authorization=authorization)
+        )
 
     async def _post(self, url: str, content: dict[str, Any], *, authorization: str | None = None) -> Answer:
         headers = {"Content-Type": "application/json; charset=utf-8"}

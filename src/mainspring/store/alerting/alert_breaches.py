@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.write_door import clean_text, json_text
 from mainspring.store.alerting.alerts import ALERT_COLUMNS, alert_of
 from mainspring.store.engine.dialect import store_now, store_now_plus

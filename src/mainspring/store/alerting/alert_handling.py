@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from mainspring.domain.alert import AlertState
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.tables import alerts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -42,6 +43,22 @@ def acknowledge(connection: sa.Connection, alert_id: UUID, actor: str) -> None:
 def snooze(connection: sa.Connection, alert_id: UUID, until: datetime) -> None:
     """Let nobody be told of an open alert until an instant; if it is still open then, it is told anew."""
     connection.execute(_SNOOZE, {"b_id": alert_id, "b_until": until})
+
+
+_AS_BEFORE: Final[Mapping[AlertState, Mapping[str, Any]]] = {
+    AlertState.ACKNOWLEDGED: {"acknowledged_at": None, "acknowledged_by": None, "held_by": None, "escalation": 0},
+    AlertState.SNOOZED: {"snoozed_until": None, "held_by": None},
+    AlertState.RESOLVED: {"resolved_at": None, "resolved_by": None, "reopened": _c.reopened + 1},
+}
+_UNDO: Final = {
+    state: sa.update(alerts).where(_c.id == sa.bindparam("b_id", type_=_c.id.type)).values(values)
+    for state, values in _AS_BEFORE.items()
+}
+
+
+def undo(connection: sa.Connection, alert_id: UUID, state: AlertState) -> None:
+    """Take back what somebody did that left an alert in a state: acknowledged, snoozed or resolved."""
+    connection.execute(_UNDO[state], {"b_id": alert_id})
 
 
 _RESOLVE: Final = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import sqlalchemy as sa
 
-from mainspring.domain.notification import Message
+from mainspring.domain.notification import REVISION, Message
 from mainspring.domain.write_door import json_text
 from mainspring.store.engine.dialect import store_now, store_now_plus
 from mainspring.store.engine.lists import one_of
@@ -23,7 +23,8 @@ DIGEST: Final = "digest"
 """The route of messages that tell of several alerts at once."""
 
 _c = notifications.c
-_SENT: Final = _c.status != sa.literal_column("'suppressed'")
+_IS_MESSAGE: Final = sa.func.coalesce(_c.route, sa.literal_column("''")) != sa.literal_column(f"'{REVISION}'")
+_SENT: Final = sa.and_(_c.status != sa.literal_column("'suppressed'"), _IS_MESSAGE)
 _IS_PENDING: Final = _c.status == sa.literal_column("'pending'")
 _PERIOD: Final[sa.ColumnElement[float]] = sa.bindparam("b_period", type_=sa.Double())
 _LATELY: Final = (
@@ -50,7 +51,7 @@ def sent_lately(connection: sa.Connection, environment: str, period_seconds: flo
 _TOLD_TO: Final = sa.select(_c.alert_id, _c.channel, _c.destination).where(one_of(_c.alert_id, "b_alerts"), _SENT)
 _WITHDRAW: Final = (
     sa.update(notifications)
-    .where(one_of(_c.alert_id, "b_alerts"), _IS_PENDING, _c.attempts == 0, _c.available_at > store_now())
+    .where(one_of(_c.alert_id, "b_alerts"), _IS_MESSAGE, _IS_PENDING, _c.attempts == 0, _c.available_at > store_now())
     .values(status="suppressed", reason=sa.bindparam("b_reason", type_=sa.Text()))
     .returning(_c.alert_id, _c.channel, _c.destination)
 )

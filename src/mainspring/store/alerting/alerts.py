@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -115,14 +116,27 @@ def all_open(connection: sa.Connection, environment: str) -> list[Alert]:
     return [alert_of(row) for row in connection.execute(_OPEN, {"b_environment": environment})]
 
 
-_UNTAKEN: Final = sa.select(sa.func.count()).where(
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """How many alerts are open that nobody has acknowledged.
+
+    Attributes:
+        all: Of whatever severity.
+        critical: The critical ones among them.
+    """
+
+    all: int = 0
+    critical: int = 0
+
+
+_UNTAKEN: Final = sa.select(sa.func.count(), sa.func.count(sa.case((_c.severity == Severity.CRITICAL.value, 1)))).where(
     _IN_ENVIRONMENT, _c.resolved_at.is_(None), _c.acknowledged_at.is_(None)
 )
 
 
-def count_untaken(connection: sa.Connection, environment: str) -> int:
+def count_untaken(connection: sa.Connection, environment: str) -> Untaken:
     """Return how many alerts are open that nobody has acknowledged."""
-    return connection.execute(_UNTAKEN, {"b_environment": environment}).scalar_one()
+    return Untaken(*connection.execute(_UNTAKEN, {"b_environment": environment}).one())
 
 
 _MET: Final = (

@@ -79,6 +79,7 @@ _CLAIM: Final = (
         node_id=sa.bindparam("b_node", type_=notifications.c.node_id.type),
         lease_until=store_now_plus(sa.bindparam("b_lease", type_=sa.Double())),
         attempts=notifications.c.attempts + 1,
+        tried_at=store_now(),
     )
     .returning(*notifications.c)
 )

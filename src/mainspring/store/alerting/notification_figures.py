@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from mainspring.domain.notification import REVISION
 from mainspring.store.engine.dialect import present_instant
 from mainspring.store.tables import alerts, notifications
 
@@ -118,7 +119,11 @@ _SINCE: Final[sa.BindParameter[datetime]] = sa.bindparam("since", type_=_n.creat
 _MOST: Final[sa.BindParameter[int]] = sa.bindparam("most", type_=sa.Integer())
 _TOLD: Final = (
     sa.select(_n.created_at, _n.channel, _n.status, _n.alert_id)
-    .where(_n.environment == sa.bindparam("environment"), _n.created_at >= _SINCE)
+    .where(
+        _n.environment == sa.bindparam("environment"),
+        _n.created_at >= _SINCE,
+        sa.func.coalesce(_n.route, sa.literal_column("''")) != REVISION,
+    )
     .order_by(_n.created_at.desc())
     .limit(_MOST)
 )

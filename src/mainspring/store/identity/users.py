@@ -13,14 +13,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mainspring.domain.access import Role
 from mainspring.store.engine.dialect import store_now
+from mainspring.store.engine.lists import one_of
 from mainspring.store.tables import users
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.domain.access import Scope
+    from mainspring.domain.access import Permission, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,19 @@ def get(connection: sa.Connection, scope: Scope, name: str, *, for_update: bool 
     wanted = sa.select(*_SHOWN).where(*_seen_by(scope), users.c.name == name)
     row = connection.execute(wanted.with_for_update() if for_update else wanted).mappings().first()
     return None if row is None else _user(row)
+
+
+_STAFF: Final = sa.select(users.c.name, users.c.role).where(
+    one_of(users.c.name, "b_names"), users.c.organization_id.is_(None), users.c.disabled_at.is_(None)
+)
+
+
+def staff_who_may(connection: sa.Connection, names: Collection[str], permission: Permission) -> set[str]:
+    """Return those of some people who belong to no organization, may act, and hold a permission by their role."""
+    if not names:
+        return set()
+    rows = connection.execute(_STAFF, {"b_names": list(names)})
+    return {row.name for row in rows if permission in Role(row.role).permissions}
 
 
 _ANYBODY: Final = (

@@ -116,12 +116,14 @@ notifications = sa.Table(
     sa.Column("route", sa.Text),
     sa.Column("reason", sa.Text),
     sa.Column("receipt", sa.Text),
+    sa.Column("tried_at", Instant),
     sa.CheckConstraint("status in ('pending', 'delivered', 'suppressed', 'dead')", name="notifications_status"),
 )
 """The outbox: written in the transaction of what it tells, delivered later, so that no receiver delays a job.
 
 `route` is the rule by which it is sent, `reason` why it was suppressed, and `receipt` what the receiver calls it, by
-which later news of the same alert are sent after it.
+which later news of the same alert are sent after it. `tried_at` is the last try, by which organizations keep to their
+rate.
 """
 sa.Index(
     "notifications_due",
@@ -142,3 +144,18 @@ sa.Index(
     sqlite_where=notifications.c.alert_id.is_not(None),
 )
 sa.Index("notifications_created", notifications.c.environment, notifications.c.created_at)
+sa.Index(
+    "notifications_organization",
+    notifications.c.environment,
+    notifications.c.organization_id,
+    notifications.c.tried_at,
+    postgresql_where=notifications.c.organization_id.is_not(None),
+    sqlite_where=notifications.c.organization_id.is_not(None),
+)
+sa.Index(
+    "notifications_revisions",
+    notifications.c.environment,
+    notifications.c.available_at,
+    postgresql_where=notifications.c.route == sa.literal_column("'(revision)'"),
+    sqlite_where=notifications.c.route == sa.literal_column("'(revision)'"),
+)

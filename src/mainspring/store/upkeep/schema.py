@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mainspring.store.engine.database import Database
 
-VERSION: Final = "0012"
+VERSION: Final = "0013"
 """The revision that this build needs; the newest one in `migrations/versions`."""
 
 _MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
