@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -36,6 +35,7 @@ from mainspring.observability.metrics import Metrics
 from mainspring.observability.telemetry import begin_telemetry, hand_over_telemetry
 from mainspring.redis_backend.lock_backend import open_lock_backend
 from mainspring.reports.storage import ExportStorage, open_storage
+from mainspring.runtime.import_path import import_path, leads_to
 from mainspring.runtime.node import ROLES, Node
 from mainspring.security.payload_cipher import PayloadCipher
 from mainspring.settings import Settings, load_settings
@@ -45,11 +45,13 @@ from mainspring.world import RealWorld
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from mainspring.control.commands import Commands
     from mainspring.control.options import EnqueueOptions
     from mainspring.domain.result import JobResult
     from mainspring.jobs.context import JobContext
     from mainspring.observability.sentry import Sentry
     from mainspring.runtime.early_fork import ForkedServer
+    from mainspring.security.audit import Audit
     from mainspring.store.engine.database import Database
     from mainspring.world import World
 
@@ -101,7 +103,9 @@ class Mainspring(Declarations):
     def world(self) -> World:
         """Time, chance, threads and tasks."""
         settings = self.settings
-        return self._world or RealWorld(clock_shift=settings.clock_shift(), crash_at=settings.test_crash_at)
+        return self._world or RealWorld(
+            clock_shift=settings.clock_shift(), crash_at=settings.test_crash_at, seed=settings.test_seed
+        )
 
     @cached_property
     def exports(self) -> ExportStorage:
@@ -190,6 +194,18 @@ class Mainspring(Declarations):
             self.opened  # noqa: B018 - raises, with the way out
             raise AssertionError("an open store has its commands")
         return self._commands, Actor.application(self.settings.environment)
+
+    def commands(self, audit: Audit) -> Commands:
+        """Return all that may be changed, for a door: each doing of an actor is written to its audit.
+
+        Raises:
+            NotRunningError: The application is neither connected nor running.
+        """
+        from mainspring.control.commands import Commands  # a node without doors never loads it
+
+        return Commands(
+            self.opened, self.registry, settings=self.settings, world=self.world, cipher=self.cipher, audit=audit
+        )
 
     @property
     def schedules(self) -> ScheduleCommands:
@@ -299,7 +315,7 @@ class Mainspring(Declarations):
                 settings=self.settings,
                 world=self.world,
                 cipher=self.cipher,
-                path=self.path if _is_at(self, self.path) else None,
+                path=self.path if leads_to(self.path, self) else None,  # the setting may name another program
             )
             log_writer = LogWriter(log_format=self.settings.log_format)
             node = Node(
@@ -329,21 +345,5 @@ class Mainspring(Declarations):
     def path(self) -> str | None:
         """Where a child process finds this application, `package.module:attribute`; None where it cannot."""
         if self._path is None:
-            self._path = self.settings.app or _module_path(self)
+            self._path = self.settings.app or import_path(self)
         return self._path
-
-
-def _is_at(app: Mainspring, path: str | None) -> bool:
-    """Whether that path leads to this application: `MAINSPRING_APP` may be set for another program than this one."""
-    module, _, attribute = (path or "").partition(":")
-    return getattr(sys.modules.get(module), attribute, None) is app
-
-
-def _module_path(app: Mainspring) -> str | None:
-    for name, module in list(sys.modules.items()):
-        if name == "__main__":
-            continue
-        for attribute, value in list(vars(module).items()):
-            if value is app:
-                return f"{name}:{attribute}"
-    return None

@@ -100,13 +100,21 @@ class RealWorld:
     Args:
         clock_shift: Seconds to add to the wall clock, asked at each reading; a test seam, 0 in production.
         crash_at: `point:n` ends the process without any clean-up the n-th time it passes `point`; a test seam.
+        seed: Makes the numbers of `random` repeat from process to process; a test seam. Ids and tokens never repeat.
     """
 
     simulated = False
 
-    def __init__(self, *, clock_shift: Callable[[], float] | None = None, crash_at: str | None = None) -> None:
-        """Start with the machine's own clock and no crash planned."""
+    def __init__(
+        self,
+        *,
+        clock_shift: Callable[[], float] | None = None,
+        crash_at: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Start with the machine's own clock and chance, and no crash planned."""
         self._clock_shift = clock_shift
+        self._random = random.random if seed is None else random.Random(seed).random  # noqa: S311 - see `random`
         point, _, count = (crash_at or "").partition(":")
         self._crash_point = point
         self._passes_left = int(count or 1)
@@ -138,8 +146,8 @@ class RealWorld:
         return uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
 
     def random(self) -> float:
-        """Return a number in [0, 1)."""
-        return random.random()  # noqa: S311 - spreads retries and polls; secrets come from token()
+        """Return a number in [0, 1): it spreads retries and polls; secrets come from `token`."""
+        return self._random()
 
     def token(self) -> str:
         """Return 32 bytes of the system's randomness as URL-safe text."""

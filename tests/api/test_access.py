@@ -286,14 +286,16 @@ class TestWhoMayDoWhat:
         assert "reports.export_reports" in answer.json()["detail"]
 
     async def test_the_commands_themselves_ask_for_the_permission(self, door: Door) -> None:
-        [job_id] = await door.services.commands.enqueue("greet", [None], organization_id="acme", user_id="ada")
+        [job_id] = await door.services.commands.executions.enqueue(
+            "greet", [None], organization_id="acme", user_id="ada"
+        )
         ada = Actor("ada", ActorKind.USER, "dev", "acme", Role.VIEWER.permissions)
         with pytest.raises(PermissionDeniedError, match="create_jobs"):
-            await door.services.commands.enqueue("greet", [None], actor=ada)
+            await door.services.commands.executions.enqueue("greet", [None], actor=ada)
         with pytest.raises(PermissionDeniedError, match="cancel_jobs"):
-            await door.services.commands.cancel(ada, job_id)
+            await door.services.commands.executions.cancel(ada, job_id)
         with pytest.raises(PermissionDeniedError, match="retry_jobs"):
-            await door.services.commands.retry(ada, job_id)
+            await door.services.commands.executions.retry(ada, job_id)
         assert [entry.action for entry in await door.audit(str(job_id))] == ["execution.retry", "execution.cancel"]
         assert [entry.allowed for entry in await door.audit("greet")] == [False]
 
@@ -334,7 +336,7 @@ class TestAudit:
         cancelled, failed = await door.app.enqueue("sweep"), await door.app.enqueue("greet")
         await cancelled.cancel()
         await fail(door, str(failed.id))
-        await door.services.commands.retry(Actor.application("dev"), failed.id)
+        await door.services.commands.executions.retry(Actor.application("dev"), failed.id)
         assert await audit_size(door) == 0
 
     async def test_a_job_that_had_been_created_before_is_not_audited_again(
@@ -395,4 +397,4 @@ class TestAudit:
     async def test_nobody_but_the_application_takes_part_in_a_transaction(self, door: Door) -> None:
         ada = Actor("ada", ActorKind.USER, "dev", "acme", Role.ADMIN.permissions)
         with pytest.raises(PermissionDeniedError, match="transaction"):
-            await door.services.commands.enqueue("greet", [None], actor=ada, tx=object())
+            await door.services.commands.executions.enqueue("greet", [None], actor=ada, tx=object())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,9 +22,10 @@ UNTIL = "2126-11-22T00:00:00Z"
 UNKNOWN = "01890000-0000-7000-8000-000000000001"
 
 
-async def find(door: Door, *breaches: Breach, recovered: tuple[str, ...] = ()) -> None:
+async def find(door: Door, *breaches: Breach, recovered: tuple[str, ...] = (), **more: Any) -> None:
     """Let the monitor find something."""
-    telling = replace(door.services.telling, routes=[Route("slack", name="ops")], public_url="https://jobs.example/")
+    ways = {"routes": [Route("slack", name="ops")], "public_url": "https://jobs.example/", **more}
+    telling = replace(door.services.telling, **ways)
     await door.services.database.tx(
         lambda connection: observe(connection, door.app.settings.environment, breaches, recovered, telling=telling)
     )
@@ -96,9 +98,42 @@ async def test_what_people_do_is_done_once_audited_and_told(door: Door, olga: ht
     ]
 
 
+async def test_what_somebody_did_last_is_taken_back(door: Door, olga: httpx2.AsyncClient) -> None:
+    await find(door, stale())
+    address = f"/admin/alerts/{(await the_alert(olga))['id']}"
+    await olga.post(f"{address}/acknowledge")
+    await olga.post(f"{address}/snooze", json={"until": UNTIL})
+    await olga.post(f"{address}/resolve")
+    for state in ("acknowledged", "open"):  # the resolution has ended the snooze
+        answer = await olga.post(f"{address}/undo", json={"reason": "it was the other one"})
+        assert (answer.status_code, answer.json()["state"]) == (200, state)
+    assert (answer.json()["acknowledgedBy"], answer.json()["resolvedBy"]) == (None, None)
+    nothing = await olga.post(f"{address}/undo")
+    assert (nothing.status_code, nothing.json()["code"]) == (409, "NOTHING_TO_UNDO")
+    trail = await door.audit(address.rpartition("/")[2])
+    assert [entry.reason for entry in trail if entry.action == "alert.undo"] == ["it was the other one"] * 2
+
+
+@pytest.mark.parametrize("came_back", [False, True])
+async def test_an_end_that_nobody_declared_or_that_is_outdated_is_not_taken_back(
+    door: Door, olga: httpx2.AsyncClient, *, came_back: bool
+) -> None:
+    await find(door, stale())
+    address = f"/admin/alerts/{(await the_alert(olga))['id']}"
+    if came_back:
+        await olga.post(f"{address}/resolve")
+        await find(door, stale(), cooldown=timedelta(0))
+    else:
+        await find(door, recovered=("staleness:nightly",))
+    answer = await olga.post(f"{address}/undo")
+    assert (answer.status_code, answer.json()["code"]) == (409, "NOTHING_TO_UNDO")
+    assert ("has come back as" if came_back else "recovered by itself") in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "refusal"),
     [
+        (f"{UNKNOWN}/undo", None, (404, "ALERT_NOT_FOUND")),
         (f"{UNKNOWN}/acknowledge", None, (404, "ALERT_NOT_FOUND")),
         ("{id}/snooze", {"until": "2020-01-01T00:00:00Z"}, (422, "PAST_INSTANT")),
         ("{id}/snooze", {}, (422, "INVALID_REQUEST")),

@@ -256,7 +256,7 @@ async def test_what_runs_when_the_application_stops_may_end_within_the_grace(doo
         asyncio.get_running_loop().call_later(0.05, sweep.may_end.set)
     [run] = (await operator.get("/admin/jobs/runs")).json()["data"]
     assert run["status"] == "success"
-    execution = await door.services.commands.get(Scope("dev"), UUID(run["id"]))
+    execution = await door.services.commands.executions.get(Scope("dev"), UUID(run["id"]))
     assert (execution.status, execution.attempt) == (Status.SUCCEEDED, 1)
 
 

@@ -170,7 +170,9 @@ class TestJobsOfServices:
         answer = await operator.post(f"/jobs/{remote_job.NAME}/run?wait=0", json={"week": 7})
         assert answer.status_code == 202
         assert answer.json()["status"] in {"PENDING", "RUNNING"}
-        run = await door.services.commands.get(door.app.commands_and_actor()[1].scope, UUID(answer.json()["id"]))
+        run = await door.services.commands.executions.get(
+            door.app.commands_and_actor()[1].scope, UUID(answer.json()["id"])
+        )
         assert (run.job_name, run.queue, run.payload, run.user_id) == (remote_job.NAME, "default", {"week": 7}, "olga")
         assert [entry.action for entry in await door.audit(remote_job.NAME)] == ["job.run", "job.register"]
 

@@ -39,7 +39,7 @@ async def end(door: Door, job_id: str, status: Status, **said: Any) -> None:
 
 
 async def stored(door: Door, job_id: str) -> Execution:
-    return await door.services.commands.get(Scope(door.app.settings.environment), UUID(job_id))
+    return await door.services.commands.executions.get(Scope(door.app.settings.environment), UUID(job_id))
 
 
 class TestCreate:

@@ -153,7 +153,7 @@ class TestWhatIsTold:
             await feed.look()
             assert reads == 1
             assert [await watch.next_turn() for watch in (one, two, three)] == [True] * 3
-            await door.services.commands.cancel(Actor.application("dev"), jobs[1])
+            await door.services.commands.executions.cancel(Actor.application("dev"), jobs[1])
             reads = 0
             await feed.look()
             assert reads == 1
@@ -166,7 +166,7 @@ class TestWhatIsTold:
         app = door.services.app
         feed = JobFeed(door.services.database, Signals(app.world), app.settings, app.world)
         with feed.watching(job_id) as watch:
-            await door.services.commands.cancel(Actor.application("dev"), job_id)
+            await door.services.commands.executions.cancel(Actor.application("dev"), job_id)
             await feed.look()
             assert await watch.next_turn()
 

@@ -56,6 +56,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     assert list(dead_links(page)) == []
 
 
+def test_the_list_of_pages_names_every_page() -> None:
+    listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in listed} == set()
+
+
 def test_a_dead_link_and_a_dead_heading_are_seen(tmp_path: Path) -> None:
     (tmp_path / "other.md").write_text("# Here it is\n", encoding="utf-8")
     page = tmp_path / "page.md"

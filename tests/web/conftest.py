@@ -21,7 +21,7 @@ from mainspring.domain.access import Role
 from mainspring.store.identity import users
 from mainspring.web.app import dashboard
 from mainspring.web.csrf import CSRF_HEADER, csrf_token
-from mainspring.web.visit import SESSION_COOKIE, office_of
+from mainspring.web.visit import SESSION_COOKIE, services_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from mainspring.store.engine.database import Connection
-    from mainspring.web.office import Office
+    from mainspring.web.services import Services
 
 MOUNT: Final = "/ui"
 _VOID: Final = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
@@ -119,9 +119,9 @@ class Site:
     sessions: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
-    def office(self) -> Office:
+    def services(self) -> Services:
         """The services behind its pages."""
-        return office_of(_RequestOf(self.pages))  # pyright: ignore[reportArgumentType] - it reads the application alone
+        return services_of(_RequestOf(self.pages))  # pyright: ignore[reportArgumentType] - it reads the application alone
 
     async def stranger(self) -> httpx2.AsyncClient:
         """Return a browser in which nobody has signed in."""
@@ -133,7 +133,7 @@ class Site:
         self, name: str = "ada", role: Role = Role.ADMIN, organization_id: str | None = None
     ) -> httpx2.AsyncClient:
         """Return a browser in which somebody has signed in; its requests carry the token of forms."""
-        office = self.office
+        services = self.services
 
         def let_in(connection: Connection) -> str:
             user_id = self.app.world.new_id()
@@ -142,13 +142,13 @@ class Site:
             )
             found = users.with_password_hash(connection, name)
             assert found is not None
-            return office.sessions.begin(connection, found[0])
+            return services.sessions.begin(connection, found[0])
 
-        session_id = self.sessions.get(name) or await office.opened.database.tx(let_in)
+        session_id = self.sessions.get(name) or await services.opened.database.tx(let_in)
         self.sessions[name] = session_id
         client = await self.stranger()
         client.cookies.set(SESSION_COOKIE, session_id)
-        client.headers[CSRF_HEADER] = csrf_token(office, session_id)
+        client.headers[CSRF_HEADER] = csrf_token(services, session_id)
         return client
 
 

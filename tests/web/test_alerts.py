@@ -96,8 +96,21 @@ async def test_what_people_do_is_asked_for_done_and_audited(
     assert [(entry.action, entry.reason) for entry, _mac in trail] == [(f"alert.{verb}", "on it")]
     if verb == "mute":
         assert Page((await client.get("/alerts/silences")).text).says("Mute: the alert staleness:digest")
-        await take_back(client, answer)
-        assert not Page((await client.get("/alerts/silences")).text).says("Mute: the alert staleness:digest")
+    await take_back(client, answer)
+    assert not Page((await client.get("/alerts/silences")).text).says("Mute: the alert staleness:digest")
+    assert (await the_alert(site)).state is AlertState.OPEN
+
+
+async def test_an_undo_takes_nothing_back_that_somebody_else_did_since(site: Site) -> None:
+    await find(site, stale())
+    alert = await the_alert(site)
+    client = await site.client("olga", Role.OPERATOR)
+    mine = await client.post(f"/alerts/{alert.id}/acknowledge", headers=HTMX)
+    await client.post(f"/alerts/{alert.id}/snooze", data={"hours": "2"}, headers=HTMX)
+    refused = await take_back(client, mine)
+    assert refused.status_code == 409
+    assert Page(refused.text).says("is snoozed by now")
+    assert (await the_alert(site)).state is AlertState.SNOOZED
 
 
 async def test_maintenance_is_planned_and_ended(site: Site) -> None:

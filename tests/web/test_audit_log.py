@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 async def write(site: Site, actor: str, action: str, target: Target, **more: object) -> None:
     terminal = Actor.at_terminal("dev", actor)
-    await site.office.opened.database.tx(
-        lambda connection: site.office.audit.record(connection, terminal, action, target, **more)  # pyright: ignore[reportArgumentType] - of a test
+    await site.services.opened.database.tx(
+        lambda connection: site.services.audit.record(connection, terminal, action, target, **more)  # pyright: ignore[reportArgumentType] - of a test
     )
 
 
 async def seal(site: Site) -> None:
-    key = site.office.secret_key.derive(Purpose.AUDIT)
-    await site.office.opened.database.tx(lambda connection: audit_chain.seal(connection, key))
+    key = site.services.secret_key.derive(Purpose.AUDIT)
+    await site.services.opened.database.tx(lambda connection: audit_chain.seal(connection, key))
 
 
 def actions(page: Page) -> list[str]:
@@ -97,7 +97,7 @@ async def test_the_chain_is_verified_and_says_where_it_is_broken(site: Site) -> 
     client = await site.client()
     assert Page((await client.get("/audit")).text).says("Sealed up to entry 1")
     assert "Verified up to entry 1 by ada" in (await client.post("/audit/verify")).text
-    await site.office.opened.database.tx(
+    await site.services.opened.database.tx(
         lambda connection: connection.execute(sa.update(audit_entries).values(reason="nothing happened"))
     )
     assert "Broken:" in (await client.post("/audit/verify")).text

@@ -50,7 +50,7 @@ async def test_no_page_leaves_its_mount_or_brings_anything_inline(app: Mainsprin
         await stack.enter_async_context(app.connected())
         site = mounted(app, stack, mount)
         firing = Firing.by(app.world, app.settings.environment)
-        await site.office.opened.database.tx(
+        await site.services.opened.database.tx(
             lambda connection: registration.register(connection, firing, app.registry, version="1.0")
         )
         client = await site.client()

@@ -29,7 +29,7 @@ async def exported(site: Site, user: str) -> str:
         result = f'{{"downloadUrl":"/api/v1/exports/{name}"}}'
         connection.execute(executions.update().where(executions.c.id == made.id).values(result=result))
 
-    await site.office.opened.database.tx(finish)
+    await site.services.opened.database.tx(finish)
     return f"/exports/{name}"
 
 

@@ -133,7 +133,7 @@ async def test_the_end_of_the_session_ends_the_socket(site: Site, socket_of: Any
     assert (await socket.hears())["type"] == ACCEPTED
     await socket.asks_for("runs")
     await socket.told()
-    await site.office.opened.database.tx(lambda connection: site.office.sessions.end(connection, session))
+    await site.services.opened.database.tx(lambda connection: site.services.sessions.end(connection, session))
     ended = await socket.hears()
     assert (ended["type"], ended["code"]) == ("websocket.close", 1008)
 

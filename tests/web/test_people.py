@@ -21,11 +21,11 @@ NEW = "another horse, another battery"
 
 
 async def user(site: Site, name: str) -> User | None:
-    return await site.office.opened.database.read(lambda connection: users.get(connection, Scope("dev"), name))
+    return await site.services.opened.database.read(lambda connection: users.get(connection, Scope("dev"), name))
 
 
 async def keys(site: Site) -> list[ApiKey]:
-    return await site.office.opened.database.read(lambda connection: api_keys.find(connection, Scope("dev")))
+    return await site.services.opened.database.read(lambda connection: api_keys.find(connection, Scope("dev")))
 
 
 def secrets(html: str) -> list[str]:
@@ -42,14 +42,14 @@ async def add(client: httpx2.AsyncClient, name: str, role: str) -> str:
 async def test_somebody_new_signs_in_with_the_password_that_is_shown_once(site: Site) -> None:
     client = await site.client()
     password = await add(client, "bob", "operator")
-    assert await site.office.logins.sign_in("bob", password, HERE)
+    assert await site.services.logins.sign_in("bob", password, HERE)
     page = await client.get("/people")
     assert "bob" in page.text
     assert password not in page.text
     assert (await client.post("/people/users/new", data={"name": "bob", "role": "viewer"})).status_code == 409
     again = await client.post("/people/users/bob/password")
     [other] = secrets(again.text)
-    assert await site.office.logins.sign_in("bob", other, HERE)
+    assert await site.services.logins.sign_in("bob", other, HERE)
 
 
 async def test_roles_change_and_people_are_disabled_enabled_and_signed_out(site: Site) -> None:
@@ -112,7 +112,7 @@ async def test_a_key_is_shown_once_and_revoked(site: Site) -> None:
 async def test_everybody_changes_their_own_password_and_goes_on(site: Site) -> None:
     password = await add(await site.client(), "bob", "viewer")
     client, other = await site.client("bob"), await site.stranger()
-    other.cookies.set(SESSION_COOKIE, await site.office.logins.sign_in("bob", password, HERE))
+    other.cookies.set(SESSION_COOKIE, await site.services.logins.sign_in("bob", password, HERE))
     wrong = await client.post("/settings/password", data={"present": "wrong", "new": NEW})
     assert wrong.status_code == 422
     assert "the name or the password is wrong" in wrong.text
@@ -127,7 +127,7 @@ async def test_everybody_changes_their_own_password_and_goes_on(site: Site) -> N
     fresh.cookies.set(SESSION_COOKIE, session_id)
     assert (await fresh.get("/settings?saved=password")).status_code == 200
     assert (await other.get("/settings")).status_code == 303
-    assert await site.office.logins.sign_in("bob", NEW, HERE)
+    assert await site.services.logins.sign_in("bob", NEW, HERE)
 
 
 async def test_settings_stay_in_the_browser_and_signing_out_everywhere_ends_them_all(site: Site) -> None:

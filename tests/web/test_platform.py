@@ -47,7 +47,7 @@ async def register(site: Site) -> None:
 
 
 async def alive(site: Site) -> list[Execution]:
-    return await site.office.opened.database.read(
+    return await site.services.opened.database.read(
         lambda connection: executions.find(connection, Scope("dev"), executions.Filter(), most=9)
     )
 

@@ -77,7 +77,7 @@ async def ended(site: Site, **said: Any) -> UUID:
         "error_message": "nobody answers",
         "error_fingerprint": "f1",
     }
-    await site.office.opened.database.tx(lambda connection: connection.execute(sa.insert(history).values(row | said)))
+    await site.services.opened.database.tx(lambda connection: connection.execute(sa.insert(history).values(row | said)))
     return run_id
 
 
@@ -87,11 +87,13 @@ async def say(site: Site, run_id: UUID, *lines: tuple[str, str]) -> None:
         {"execution_id": run_id, "attempt": 1, "at": site.app.world.now(), "level": level, "message": message}
         for level, message in lines
     ]
-    await site.office.opened.database.tx(lambda connection: connection.execute(sa.insert(execution_logs), rows))
+    await site.services.opened.database.tx(lambda connection: connection.execute(sa.insert(execution_logs), rows))
 
 
 async def stored(site: Site, run_id: UUID) -> Execution:
-    found = await site.office.opened.database.read(lambda connection: executions.get(connection, Scope("dev"), run_id))
+    found = await site.services.opened.database.read(
+        lambda connection: executions.get(connection, Scope("dev"), run_id)
+    )
     assert found is not None
     return found
 

@@ -46,7 +46,7 @@ def app(app: Mainspring) -> Mainspring:
 
 
 async def stored(site: Site) -> list[Execution]:
-    return await site.office.opened.database.read(
+    return await site.services.opened.database.read(
         lambda connection: executions.find(connection, Scope("dev"), Filter(), most=10)
     )
 

@@ -40,7 +40,7 @@ def app(app: Mainspring) -> Mainspring:
 
 
 async def stored(site: Site) -> list[Execution]:
-    return await site.office.opened.database.read(
+    return await site.services.opened.database.read(
         lambda connection: executions.find(connection, Scope("dev"), Filter(), most=1000)
     )
 
@@ -140,8 +140,8 @@ async def test_a_member_sees_counts_and_exports_its_own_runs_alone(site: Site) -
     await site.app.enqueue("mailing", {}, organization_id="acme", user_id="ben")
     await site.app.enqueue("mailing", {})
     client = await site.client("ann", Role.MEMBER, "acme")
-    office = site.office
-    me = (await office.sessions.actor_of(site.sessions["ann"], Origin())).subject
+    services = site.services
+    me = (await services.sessions.actor_of(site.sessions["ann"], Origin())).subject
     own = await site.app.enqueue("mailing", {}, organization_id="acme", user_id=me)
     assert shown(Page((await client.get("/runs")).text)) == [own.id]
     assert "Queued 1" in words_of((await client.get("/runs/tabs")).text)

@@ -47,14 +47,14 @@ class Desk:
 
     async def stored(self, **wanted: Any) -> list[Execution]:
         """Return executions."""
-        return await self.site.office.opened.database.read(
+        return await self.site.services.opened.database.read(
             lambda connection: executions.find(connection, Scope("dev"), Filter(**wanted), most=1000)
         )
 
     async def entries(self, action: str) -> list[AuditEntry]:
         """Return what the audit says of an action."""
         wanted = WantedEntries(action=action)
-        return await self.site.office.opened.database.read(
+        return await self.site.services.opened.database.read(
             lambda connection: audit_pages.page(connection, Scope("dev"), wanted, most=1000)
         )
 
@@ -171,7 +171,7 @@ async def test_who_may_no_longer_act_changes_nothing_more(desk: Desk) -> None:
         assert found is not None
         users.set_role(connection, found.id, Role.VIEWER)
 
-    await desk.site.office.opened.database.tx(demote)
+    await desk.site.services.opened.database.tx(demote)
     action = await desk.carry_out()
     assert action.status is Status.FAILED
     assert "jobs.cancel_jobs is missing" in str(action.error_message)
@@ -230,9 +230,9 @@ async def test_chosen_runs_are_changed_at_once_and_what_is_refused_is_said(desk:
 
 
 async def test_no_program_and_no_viewer_begins_an_action(desk: Desk) -> None:
-    office = desk.site.office
-    bulk = BulkActions(office.opened.database, office.audit, office.opened.signals, office.commands)
-    request = BulkRequest(verb="cancel", filter="", as_of=office.app.world.now(), up_to=UUID(int=1), matched=1)
+    services = desk.site.services
+    bulk = BulkActions(services.opened.database, services.audit, services.opened.signals, services.commands.executions)
+    request = BulkRequest(verb="cancel", filter="", as_of=services.app.world.now(), up_to=UUID(int=1), matched=1)
     for kind, permissions in ((ActorKind.KEY, {Permission.CANCEL_JOBS}), (ActorKind.USER, set[Permission]())):
         actor = Actor("someone", kind, "dev", permissions=frozenset(permissions))
         with pytest.raises(PermissionDeniedError):

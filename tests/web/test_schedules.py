@@ -48,7 +48,7 @@ async def site(site: Site) -> Site:
 
 async def register(site: Site) -> None:
     who = Firing.by(site.app.world, site.app.settings.environment)
-    await site.office.opened.database.tx(lambda connection: registration.register(connection, who, site.app.registry))
+    await site.services.opened.database.tx(lambda connection: registration.register(connection, who, site.app.registry))
 
 
 async def nothing() -> None: ...
@@ -56,7 +56,7 @@ async def nothing() -> None: ...
 
 async def stored(site: Site, name: str = "digest") -> StoredSchedule:
     environment = site.app.settings.environment
-    found = await site.office.opened.database.read(lambda connection: schedules.get(connection, environment, name))
+    found = await site.services.opened.database.read(lambda connection: schedules.get(connection, environment, name))
     assert found is not None
     return found
 
@@ -242,7 +242,7 @@ async def test_the_page_of_a_schedule_answers_why_it_did_not_run(site: Site) -> 
         connection.execute(sa.text("update mainspring.schedules set watermark = watermark - 8 * 86400 * 1000000"))
         schedules.change(connection, who, "digest", {"override_enabled": False})
 
-    await site.office.opened.database.tx(an_hour_missed)
+    await site.services.opened.database.tx(an_hour_missed)
     page = Page((await client.get("/schedules/digest")).text)
     assert page.says("Why did it not run?")
     assert page.says("nobody had fired it when the schedule was changed")
@@ -253,7 +253,7 @@ async def test_the_page_of_a_schedule_answers_why_it_did_not_run(site: Site) -> 
 async def thresholds(site: Site) -> dict[str, Any]:
     """Return what stands in the place of the thresholds of the code."""
     environment = site.app.settings.environment
-    found = await site.office.opened.database.read(
+    found = await site.services.opened.database.read(
         lambda connection: definitions.get(connection, environment, "digest")
     )
     assert found is not None
@@ -342,13 +342,13 @@ async def test_everything_is_paused_with_a_banner_on_every_page_and_resumed(site
     await client.post("/resume", headers=HTMX)
     assert not words_of((await client.get("/banner")).text)
     environment = site.app.settings.environment
-    database = site.office.opened.database
+    database = site.services.opened.database
     assert await database.read(lambda connection: pauses.in_force(connection, environment)) is None
 
 
 async def paused(site: Site) -> PauseOfAll | None:
     environment = site.app.settings.environment
-    return await site.office.opened.database.read(lambda connection: pauses.in_force(connection, environment))
+    return await site.services.opened.database.read(lambda connection: pauses.in_force(connection, environment))
 
 
 async def test_a_pause_of_all_and_its_end_are_taken_back_unless_somebody_has_changed_it_since(site: Site) -> None:

@@ -40,7 +40,7 @@ def app(app: Mainspring) -> Mainspring:
 async def site(site: Site) -> Site:
     """The dashboard of the application, whose jobs the store knows."""
     who = Firing.by(site.app.world, site.app.settings.environment)
-    await site.office.opened.database.tx(lambda connection: registration.register(connection, who, site.app.registry))
+    await site.services.opened.database.tx(lambda connection: registration.register(connection, who, site.app.registry))
     return site
 
 
@@ -86,7 +86,8 @@ async def test_alerts_that_nobody_has_taken_are_counted_on_every_page(site: Site
     await open_alerts(site, 2)
     client = await site.client()
     page = Page((await client.get("/workers")).text)
-    assert [each.attributes["data-count"] for each in page.all("span", id="open-alerts")] == ["2"]
+    (counted,) = page.all("span", id="open-alerts")
+    assert (counted.attributes["data-count"], counted.attributes["data-critical"]) == ("2", "1")
     assert page.all("body")[0].attributes["data-topics"] == "alerts nodes", "and again when it changes"
     assert 'data-count="2"' in (await client.get("/open-alerts")).text
 
@@ -101,14 +102,14 @@ async def test_members_of_an_organization_learn_nothing_of_the_platforms_alerts(
 
 
 async def open_alerts(site: Site, count: int) -> None:
-    """Open alerts, and one more that somebody has taken."""
+    """Open alerts, the first of them critical, and one more critical one that somebody has taken."""
     now = site.app.world.now()
     rows = [
         {
             "id": site.app.world.new_id(), "environment": "dev", "deduplication_key": str(number), "kind": "staleness",
-            "severity": "warning", "opened_at": now, "last_seen_at": now, "details": "{}",
-            "acknowledged_at": now if number == count else None,
+            "severity": "critical" if number in (0, count) else "warning", "opened_at": now, "last_seen_at": now,
+            "details": "{}", "acknowledged_at": now if number == count else None,
         }
         for number in range(count + 1)
     ]  # fmt: skip
-    await site.office.opened.database.tx(lambda connection: connection.execute(sa.insert(alerts), rows))
+    await site.services.opened.database.tx(lambda connection: connection.execute(sa.insert(alerts), rows))

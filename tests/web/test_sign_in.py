@@ -25,9 +25,9 @@ PASSWORD = "correct horse battery staple"
 
 async def enter(site: Site, name: str = "ada") -> None:
     """Make somebody who can sign in."""
-    office = site.office
+    services = site.services
     cheap = Passwords(site.app.world, PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),)))
-    users = UserCommands(AccessChanges(office.opened.database, office.audit), cheap, site.app.world)
+    users = UserCommands(AccessChanges(services.opened.database, services.audit), cheap, site.app.world)
     await users.create(Actor.at_terminal("dev", "root"), name, Grant(Role.ADMIN, None), PASSWORD)
 
 
@@ -84,7 +84,7 @@ async def test_signing_out_ends_the_session_on_the_server(site: Site) -> None:
 
 async def test_a_link_lets_in_once_from_this_machine(site: Site) -> None:
     await enter(site, "demo")
-    word = site.office.links.issue("demo")
+    word = site.services.links.issue("demo")
 
     async def use(client: httpx2.AsyncClient) -> httpx2.Response:
         form = Page((await client.get("/sign-in/link", params={"word": word})).text)

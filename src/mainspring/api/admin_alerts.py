@@ -23,7 +23,7 @@ from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
-from mainspring.control.alerts import AlertCommands, AlertEndedError, AlertNotFoundError
+from mainspring.control.alerts import AlertCommands, AlertEndedError, AlertNotFoundError, NothingToUndoError
 from mainspring.control.schedules import PastInstantError
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.alert import Alert, AlertRule, AlertState, Severity
@@ -118,6 +118,19 @@ async def resolve_alert(
 ) -> Response:
     """End an alert; if its rule is still broken, it opens again."""
     return json_response(_shown(services, await commands.resolve(actor, alert_id, reason=body.reason)))
+
+
+@router.post(
+    "/{alert_id}/undo",
+    response_class=Response,
+    responses={**_CHANGED, **documented(400, 413, 422, AlertNotFoundError, NothingToUndoError)},
+    openapi_extra=_REASON,
+)
+async def undo_alert(
+    services: CurrentServices, commands: Commands, actor: Operator, alert_id: UUID, body: Reason
+) -> Response:
+    """Take back what somebody did last: an acknowledgement, a snooze, or that they said that it is over."""
+    return json_response(_shown(services, await commands.undo(actor, alert_id, reason=body.reason)))
 
 
 @router.post(

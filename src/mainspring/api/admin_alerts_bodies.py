@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from mainspring.alerts.alert_message import links_of
 from mainspring.api.instants import GivenInstant
 from mainspring.domain.alert import AlertRule, AlertState, Severity
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.silence import Coverage, SilenceKind
 
 if TYPE_CHECKING:

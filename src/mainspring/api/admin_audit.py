@@ -19,7 +19,7 @@ from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.store.auditing import audit_pages
 from mainspring.store.auditing.audit_pages import WantedEntries
 from mainspring.store.runs.execution_pages import MOST_COUNTED

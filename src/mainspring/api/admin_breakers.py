@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
-from mainspring.control.job_breakers import JobBreakerCommands, NoBreakerError
+from mainspring.control.job_breakers import NoBreakerError
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.breaker import BreakerState
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.store.recovery import job_breakers
 
 if TYPE_CHECKING:
@@ -85,19 +85,13 @@ async def list_breakers(services: CurrentServices, _actor: Reader) -> Response:
     openapi_extra=body_schema(SetBreaker),
 )
 async def set_breaker(
-    services: CurrentServices,
+    commands: CurrentCommands,
     actor: Operator,
     job: JobName,
     body: Annotated[SetBreaker, Depends(json_body(SetBreaker))],
 ) -> Response:
     """Hold the breaker of a job open, or close it."""
-    commands = JobBreakerCommands(
-        database=services.database,
-        audit=services.audit,
-        signals=services.app.opened.signals,
-        environment=services.app.settings.environment,
-    )
-    change = commands.hold_open if body.state == "open" else commands.close
+    change = commands.breakers.hold_open if body.state == "open" else commands.breakers.close
     return json_response(breaker_json(job, await change(actor, job, reason=body.reason)))
 
 

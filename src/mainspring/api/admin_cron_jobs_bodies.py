@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from mainspring.api.api_jobs_history_bodies import TickView
 from mainspring.api.v1_jobs_history_bodies import LogLineView
 from mainspring.domain.execution import Execution, Outcome, Status, Trigger
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from mainspring.domain.execution import Attempt
@@ -151,7 +151,7 @@ def run_json(run: Execution, facts: RunFacts) -> dict[str, Any]:
         "completedAt": instant_text(run.completed_at),
         "duration": run.duration_ms,
         "error": _error_json(run),
-        "metadata": metadata_of(run.result),
+        "metadata": _metadata_of(run.result),
         "nextRunAt": None if job is None or job.schedule is None else instant_text(job.schedule.next_run_at),
         "lastHeartbeat": instant_text(max((beat for beat in beats if beat is not None), default=None)),
         "attempt": run.attempt,
@@ -212,7 +212,7 @@ def related_json(run: Execution) -> dict[str, Any]:
     }
 
 
-def metadata_of(result: Any) -> Any:  # noqa: ANN401 - whatever a job said
+def _metadata_of(result: object) -> object:
     """Return the `metadata` of a result, where it is an object that has some."""
     return cast("dict[str, Any]", result).get("metadata") if isinstance(result, dict) else None
 

@@ -10,16 +10,15 @@ from pydantic.alias_generators import to_camel
 from mainspring.api.admin_cron_jobs_commands_bodies import Patched, PatchJob, Paused, PauseJob, ResumeJob, Started
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Editor, JobName, Operator
 from mainspring.api.api_jobs_bodies import TriggerJob
-from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.idempotency_key import IdempotencyKey
-from mainspring.api.job_commands import TRIGGER_FAULTS, CurrentCommands, answer_to_trigger
+from mainspring.api.job_trigger import TRIGGER_FAULTS, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
-from mainspring.control.job_policies import JobPolicyCommands
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.control.service_job_checks import UnfitJobError
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.errors import JobNotFoundError
 from mainspring.store.jobs import definitions
 
@@ -96,19 +95,13 @@ async def resume_cron_job(
     openapi_extra=body_schema(PatchJob),
 )
 async def patch_cron_job(
-    services: CurrentServices,
+    commands: CurrentCommands,
     actor: Editor,
     job: JobName,
     body: Annotated[PatchJob, Depends(json_body(PatchJob))],
 ) -> Response:
     """Change how a job is run and watched, beside its code; deployments do not undo it."""
-    policies = JobPolicyCommands(
-        database=services.database,
-        signals=services.app.opened.signals,
-        environment=services.app.settings.environment,
-        audit=services.audit,
-    )
-    changed = await policies.change(actor, job, body.changes(), reason=body.reason, version=body.version)
+    changed = await commands.policies.change(actor, job, body.changes(), reason=body.reason, version=body.version)
     return json_response(
         {
             "jobName": job,

@@ -14,6 +14,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+from starlette.datastructures import State
 from starlette.websockets import WebSocketDisconnect
 
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Reader
@@ -25,7 +26,7 @@ from mainspring.api.problems import InvalidRequestError, NotReadyError, document
 from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.api.responses import json_response
 from mainspring.domain.access import Actor, Origin, Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.topics import Topic, is_of_run
 from mainspring.errors import MainspringError, PermissionDeniedError, StoreError
 from mainspring.live.hub import MOST_TOPICS
@@ -272,7 +273,7 @@ async def _hear(websocket: WebSocket, listener: Listener) -> str | None:
         listener.leave()
 
 
-def _turns(state: Any, services: Services, actor: Actor, listener: Listener) -> AsyncGenerator[frozenset[str]]:  # noqa: ANN401 - Starlette's
+def _turns(state: State, services: Services, actor: Actor, listener: Listener) -> AsyncGenerator[frozenset[str]]:
     return turns(
         listener,
         may_go_on=lambda: services.identity.check(actor),

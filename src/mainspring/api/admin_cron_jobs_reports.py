@@ -29,7 +29,7 @@ from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import InvalidRequestError, documented
 from mainspring.api.responses import json_response
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.job_trend import trend_of
 from mainspring.store.analytics import failure_report, rollup_rows, statistics
 from mainspring.store.analytics.rollup_rows import Rollup, Span

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from mainspring.domain.job_trend import Trend

@@ -19,7 +19,7 @@ from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.health import HealthState
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.store.analytics import job_statistics
 from mainspring.store.engine import state_versions
 from mainspring.store.jobs import definition_pages

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -17,10 +16,10 @@ from mainspring.api.admin_jobs_bodies import (
     result_json,
     run_json,
 )
-from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.envelope import ENVELOPED_PATH, enveloped
 from mainspring.api.idempotency_key import IdempotencyKey
-from mainspring.api.job_commands import CurrentCommands
+from mainspring.api.job_trigger import execution_after
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import MAX_PAGE_SIZE
 from mainspring.api.problems import documented
@@ -28,7 +27,7 @@ from mainspring.api.staff import staff_who_may
 from mainspring.builtin import self_check
 from mainspring.control.jobs import JobAlreadyRunningError
 from mainspring.domain.access import Actor, Permission
-from mainspring.errors import IdempotencyConflictError, JobNotFoundError, WaitTimeoutError
+from mainspring.errors import IdempotencyConflictError, JobNotFoundError
 from mainspring.store.jobs import platform_jobs
 
 if TYPE_CHECKING:
@@ -115,7 +114,6 @@ async def get_platform_validation(services: CurrentServices, _actor: Reader) -> 
 )
 async def trigger_platform_job(
     *,
-    services: CurrentServices,
     commands: CurrentCommands,
     actor: Operator,
     job_name: Annotated[str, Path(max_length=200, pattern=_STORABLE, description="The job's name.")],
@@ -124,11 +122,8 @@ async def trigger_platform_job(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Run a job at once and return how it ended; it goes on whether or not anybody waits for it."""
-    execution_id = await commands.platform.trigger(actor, job_name, idempotency_key=idempotency_key)
-    try:
-        execution = await services.commands.wait(actor.scope, execution_id, timeout=timedelta(seconds=wait))
-    except WaitTimeoutError:
-        execution = await services.commands.get(actor.scope, execution_id)
+    execution_id = await commands.platform_jobs.trigger(actor, job_name, idempotency_key=idempotency_key)
+    execution = await execution_after(commands, actor, execution_id, wait)
     if execution.status.is_final:
         return enveloped(result_json(execution))
     where = {"Location": f"/jobs/executions/{execution_id}", "Retry-After": "2"}

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from mainspring.api.envelope import ErrorInEnvelope
 from mainspring.domain.execution import Execution, Outcome, Status
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.schedule import Every
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.cluster_size import wanted_nodes
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.store.coordination import nodes
 from mainspring.store.coordination.demand import demand
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mainspring.domain.alert import AlertRule, Severity
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import DEFAULT_DESTINATION, NotificationStatus
 from mainspring.domain.redaction import redact_text
 from mainspring.domain.route import DAYS

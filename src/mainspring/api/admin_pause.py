@@ -9,16 +9,15 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
-from mainspring.control.pauses import PauseCommands
 from mainspring.control.schedules import MAX_REASON, PastInstantError
 from mainspring.domain.access import Actor, Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.store.scheduling import pauses
 
 if TYPE_CHECKING:
@@ -60,20 +59,6 @@ class PauseView(BaseModel):
     stopped: int = Field(description="Executions that this request has cancelled, or asked to stop.")
 
 
-def pause_commands(services: CurrentServices) -> PauseCommands:
-    """Return the commands, with the audit of this application."""
-    return PauseCommands(
-        database=services.database,
-        audit=services.audit,
-        signals=services.app.opened.signals,
-        world=services.app.world,
-        environment=services.app.settings.environment,
-    )
-
-
-Commands = Annotated[PauseCommands, Depends(pause_commands)]
-
-
 @router.get("/pause", response_class=Response, responses={200: {"model": PauseView}, **documented()})
 async def get_pause(services: CurrentServices, _actor: Reader) -> Response:
     """Say whether everything is paused."""
@@ -88,12 +73,12 @@ async def get_pause(services: CurrentServices, _actor: Reader) -> Response:
 )
 async def pause_everything(
     services: CurrentServices,
-    commands: Commands,
+    commands: CurrentCommands,
     actor: Operator,
     body: Annotated[PauseAll, Depends(json_body(PauseAll, required=False))],
 ) -> Response:
     """Let no schedule fire on any node; what is queued and running goes on, unless it is to be stopped."""
-    stopped = await commands.pause_all(actor, reason=body.reason, until=body.until, stop_runs=body.stop_runs)
+    stopped = await commands.pauses.pause_all(actor, reason=body.reason, until=body.until, stop_runs=body.stop_runs)
     return json_response(await _shown(services, stopped))
 
 
@@ -105,12 +90,12 @@ async def pause_everything(
 )
 async def resume_everything(
     services: CurrentServices,
-    commands: Commands,
+    commands: CurrentCommands,
     actor: Operator,
     body: Annotated[ResumeAll, Depends(json_body(ResumeAll, required=False))],
 ) -> Response:
     """Let schedules fire again, each from its next instant on."""
-    await commands.resume_all(actor, reason=body.reason)
+    await commands.pauses.resume_all(actor, reason=body.reason)
     return json_response(await _shown(services))
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, pages_of
@@ -19,13 +19,12 @@ from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
 from mainspring.control.replays import (
     NothingToReplayError,
-    ReplayCommands,
     ReplayEndedError,
     ReplayNotFoundError,
     ReplayRequest,
 )
 from mainspring.domain.access import Actor, Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.replay import MOST_REPLAYED, ReplayPlan, ReplayStatus
 from mainspring.errors import JobNotFoundError
 from mainspring.store.recovery import replays
@@ -120,20 +119,6 @@ class ReplayPage(BaseModel):
     total_pages: int
 
 
-def replay_commands(services: CurrentServices) -> ReplayCommands:
-    """Return the commands, with the audit of this application."""
-    return ReplayCommands(
-        database=services.database,
-        audit=services.audit,
-        signals=services.app.opened.signals,
-        world=services.app.world,
-        environment=services.app.settings.environment,
-    )
-
-
-Commands = Annotated[ReplayCommands, Depends(replay_commands)]
-
-
 @router.get("", response_class=Response, responses={200: {"model": ReplayPage}, **documented(422)})
 async def list_replays(
     services: CurrentServices, _actor: Reader, page: PageNumber = 1, page_size: PageSize = 25
@@ -154,10 +139,10 @@ async def list_replays(
     openapi_extra=body_schema(StartReplay),
 )
 async def start_replay(
-    commands: Commands, actor: Operator, body: Annotated[StartReplay, Depends(json_body(StartReplay))]
+    commands: CurrentCommands, actor: Operator, body: Annotated[StartReplay, Depends(json_body(StartReplay))]
 ) -> Response:
     """Run again what failed with one error: a few first, then at a rate, until the same error comes back."""
-    replay = await commands.start(actor, body.request())
+    replay = await commands.replays.start(actor, body.request())
     return json_response(replay_json(replay), status=201, headers={"Location": f"{REPLAYS_PATH}/{replay.id}"})
 
 
@@ -178,13 +163,13 @@ async def get_replay(services: CurrentServices, _actor: Reader, replay_id: UUID)
     openapi_extra=body_schema(CancelReplay, required=False),
 )
 async def cancel_replay(
-    commands: Commands,
+    commands: CurrentCommands,
     actor: Operator,
     replay_id: UUID,
     body: Annotated[CancelReplay, Depends(json_body(CancelReplay, required=False))],
 ) -> Response:
     """Start nothing more; what runs goes on, and what was not started may be replayed later."""
-    return json_response(replay_json(await commands.cancel(actor, replay_id, reason=body.reason)))
+    return json_response(replay_json(await commands.replays.cancel(actor, replay_id, reason=body.reason)))
 
 
 def replay_json(replay: Replay) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from mainspring.api.api_jobs_bodies import (
     job_json,
 )
 from mainspring.api.api_jobs_lookup import JOBS_PATH, SHOWN_DAYS, JobName, Reader, require_job, shown_job
-from mainspring.api.deps import CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.idempotency_key import IdempotencyKey
-from mainspring.api.job_commands import TRIGGER_FAULTS, CurrentCommands, answer_to_trigger
+from mainspring.api.job_trigger import TRIGGER_FAULTS, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, pages_of
 from mainspring.api.problems import documented

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from mainspring.api.instants import GivenInstant
 from mainspring.domain.breaker import BreakerState
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

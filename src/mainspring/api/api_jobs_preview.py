@@ -17,7 +17,7 @@ from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.domain.cron_syntax import CronError
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.schedule import Cron
 from mainspring.domain.schedule_consequences import consequences_of
 from mainspring.store.analytics import job_statistics

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from mainspring.api.api_jobs_lookup import JOBS_PATH, shown_job
 from mainspring.api.api_jobs_register_bodies import Registered, RegisterJob
-from mainspring.api.deps import CurrentServices, body_schema, json_body
-from mainspring.api.job_commands import CurrentCommands
+from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from mainspring.api.api_jobs_bodies import OrphanedView, orphaned_json
 from mainspring.api.api_jobs_register_bodies import Name
 from mainspring.domain.code_version import MAX_CHARACTERS
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

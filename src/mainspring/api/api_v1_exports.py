@@ -36,7 +36,7 @@ documented_answer(_ANSWERS, _NO_SUCH_PART, RangeNotSatisfiableError.code, "The f
 )
 async def download_export(services: CurrentServices, actor: Exporter, request: Request, file: FileName) -> Response:
     """Download a file that one of your exports has made; for some days, by default seven."""
-    app, commands, audit = services.app, services.commands, services.audit
+    app, commands, audit = services.app, services.commands.executions, services.audit
     try:
         return await export_answer(request, actor, file, app=app, commands=commands, audit=audit)
     except RangeNotSatisfiableError as refusal:

@@ -74,7 +74,8 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
         title=_TITLE,
         version=__version__,
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's page loads its scripts from a foreign host; ours is in docs.py
+        openapi_url=None,  # FastAPI's makes the document on the event loop; ours is in docs.py
+        docs_url=None,  # and FastAPI's page loads its scripts from a foreign host
         redoc_url=None,
         redirect_slashes=False,
     )

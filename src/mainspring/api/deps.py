@@ -19,9 +19,8 @@ from mainspring.api.kept_answers import KeptAnswers
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
 from mainspring.api.rate_limit import RateLimits
 from mainspring.control.callbacks import Callbacks
-from mainspring.control.executions import ExecutionCommands
+from mainspring.control.commands import Commands
 from mainspring.domain.access import Actor, Origin, Permission
-from mainspring.egress.addresses import AllowList
 from mainspring.egress.client import Egress
 from mainspring.errors import PermissionDeniedError
 from mainspring.observability.logs import process_log_writer
@@ -58,7 +57,7 @@ class Services:
     Attributes:
         app: The application.
         database: Its open store, for reads.
-        commands: What changes executions, with audit.
+        commands: What changes something, with audit.
         audit: Permissions and the audit.
         identity: Reads bearer credentials.
         proxies: Whose word about the address of a client is believed.
@@ -72,7 +71,7 @@ class Services:
 
     app: Mainspring
     database: Database
-    commands: ExecutionCommands
+    commands: Commands
     audit: Audit
     identity: Identity
     proxies: TrustedProxies
@@ -92,16 +91,7 @@ class Services:
         return cls(
             app=app,
             database=opened.database,
-            commands=ExecutionCommands(
-                database=opened.database,
-                registry=app.registry,
-                signals=opened.signals,
-                world=world,
-                environment=settings.environment,
-                cipher=app.cipher,
-                audit=audit,
-                webhooks_may_reach=AllowList.read(settings.egress_allow),
-            ),
+            commands=app.commands(audit),
             audit=audit,
             identity=Identity(
                 settings,
@@ -139,6 +129,14 @@ def services_of(request: Request) -> Services:
 
 
 CurrentServices = Annotated[Services, Depends(services_of)]
+
+
+def commands_of(services: CurrentServices) -> Commands:
+    """Return what a request may change."""
+    return services.commands
+
+
+CurrentCommands = Annotated[Commands, Depends(commands_of)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -10,17 +10,18 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentServices, Services, payload_body
+from mainspring.api.deps import CurrentCommands, payload_body
 from mainspring.api.idempotency_key import IdempotencyKey
-from mainspring.api.job_commands import CurrentCommands
+from mainspring.api.job_trigger import execution_after
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.staff import staff_who_may
+from mainspring.control.commands import Commands
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Execution, Status
-from mainspring.domain.job_object import instant_text
-from mainspring.errors import ExecutionNotFoundError, IdempotencyConflictError, WaitTimeoutError
+from mainspring.domain.instants import instant_text
+from mainspring.errors import ExecutionNotFoundError, IdempotencyConflictError
 
 router = APIRouter(prefix="/jobs", tags=["Harness"], dependencies=[only_known_parameters])
 
@@ -98,7 +99,6 @@ class ExecutionDto(_Shown):
 )
 async def run_job(
     *,
-    services: CurrentServices,
     commands: CurrentCommands,
     actor: Runner,
     name: JobName,
@@ -108,10 +108,7 @@ async def run_job(
 ) -> Response:
     """Run a job with this payload and return how it ended; it goes on whether or not anybody waits for it."""
     execution_id = await commands.jobs.run(actor, name, payload, idempotency_key=idempotency_key)
-    try:
-        execution = await services.commands.wait(actor.scope, execution_id, timeout=timedelta(seconds=wait))
-    except WaitTimeoutError:
-        execution = await services.commands.get(actor.scope, execution_id)
+    execution = await execution_after(commands, actor, execution_id, wait)
     if not execution.status.is_final:
         where = {"Location": f"{router.prefix}/executions/{execution_id}", "Retry-After": "2"}
         return json_response(_job_json(execution), status=202, headers=where)
@@ -123,9 +120,9 @@ async def run_job(
     response_class=Response,
     responses={200: {"model": ExecutionDto}, **documented(404, 422)},
 )
-async def get_execution(services: CurrentServices, actor: Reader, execution_id: ExecutionId) -> Response:
+async def get_execution(commands: CurrentCommands, actor: Reader, execution_id: ExecutionId) -> Response:
     """Return a run of a job of the platform."""
-    execution = await _run_of_platform(services, actor, execution_id)
+    execution = await _run_of_platform(commands, actor, execution_id)
     return json_response(
         {
             "id": str(execution.id),
@@ -139,9 +136,9 @@ async def get_execution(services: CurrentServices, actor: Reader, execution_id: 
     )
 
 
-async def _run_of_platform(services: Services, actor: Actor, execution_id: str) -> Execution:
+async def _run_of_platform(commands: Commands, actor: Actor, execution_id: str) -> Execution:
     try:
-        execution = await services.commands.get(actor.scope, UUID(execution_id))
+        execution = await commands.executions.get(actor.scope, UUID(execution_id))
     except ValueError:
         raise ExecutionNotFoundError(f"{execution_id!r} is no id") from None
     if execution.organization_id is not None:

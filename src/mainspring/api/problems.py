@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import compile_path
@@ -20,7 +21,7 @@ from starlette.routing import compile_path
 from mainspring.api.envelope import FailureEnvelope, enveloped_error, is_enveloped
 from mainspring.api.faults import Fault, faults_in
 from mainspring.api.rate_limit import TooManyRequestsError
-from mainspring.control.alerts import AlertEndedError, AlertNotFoundError
+from mainspring.control.alerts import AlertEndedError, AlertNotFoundError, NothingToUndoError
 from mainspring.control.creation import UnknownJobTypeError, UnseenParentError
 from mainspring.control.job_breakers import NoBreakerError
 from mainspring.control.jobs import JobAlreadyRunningError
@@ -114,6 +115,7 @@ STATUS_OF: Final[Mapping[type[MainspringError], HTTPStatus]] = {
     RouteNotFoundError: HTTPStatus.NOT_FOUND,
     ReplayNotFoundError: HTTPStatus.NOT_FOUND,
     AlertEndedError: HTTPStatus.CONFLICT,
+    NothingToUndoError: HTTPStatus.CONFLICT,
     ReplayEndedError: HTTPStatus.CONFLICT,
     NothingToReplayError: HTTPStatus.CONFLICT,
     NoBreakerError: HTTPStatus.CONFLICT,
@@ -356,13 +358,14 @@ async def _of_framework(request: Request, error: Exception) -> Response:
         way_out = "leave out the slash at its end" if slash else "`/docs` and `/openapi.json` list all there are"
         detail = f"there is nothing at this address: {way_out}"
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = _methods_at(request) or headers["Allow"]
+        headers["Allow"] = await _methods_at(request) or headers["Allow"]
         detail = f"this address does not take {request.method}: it takes {headers['Allow']}"
     return problem_response(request, status, status.name, detail, headers=headers)
 
 
-def _methods_at(request: Request) -> str:
+async def _methods_at(request: Request) -> str:
     """Return every method of an address: the framework stops at the first route that it finds there."""
-    paths: Mapping[str, Mapping[str, Any]] = request.app.openapi()["paths"]
+    document: Mapping[str, Any] = await run_in_threadpool(request.app.openapi)  # it takes long to make
+    paths: Mapping[str, Mapping[str, Any]] = document["paths"]
     found = [operations for path, operations in paths.items() if compile_path(path)[0].match(request.url.path)]
     return ", ".join(sorted({method.upper() for operations in found for method in operations}))

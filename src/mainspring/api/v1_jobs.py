@@ -77,7 +77,9 @@ async def create_job(
     job_name, payload, options = asked_for(body, services.app.templates)
     if idempotency_key is not None:
         options["idempotency_key"] = idempotency_key
-    [job_id] = await services.commands.enqueue(job_name, [payload], actor=actor, trigger=Trigger.API, **options)
+    [job_id] = await services.commands.executions.enqueue(
+        job_name, [payload], actor=actor, trigger=Trigger.API, **options
+    )
     return json_response(
         {"jobId": str(job_id), "message": "Job created successfully"},
         status=201,
@@ -154,7 +156,7 @@ async def get_job_status(services: CurrentServices, actor: Viewer, job_id: JobId
 async def cancel_job(services: CurrentServices, actor: Canceller, job_id: JobId) -> Response:
     """Cancel a job: at once where it waits, within ten seconds where it runs."""
     execution = await visible_job(services, actor, job_id)
-    await services.commands.cancel(actor, execution.id)
+    await services.commands.executions.cancel(actor, execution.id)
     return json_response({"message": "Job cancelled successfully"})
 
 
@@ -166,5 +168,5 @@ async def cancel_job(services: CurrentServices, actor: Canceller, job_id: JobId)
 async def retry_job(services: CurrentServices, actor: Retrier, job_id: JobId) -> Response:
     """Run a failed job again, under its id."""
     execution = await visible_job(services, actor, job_id)
-    await services.commands.retry(actor, execution.id)
+    await services.commands.executions.retry(actor, execution.id)
     return json_response({"message": "Job retry initiated successfully"})

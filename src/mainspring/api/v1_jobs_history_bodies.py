@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mainspring.domain.execution import Attempt, Outcome
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 
 Level = Literal["debug", "info", "warning", "error"]
 _LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")

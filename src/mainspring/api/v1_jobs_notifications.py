@@ -15,7 +15,7 @@ from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
 from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, visible_job_with
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import Notification, NotificationStatus
 from mainspring.store.alerting import notifications
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mainspring.builtin.steps import Step, enter
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.errors import InvalidPayloadError, MainspringError
 from mainspring.jobs.context import JobContext
 from mainspring.reports.formats import FormatNotInstalledError

@@ -12,8 +12,8 @@ from mainspring.builtin.self_check_environment import examine_environment
 from mainspring.builtin.self_check_finding import Finding, Script, ScriptResult, ScriptStatus
 from mainspring.builtin.self_check_run import ScriptRunner
 from mainspring.domain.failure import failure_of
+from mainspring.domain.instants import instant_text
 from mainspring.domain.job import JobConfig
-from mainspring.domain.job_object import instant_text
 from mainspring.domain.result import JobResult
 from mainspring.domain.schedule import Every
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.control.access import AccessChanges
-    from mainspring.control.executions import ExecutionCommands
+    from mainspring.control.commands import Commands
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
     from mainspring.security.secret_key import SecretKey
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AccessAtTerminal:
-    """Changes of who may do what, for a command.
+    """What a command changes, and as whom.
 
     Attributes:
-        audit: Where they are written.
-        changes: Makes them, with audit.
+        app: The application, its store open.
+        audit: Where changes are written.
+        changes: Those of who may do what, with audit.
         actor: Whoever runs the command.
         secret_key: The secret key in force.
     """
 
+    app: Mainspring
     audit: Audit
     changes: AccessChanges
     actor: Actor
@@ -46,25 +48,17 @@ class AccessAtTerminal:
         secret_key = secret_key_in_force(app.settings, app.world)
         audit = Audit(app.opened.database, app.world, secret_key.derive(Purpose.AUDIT))
         return cls(
+            app,
             audit,
             AccessChanges(app.opened.database, audit),
             Actor.at_terminal(app.settings.environment, login()),
             secret_key,
         )
 
-    def executions(self, app: Mainspring) -> ExecutionCommands:
-        """Return the commands on executions of an application whose store is open."""
-        from mainspring.control.executions import ExecutionCommands
-
-        return ExecutionCommands(
-            database=app.opened.database,
-            registry=app.registry,
-            signals=app.opened.signals,
-            world=app.world,
-            environment=app.settings.environment,
-            cipher=app.cipher,
-            audit=self.audit,
-        )
+    @property
+    def commands(self) -> Commands:
+        """All else that may be changed, with audit."""
+        return self.app.commands(self.audit)
 
 
 def login() -> str:

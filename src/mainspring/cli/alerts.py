@@ -126,6 +126,15 @@ def resolve(
 
 
 @program.command()
+def undo(
+    alert_id: IdArgument, reason: ReasonOption = None, app_path: AppOption = None, *, as_json: JsonOption = False
+) -> None:
+    """Take back what somebody did last: an acknowledgement, a snooze, or that they said that it is over."""
+    alert = _change(app_path, lambda own, actor: own.undo(actor, alert_id, reason=reason))
+    _show(alert, as_json=as_json)
+
+
+@program.command()
 def mute(alert_id: IdArgument, reason: ReasonOption = None, app_path: AppOption = None) -> None:
     """Stop telling of this rule on this thing; print the id by which `maintenance end` ends that."""
     typer.echo(_change(app_path, lambda own, actor: own.mute(actor, alert_id, reason=reason)))

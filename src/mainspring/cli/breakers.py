@@ -77,16 +77,10 @@ def close(
 def _set(app_path: str | None, job: str, reason: str | None, *, opens: bool, as_json: bool) -> None:
     async def work(app: Mainspring) -> dict[str, Any]:
         from mainspring.api.admin_breakers import breaker_json
-        from mainspring.control.job_breakers import JobBreakerCommands
 
         access = AccessAtTerminal.of(app)
-        commands = JobBreakerCommands(
-            database=app.opened.database,
-            audit=access.audit,
-            signals=app.opened.signals,
-            environment=app.settings.environment,
-        )
-        change = commands.hold_open if opens else commands.close
+        breakers = access.commands.breakers
+        change = breakers.hold_open if opens else breakers.close
         return breaker_json(job, await change(access.actor, job, reason=reason))
 
     record = run_connected(lambda: app_or_store(app_path), work)

@@ -14,19 +14,12 @@ import typer
 
 from mainspring.cli.cron_timetable import NextInstants, local_text
 from mainspring.cli.exit_codes import ExitCode
-from mainspring.cli.output import (
-    JsonOption,
-    console,
-    instant_text,
-    plain,
-    print_facts,
-    print_json,
-    print_table,
-)
+from mainspring.cli.output import JsonOption, console, plain, print_facts, print_json, print_table
 from mainspring.domain.cron_clock_change_words import describe_effect, zone_changes
 from mainspring.domain.cron_explanation import FieldMeaning, explain_fields, explain_rules
 from mainspring.domain.cron_fields import CronFields, read_expression
 from mainspring.domain.english import in_words
+from mainspring.domain.instants import instant_text
 from mainspring.domain.schedule import Clock, Cron, CronError, OnStartup, parse_schedule
 
 program = typer.Typer(help="When a cron expression fires, and why.", no_args_is_help=True)

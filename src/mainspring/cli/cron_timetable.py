@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
-from mainspring.cli.output import instant_text, plain, print_table
+from mainspring.cli.output import plain, print_table
 from mainspring.domain.cron_timetable import Moment, timetable
 from mainspring.domain.cron_words import time_of_day
 from mainspring.domain.english import in_words
+from mainspring.domain.instants import instant_text
 from mainspring.domain.schedule import Clock, Cron
 
 _TWELVE: Final = 12

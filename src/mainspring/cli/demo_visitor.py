@@ -18,7 +18,7 @@ async def sign_in_link(app: Mainspring, url: str) -> str:
         app: The demo's application.
         url: Where it is served.
     """
-    from mainspring.web.office import sign_in_links
+    from mainspring.web.services import sign_in_links
 
     await _settle(app)
     return f"{url}/ui/sign-in/link?{urlencode({'word': sign_in_links(app).issue(VISITOR)})}"

@@ -11,17 +11,9 @@ import typer
 from mainspring.cli import records
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import (
-    JsonOption,
-    coloured_status,
-    instant_text,
-    local_time,
-    plain,
-    print_facts,
-    print_json,
-    print_table,
-)
+from mainspring.cli.output import JsonOption, coloured_status, local_time, plain, print_facts, print_json, print_table
 from mainspring.domain.execution import Status
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +116,7 @@ def cancel(execution_id: IdArgument, app_path: AppOption = None, *, as_json: Jso
 
     async def work(app: Mainspring) -> tuple[Execution, SensitiveFields]:
         access = AccessAtTerminal.of(app)
-        return await access.executions(app).cancel(access.actor, execution_id), await _sensitive_fields(app)
+        return await access.commands.executions.cancel(access.actor, execution_id), await _sensitive_fields(app)
 
     execution, sensitive = run_connected(lambda: app_or_store(app_path), work)
     what = "is told to stop" if execution.cancel_requested else "is cancelled"
@@ -137,7 +129,7 @@ def retry(execution_id: IdArgument, app_path: AppOption = None, *, as_json: Json
 
     async def work(app: Mainspring) -> tuple[Execution, SensitiveFields]:
         access = AccessAtTerminal.of(app)
-        return await access.executions(app).retry(access.actor, execution_id), await _sensitive_fields(app)
+        return await access.commands.executions.retry(access.actor, execution_id), await _sensitive_fields(app)
 
     execution, sensitive = run_connected(lambda: app_or_store(app_path), work)
     _show_changed(execution, sensitive, "is queued again", as_json=as_json)

@@ -13,8 +13,9 @@ import typer
 
 from mainspring.cli.crontab_files import Crontab, Crontabs, read_crontabs
 from mainspring.cli.crontab_module import write_module
-from mainspring.cli.output import JsonOption, instant_text, plain, print_json, print_table
+from mainspring.cli.output import JsonOption, plain, print_json, print_table
 from mainspring.domain.crontab import CrontabJob, UnreadableLine
+from mainspring.domain.instants import instant_text
 from mainspring.domain.schedule import Cron
 from mainspring.domain.write_door import verbatim_text
 

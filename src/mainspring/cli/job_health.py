@@ -11,7 +11,8 @@ from mainspring.cli import durations
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.job_overrides import program
 from mainspring.cli.jobs import NameArgument
-from mainspring.cli.output import JsonOption, console, instant_text, local_time, plain, print_json, print_table
+from mainspring.cli.output import JsonOption, console, local_time, plain, print_json, print_table
+from mainspring.domain.instants import instant_text
 from mainspring.errors import JobNotFoundError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import typer
 from mainspring.cli import durations
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.job_schedules import program
-from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_json, print_table
+from mainspring.cli.output import JsonOption, local_time, plain, print_json, print_table
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring

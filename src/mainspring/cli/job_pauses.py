@@ -11,7 +11,8 @@ from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.job_health import program
 from mainspring.cli.job_schedules import ReasonOption, UntilOption
-from mainspring.cli.output import JsonOption, instant_text, print_facts, print_json
+from mainspring.cli.output import JsonOption, print_facts, print_json
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -55,17 +56,8 @@ def resume_all(reason: ReasonOption = None, app_path: AppOption = None, *, as_js
 
 
 def _at_terminal(app: Mainspring) -> tuple[PauseCommands, Actor]:
-    from mainspring.control.pauses import PauseCommands
-
     access = AccessAtTerminal.of(app)
-    commands = PauseCommands(
-        database=app.opened.database,
-        audit=access.audit,
-        signals=app.opened.signals,
-        world=app.world,
-        environment=app.settings.environment,
-    )
-    return commands, access.actor
+    return access.commands.pauses, access.actor
 
 
 async def _in_force(app: Mainspring) -> PauseOfAll | None:

@@ -11,15 +11,8 @@ from mainspring.cli import instants, records
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
 from mainspring.cli.jobs import NameArgument, program
-from mainspring.cli.output import (
-    JsonOption,
-    instant_text,
-    local_time,
-    plain,
-    print_facts,
-    print_json,
-    print_table,
-)
+from mainspring.cli.output import JsonOption, local_time, plain, print_facts, print_json, print_table
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -207,17 +200,8 @@ def _change(
 
 def _at_terminal(app: Mainspring) -> tuple[ScheduleCommands, Actor]:
     """Return the commands, and whoever runs this one: audited like any other actor."""
-    from mainspring.control.schedules import ScheduleCommands
-
-    access, opened = AccessAtTerminal.of(app), app.opened
-    own = ScheduleCommands(
-        database=opened.database,
-        signals=opened.signals,
-        world=app.world,
-        environment=app.settings.environment,
-        audit=access.audit,
-    )
-    return own, access.actor
+    access = AccessAtTerminal.of(app)
+    return access.commands.schedules, access.actor
 
 
 def _stopped(schedule: StoredSchedule) -> str | None:

@@ -9,21 +9,13 @@ import typer
 
 from mainspring.cli import durations, records
 from mainspring.cli.application import AppOption, app_or_store, load_app, run_connected
-from mainspring.cli.output import (
-    JsonOption,
-    coloured_status,
-    instant_text,
-    local_time,
-    plain,
-    print_facts,
-    print_json,
-    print_table,
-)
+from mainspring.cli.output import JsonOption, coloured_status, local_time, plain, print_facts, print_json, print_table
 from mainspring.domain.english import in_words
+from mainspring.domain.instants import instant_text
 from mainspring.errors import JobNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from mainspring.app import Mainspring
@@ -86,6 +78,11 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
         runs = [records.execution_record(execution, definition.code["sensitive"]) for execution in latest]
         print_json(_job_record(definition, now) | {"latest": runs})
         return
+    _print_job(definition, now)
+    _print_latest(latest)
+
+
+def _print_job(definition: StoredDefinition, now: datetime) -> None:
     print_facts(
         [
             ("job", definition.name),
@@ -102,16 +99,19 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
             ("orphaned", _orphaned(definition)),
         ]
     )
+
+
+def _print_latest(latest: Sequence[Execution]) -> None:
     print_table(
         ("latest run", "status", "created", "took"),
         (
             (
-                e.id,
-                coloured_status(e.status),
-                local_time(e.created_at),
-                None if e.duration_ms is None else f"{e.duration_ms} ms",
+                run.id,
+                coloured_status(run.status),
+                local_time(run.created_at),
+                None if run.duration_ms is None else f"{run.duration_ms} ms",
             )
-            for e in latest
+            for run in latest
         ),
         empty="it has not run yet",
     )
@@ -201,7 +201,7 @@ def _enqueue(
         from mainspring.domain.execution import Trigger
 
         access = AccessAtTerminal.of(app)
-        commands, actor = access.executions(app), access.actor
+        commands, actor = access.commands.executions, access.actor
         [execution_id] = await commands.enqueue(name, [value], actor=actor, trigger=Trigger.ADMIN, user_id=login())
         sensitive = (await commands.job(name)).definition.sensitive
         if until is None:
@@ -212,7 +212,7 @@ def _enqueue(
     return run_connected(lambda: load_app(app_path), work)
 
 
-def _json_payload(text: str | None) -> Any:  # noqa: ANN401 - whatever the job takes
+def _json_payload(text: str | None) -> object:
     import orjson
 
     if text is None:

@@ -10,8 +10,9 @@ import typer
 from mainspring.cli import durations
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_json, print_table
+from mainspring.cli.output import JsonOption, local_time, plain, print_json, print_table
 from mainspring.domain.access import Role
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring

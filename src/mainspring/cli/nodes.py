@@ -8,7 +8,8 @@ import typer
 
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, instant_text, plain, print_json, print_table
+from mainspring.cli.output import JsonOption, plain, print_json, print_table
+from mainspring.domain.instants import instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

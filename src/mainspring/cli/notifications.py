@@ -12,8 +12,9 @@ import typer
 
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, instant_text, local_time, plain, print_facts, print_json, print_table
+from mainspring.cli.output import JsonOption, local_time, plain, print_facts, print_json, print_table
 from mainspring.domain.alert import AlertEvent
+from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import DEFAULT_DESTINATION, Notification, NotificationStatus
 from mainspring.domain.redaction import redact_text
 

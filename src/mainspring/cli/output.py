@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -93,15 +93,3 @@ def plain(text: object) -> str:
 def local_time(instant: datetime | None) -> str | None:
     """Return an instant as people of this machine read it."""
     return None if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def instant_text(instant: datetime | None) -> str | None:
-    """Return an instant as the API writes it.
-
-    Example:
-        >>> instant_text(datetime(2024, 1, 30, 10, 30, tzinfo=UTC))
-        '2024-01-30T10:30:00.000Z'
-    """
-    if instant is None:
-        return None
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mainspring.cli.output import instant_text
-from mainspring.domain.job_object import shown_payload
+from mainspring.domain.instants import instant_text
+from mainspring.domain.job_object import job_json
 from mainspring.domain.redaction import redact
 from mainspring.domain.tick_words import explain
 
@@ -28,26 +28,9 @@ def execution_record(execution: Execution, sensitive: Collection[str] = ()) -> d
         sensitive: Payload fields that are never shown (`@app.job(sensitive=…)`).
     """
     progress = execution.progress
-    return {
-        "id": str(execution.id),
-        "organizationId": execution.organization_id,
-        "userId": execution.user_id,
-        "jobType": execution.job_name,
+    return job_json(execution, sensitive=sensitive) | {
         "status": execution.status.value,
-        "priority": execution.priority,
-        "retryCount": execution.retry_count,
-        "maxRetries": execution.max_retries,
-        "payload": shown_payload(execution.payload, sensitive),
-        "result": execution.result,
         "errorMessage": execution.error_message or execution.skip_reason,
-        "progress": progress.percent,
-        "totalSteps": progress.total_steps,
-        "currentStep": progress.current_step,
-        "startedAt": instant_text(execution.started_at),
-        "completedAt": instant_text(execution.completed_at),
-        "scheduledAt": instant_text(execution.scheduled_at),
-        "createdAt": instant_text(execution.created_at),
-        "updatedAt": instant_text(execution.updated_at),
         "environment": execution.environment,
         "queue": execution.queue,
         "trigger": execution.trigger.value,

@@ -130,17 +130,8 @@ def cancel(
 
 def _change(app_path: str | None, change: Callable[[ReplayCommands, Actor], Awaitable[Replay]]) -> Replay:
     async def work(app: Mainspring) -> Replay:
-        from mainspring.control.replays import ReplayCommands
-
         access = AccessAtTerminal.of(app)
-        commands = ReplayCommands(
-            database=app.opened.database,
-            audit=access.audit,
-            signals=app.opened.signals,
-            world=app.world,
-            environment=app.settings.environment,
-        )
-        return await change(commands, access.actor)
+        return await change(access.commands.replays, access.actor)
 
     return run_connected(lambda: app_or_store(app_path), work)
 

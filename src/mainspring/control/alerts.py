@@ -8,8 +8,8 @@ from mainspring.alerts import news
 from mainspring.control.schedules import PastInstantError
 from mainspring.control.telling_commands import TellingCommands
 from mainspring.domain.access import Permission
-from mainspring.domain.alert import AlertEvent
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.alert import AlertEvent, AlertState
+from mainspring.domain.instants import instant_text
 from mainspring.domain.silence import Coverage, SilenceKind
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import MainspringError
@@ -39,6 +39,12 @@ class AlertEndedError(MainspringError):
     """The alert is resolved: there is nothing left to do with it."""
 
     code = "ALERT_RESOLVED"
+
+
+class NothingToUndoError(MainspringError):
+    """What is to be taken back was not done to the alert by a person, or something else has happened since."""
+
+    code = "NOTHING_TO_UNDO"
 
 
 class AlertCommands(TellingCommands):
@@ -96,6 +102,34 @@ class AlertCommands(TellingCommands):
             reason=reason,
         )
 
+    async def undo(
+        self, actor: Actor, alert_id: UUID, *, seen: AlertState | None = None, reason: str | None = None
+    ) -> Alert:
+        """Take back what somebody did last: an acknowledgement, a snooze, or that they said that it is over.
+
+        Escalation begins anew; whoever believes that all is well is told that it is not.
+
+        Args:
+            actor: Who takes it back.
+            alert_id: Which alert.
+            seen: How it has to stand, so that nothing is taken back that somebody else did since; None: any.
+            reason: Why.
+
+        Raises:
+            NothingToUndoError: It is open, has recovered by itself, was opened anew, or does not stand as was seen.
+            PermissionDeniedError, AlertNotFoundError: As for `acknowledge`.
+        """
+
+        def change(connection: Connection, alert: Alert) -> None:
+            if seen not in (None, alert.state):
+                raise NothingToUndoError(f"alert {alert_id} is {alert.state} by now, and not {seen}: look at it again")
+            _require_undoable(connection, alert)
+            alert_handling.undo(connection, alert_id, alert.state)
+
+        return await self._change(
+            actor, "alert.undo", alert_id, change, event=AlertEvent.TAKEN_BACK, reason=reason, may_be_over=True
+        )
+
     async def mute(
         self, actor: Actor, alert_id: UUID, *, until: datetime | None = None, reason: str | None = None
     ) -> UUID:
@@ -149,13 +183,14 @@ class AlertCommands(TellingCommands):
         *,
         event: AlertEvent,
         reason: str | None,
+        may_be_over: bool = False,
     ) -> Alert:
         target = Target("alert", str(alert_id))
         await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, action, target)
 
         def work(connection: Connection) -> Alert:
             before = self._require(connection, actor, alert_id)
-            if before.resolved_at is not None:
+            if before.resolved_at is not None and not may_be_over:
                 raise AlertEndedError(f"alert {alert_id} ended at {instant_text(before.resolved_at)}")
             change(connection, before)
             news.tell(connection, actor.environment, {alert_id: event}, self._telling)
@@ -176,6 +211,18 @@ class AlertCommands(TellingCommands):
         if alert is None:
             raise AlertNotFoundError(f"there is no alert {alert_id}: `GET /admin/alerts` lists them")
         return alert
+
+
+def _require_undoable(connection: Connection, alert: Alert) -> None:
+    if alert.state is AlertState.OPEN:
+        raise NothingToUndoError(f"alert {alert.id} is open: nobody has done anything about it that could be undone")
+    if alert.state is not AlertState.RESOLVED:
+        return
+    if alert.resolved_by is None:
+        raise NothingToUndoError(f"alert {alert.id} has recovered by itself: if it comes back, it opens again")
+    for other in alerts.all_open(connection, alert.environment):
+        if other.deduplication_key == alert.deduplication_key:
+            raise NothingToUndoError(f"alert {alert.id} has come back as {other.id}: look after that one")
 
 
 def _audited(alert: Alert) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from mainspring.control.handles import JobHandle
 from mainspring.domain.job import ExecutorKind, JobDefinition, Misfire, OnLost, Overlap
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
+Payload_contra = TypeVar("Payload_contra", contravariant=True)
+Returned_co = TypeVar("Returned_co", covariant=True)
 
 _WORDS: Final[Mapping[str, type[StrEnum]]] = {
     "executor": ExecutorKind,
@@ -28,6 +30,22 @@ _WORDS: Final[Mapping[str, type[StrEnum]]] = {
     "on_lost": OnLost,
 }
 _TUPLES: Final = ("depends_on", "sensitive", "searchable", "allow_money")
+
+
+class TakesDefault(Protocol[Payload_contra, Returned_co]):
+    """A handler whose payload has a default: its job may be enqueued without one."""
+
+    def __call__(self, payload: Payload_contra = ..., /) -> Returned_co:
+        """Carry out an attempt."""
+        ...
+
+
+class TakesContextAndDefault(Protocol[Payload_contra, Returned_co]):
+    """A handler that takes the context, and a payload that has a default."""
+
+    def __call__(self, ctx: JobContext, payload: Payload_contra = ..., /) -> Returned_co:
+        """Carry out an attempt."""
+        ...
 
 
 class JobDecorator:
@@ -50,21 +68,29 @@ class JobDecorator:
         self._options = {name: value for name, value in options.items() if value is not None}
 
     @overload
-    def __call__(self, function: Callable[[JobContext[Any]], Awaitable[Result]]) -> JobHandle[None, Result]: ...
+    def __call__(
+        self, function: TakesContextAndDefault[Payload, Awaitable[Result]]
+    ) -> JobHandle[Payload | None, Result]: ...
+    @overload
+    def __call__(self, function: TakesContextAndDefault[Payload, Result]) -> JobHandle[Payload | None, Result]: ...
+    @overload
+    def __call__(self, function: TakesDefault[Payload, Awaitable[Result]]) -> JobHandle[Payload | None, Result]: ...
+    @overload
+    def __call__(self, function: TakesDefault[Payload, Result]) -> JobHandle[Payload | None, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[JobContext, Payload], Awaitable[Result]]) -> JobHandle[Payload, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[JobContext], Awaitable[Result]]) -> JobHandle[None, Result]: ...
     @overload
     def __call__(self, function: Callable[[], Awaitable[Result]]) -> JobHandle[None, Result]: ...
     @overload
-    def __call__(
-        self, function: Callable[[JobContext[Any], Payload], Awaitable[Result]]
-    ) -> JobHandle[Payload, Result]: ...
-    @overload
     def __call__(self, function: Callable[[Payload], Awaitable[Result]]) -> JobHandle[Payload, Result]: ...
     @overload
-    def __call__(self, function: Callable[[JobContext[Any]], Result]) -> JobHandle[None, Result]: ...
+    def __call__(self, function: Callable[[JobContext, Payload], Result]) -> JobHandle[Payload, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[JobContext], Result]) -> JobHandle[None, Result]: ...
     @overload
     def __call__(self, function: Callable[[], Result]) -> JobHandle[None, Result]: ...
-    @overload
-    def __call__(self, function: Callable[[JobContext[Any], Payload], Result]) -> JobHandle[Payload, Result]: ...
     @overload
     def __call__(self, function: Callable[[Payload], Result]) -> JobHandle[Payload, Result]: ...
     def __call__(self, function: Callable[..., Any]) -> JobHandle[Any, Any]:

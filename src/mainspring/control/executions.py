@@ -179,6 +179,11 @@ class ExecutionCommands:
     async def wait(self, scope: Scope, execution_id: UUID, *, timeout: timedelta | None) -> Execution:
         """Return an execution when it has ended.
 
+        Args:
+            scope: Whose executions the caller sees.
+            execution_id: Which one.
+            timeout: The longest wait; None: until it ends.
+
         Raises:
             WaitTimeoutError: It has not ended after `timeout`; it goes on.
             ExecutionNotFoundError: The scope sees no execution of that id.

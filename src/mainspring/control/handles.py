@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mainspring.domain.job import JobDefinition
     from mainspring.jobs.registry import RegisteredJob
 
-Payload = TypeVar("Payload")
+Payload_contra = TypeVar("Payload_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
 
@@ -88,7 +88,7 @@ class ExecutionHandle(Generic[Result_co]):
         return f"<Execution {self._id} of {self.job_name!r}>"
 
 
-class JobHandle(Generic[Payload, Result_co]):
+class JobHandle(Generic[Payload_contra, Result_co]):
     """A declared job: what `@app.job` makes of a function.
 
     Attributes:
@@ -120,7 +120,9 @@ class JobHandle(Generic[Payload, Result_co]):
         self: JobHandle[None, Result_co], payload: None = None, **options: Unpack[EnqueueOptions]
     ) -> ExecutionHandle[Result_co]: ...
     @overload
-    async def enqueue(self, payload: Payload, **options: Unpack[EnqueueOptions]) -> ExecutionHandle[Result_co]: ...
+    async def enqueue(
+        self, payload: Payload_contra, **options: Unpack[EnqueueOptions]
+    ) -> ExecutionHandle[Result_co]: ...
     async def enqueue(self, payload: Any = None, **options: Unpack[EnqueueOptions]) -> ExecutionHandle[Result_co]:
         """Ask for one execution; when this returns, it survives any crash.
 
@@ -137,7 +139,7 @@ class JobHandle(Generic[Payload, Result_co]):
         return (await self._enqueue([payload], options))[0]
 
     async def enqueue_many(
-        self, payloads: Sequence[Payload], **options: Unpack[EnqueueOptions]
+        self, payloads: Sequence[Payload_contra], **options: Unpack[EnqueueOptions]
     ) -> list[ExecutionHandle[Result_co]]:
         """Ask for one execution for each payload, all or none."""
         return await self._enqueue(payloads, options)
@@ -147,7 +149,7 @@ class JobHandle(Generic[Payload, Result_co]):
         self: JobHandle[None, Result_co], payload: None = None, **options: Unpack[EnqueueOptions]
     ) -> ExecutionRequest: ...
     @overload
-    def request(self, payload: Payload, **options: Unpack[EnqueueOptions]) -> ExecutionRequest: ...
+    def request(self, payload: Payload_contra, **options: Unpack[EnqueueOptions]) -> ExecutionRequest: ...
     def request(self, payload: Any = None, **options: Unpack[EnqueueOptions]) -> ExecutionRequest:
         """Return one execution of a chain or a fan-out, for `app.flows`; nothing is asked for yet."""
         return ExecutionRequest(self.name, payload, options)

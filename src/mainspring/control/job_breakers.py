@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.access import Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import JobNotFoundError, MainspringError
 from mainspring.security.audit import Target

@@ -9,7 +9,7 @@ from mainspring.alerts.maintenance import summarize
 from mainspring.control.schedules import PastInstantError
 from mainspring.control.telling_commands import TellingCommands
 from mainspring.domain.access import Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.silence import Coverage, Silence, SilenceKind
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import DefinitionError, MainspringError

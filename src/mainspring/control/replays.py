@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.access import Permission
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.replay import Progress, Replay, ReplayPlan, ReplayStatus
 from mainspring.domain.write_door import clean_text
 from mainspring.errors import JobNotFoundError, MainspringError

@@ -80,11 +80,17 @@ class ScheduleCommands:
             reason: Why, for those who find it paused.
             until: When it fires again by itself; None: when somebody resumes it.
 
+        Returns:
+            The schedule as it is since; so do `resume`, `enable`, `disable`, `set_cron` and `reset`.
+
         Raises:
             PermissionDeniedError: The actor lacks `ADMIN_SETTINGS_WRITE`.
             JobNotFoundError: No job is called so.
             NoScheduleError: It has no schedule.
             DefinitionError: `until` is past.
+
+        Example:
+            >>> await app.schedules.pause(actor, "weekly-digest", reason="the mail server moves")  # doctest: +SKIP
         """
         values = {
             "paused_at": self._world.now(),
@@ -97,6 +103,11 @@ class ScheduleCommands:
     async def resume(self, actor: Actor, name: str, *, reason: str | None = None) -> StoredSchedule:
         """Let a paused schedule fire again, from its next instant on.
 
+        Args:
+            actor: Who asks.
+            name: The job.
+            reason: Why, for the audit.
+
         Raises:
             PermissionDeniedError, JobNotFoundError, NoScheduleError: As for `pause`.
         """
@@ -107,6 +118,12 @@ class ScheduleCommands:
         self, actor: Actor, name: str, *, reason: str | None = None, version: int | None = None
     ) -> StoredSchedule:
         """Let a schedule fire whatever code says, from its next instant on.
+
+        Args:
+            actor: Who asks.
+            name: The job.
+            reason: Why.
+            version: The version that the actor has seen; None: whatever it is now.
 
         Raises:
             PermissionDeniedError, JobNotFoundError, NoScheduleError: As for `pause`.
@@ -125,6 +142,13 @@ class ScheduleCommands:
         version: int | None = None,
     ) -> StoredSchedule:
         """Keep a schedule from firing whatever code says, until an instant or until somebody enables it.
+
+        Args:
+            actor: Who asks.
+            name: The job.
+            reason: Why, for those who find it disabled.
+            until: When what code says counts again; None: when somebody enables it.
+            version: The version that the actor has seen; None: whatever it is now.
 
         Raises:
             PermissionDeniedError, JobNotFoundError, NoScheduleError, DefinitionError: As for `pause`.
@@ -176,6 +200,12 @@ class ScheduleCommands:
         self, actor: Actor, name: str, *, reason: str | None = None, version: int | None = None
     ) -> StoredSchedule:
         """Take back all that was put in the place of the code's own words.
+
+        Args:
+            actor: Who asks.
+            name: The job.
+            reason: Why, for the audit.
+            version: The version that the actor has seen; None: whatever it is now.
 
         Raises:
             PermissionDeniedError: The actor lacks `schedules.edit_schedules`.

@@ -167,6 +167,8 @@ class AlertEvent(StrEnum):
     WORSENED = "worsened"
     ACKNOWLEDGED = "acknowledged"
     SNOOZED = "snoozed"
+    TAKEN_BACK = "taken_back"
+    """What somebody did about it last is as if it had not been done."""
     ESCALATED = "escalated"
     RESOLVED = "resolved"
 

@@ -135,6 +135,8 @@ def decide(alert: Alert, event: AlertEvent | None, around: Surroundings, steps: 
         return _decide_opening(alert, around, steps)
     if event is AlertEvent.REOPENED:
         return Decision(event, suppressed="cooldown: it was told to be open, and comes and goes")
+    if event is AlertEvent.TAKEN_BACK:
+        return Decision(next_step=_first(alert, steps))
     if event is AlertEvent.WORSENED:
         reason = None if alert.state is AlertState.ACKNOWLEDGED else held_by(alert, around)
         return Decision(event, suppressed=reason, next_step=_first(alert, steps))

@@ -5,26 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mainspring.domain.execution import Execution, Status
+from mainspring.domain.instants import instant_text
 from mainspring.domain.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
 HIDDEN: Final = "[hidden]"
 EVENTS: Final = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
 """What webhooks on completion tell of."""
-
-
-def instant_text(instant: datetime | None) -> str | None:
-    """Return an instant in UTC as the API writes it: with milliseconds and `Z`.
-
-    Example:
-        >>> from datetime import UTC, datetime
-        >>> instant_text(datetime(2024, 1, 30, 10, 30, tzinfo=UTC))
-        '2024-01-30T10:30:00.000Z'
-    """
-    return None if instant is None else instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def shown_status(status: Status) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from mainspring.domain.execution import Progress, Trigger
 from mainspring.domain.write_door import MAX_LOG_CHARACTERS, clean_text, to_jsonable
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from typing_extensions import TypeVar  # here alone: importing it is slow
+
     from mainspring.jobs.acquired_lock import AcquiredLock
 
-Payload = TypeVar("Payload")
+    Payload = TypeVar("Payload", default=Any)
+else:
+    from typing import TypeVar
+
+    Payload = TypeVar("Payload")
 
 
 @dataclass(frozen=True, slots=True)

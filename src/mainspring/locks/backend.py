@@ -36,7 +36,16 @@ class LockBackend(Protocol):
     """
 
     async def acquire(self, key: str, *, owner: str, holder: str, seconds: float) -> Grant | Refusal:
-        """Take a lock for `seconds` if it is free.
+        """Take a lock if it is free.
+
+        Args:
+            key: Which lock, the environment in it.
+            owner: The secret that renews and releases it, new for each acquisition.
+            holder: Who takes it, for people.
+            seconds: How long it is held unless it is renewed, by the clock of the backend; above 0.
+
+        Returns:
+            A fence higher than all before, or who holds the lock.
 
         Raises:
             MainspringError: The backend does not answer; it may have taken the lock all the same.
@@ -44,7 +53,15 @@ class LockBackend(Protocol):
         ...
 
     async def renew(self, key: str, *, owner: str, seconds: float) -> bool:
-        """Let a lock be held for `seconds` from now on; False: its lease was over, and it is lost.
+        """Hold a lock on.
+
+        Args:
+            key: Which lock.
+            owner: The secret with which it was taken.
+            seconds: How long it is held from now on.
+
+        Returns:
+            Whether it was still held; False: its lease was over, and it is lost.
 
         Raises:
             MainspringError: The backend does not answer.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.domain.result import JobResult
 from mainspring.domain.write_door import verbatim_json
 from mainspring.remote.message_fields import MalformedMessageError, MessageFields

@@ -23,6 +23,8 @@ from mainspring.remote.message_fields import MalformedMessageError
 from mainspring.world import ends_within
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from mainspring.domain.failure import Failure
     from mainspring.jobs.context import LogLine
     from mainspring.jobs.job_run import Harness
@@ -214,8 +216,8 @@ class ServedAttempt:
         if not self.ended.done():  # else it was given up before
             self.ended.set_result(result)
 
-    def _watch(self, until: Any) -> None:  # noqa: ANN401 - a coroutine of this class
-        watch: asyncio.Task[None] = self._world.spawn(until, name=f"watch of job {self.request.job_name}")
+    def _watch(self, until: Coroutine[object, object, None]) -> None:
+        watch = self._world.spawn(until, name=f"watch of job {self.request.job_name}")
         self._watches.add(watch)  # the loop itself keeps no task alive
         watch.add_done_callback(self._watches.discard)
 

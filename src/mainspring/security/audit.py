@@ -98,6 +98,12 @@ class Audit:
     async def require(self, actor: Actor, permission: Permission, action: str, target: Target) -> None:
         """Return if the actor holds a permission.
 
+        Args:
+            actor: Who wants to do something.
+            permission: What it needs for that.
+            action: What it wants to do, as the audit calls it: `schedule.pause`.
+            target: To what.
+
         Raises:
             PermissionDeniedError: It does not; the denial has been written.
         """
@@ -114,6 +120,8 @@ class Audit:
     async def require_staff(self, actor: Actor, permission: Permission, action: str, target: Target) -> None:
         """Return if the actor belongs to no organization and holds a permission: what it changes is everybody's.
 
+        The arguments are those of `require`.
+
         Raises:
             PermissionDeniedError: One of the two is not so; the denial has been written.
         """
@@ -123,7 +131,11 @@ class Audit:
             await self.deny(actor, action, target, PermissionDeniedError(refusal))
 
     async def deny(self, actor: Actor, action: str, target: Target, refusal: PermissionDeniedError) -> None:
-        """Write that an actor was denied something, and raise the refusal."""
+        """Write that an actor was denied something, and raise the refusal.
+
+        Raises:
+            PermissionDeniedError: The refusal, always.
+        """
         reason = str(refusal)
         await self._database.tx(
             lambda connection: self.record(connection, actor, action, target, reason=reason, allowed=False)

@@ -13,6 +13,7 @@ from mainspring.alerts.telling import Telling
 from mainspring.control.alerts import AlertCommands, AlertNotFoundError
 from mainspring.control.maintenance import MaintenanceCommands
 from mainspring.domain.access import Permission
+from mainspring.domain.alert import AlertState
 from mainspring.domain.silence import Coverage
 from mainspring.store.alerting import alerts
 from mainspring.web.form_fields import Hours, Reason
@@ -70,6 +71,13 @@ async def end(visit: ActingVisit, silence_id: UUID, reason: Reason = "") -> Resp
     return visit.done(ALERTS.ended, changed=_ALERTS)
 
 
+@router.post("/alerts/{alert_id}/undo")
+async def undo(visit: ActingVisit, alert_id: UUID, seen: Annotated[AlertState, Form()]) -> Response:
+    """Take back what was just done, unless something else was done since."""
+    alert = await _commands(visit).undo(visit.actor, alert_id, seen=seen)
+    return visit.done(ALERTS.undone.format(subject=alert.subject, state=alert.state.value), changed=_ALERTS)
+
+
 @router.get("/alerts/{alert_id}/{verb}")
 async def ask(visit: Visit, alert_id: UUID, verb: Verb) -> HTMLResponse:
     """Ask whether something is to be done about an alert."""
@@ -89,24 +97,21 @@ async def ask(visit: Visit, alert_id: UUID, verb: Verb) -> HTMLResponse:
 async def act(visit: ActingVisit, alert_id: UUID, verb: Verb, hours: Hours = "", reason: Reason = "") -> Response:
     """Do it."""
     alert = await _alert(visit, alert_id)
-    office = visit.office
-    telling = Telling.of(office.app.settings, office.app.world)
-    commands = AlertCommands(visit.database, office.audit, office.opened.signals, telling)
-    until = _until(visit, hours)
-    said, undo = reason or None, None
+    commands, until, said = _commands(visit), _until(visit, hours), reason or None
+    taken_back_by, seen = f"/alerts/{alert_id}/undo", None
     match verb:
         case "acknowledge":
-            await commands.acknowledge(visit.actor, alert_id, reason=said)
+            seen = (await commands.acknowledge(visit.actor, alert_id, reason=said)).state
         case "resolve":
-            await commands.resolve(visit.actor, alert_id, reason=said)
+            seen = (await commands.resolve(visit.actor, alert_id, reason=said)).state
         case "snooze":
             until = until or visit.now + timedelta(hours=_SNOOZED_HOURS)
-            await commands.snooze(visit.actor, alert_id, until, reason=said)
+            seen = (await commands.snooze(visit.actor, alert_id, until, reason=said)).state
         case "mute":
             mute = await commands.mute(visit.actor, alert_id, until=until, reason=said)
-            undo = f"/alerts/silences/{mute}/end"
+            taken_back_by = f"/alerts/silences/{mute}/end"
     told = ALERTS.done[verb].format(subject=alert.subject)
-    return visit.done(told, changed=_ALERTS, undo=undo)
+    return visit.done(told, changed=_ALERTS, undo=taken_back_by, undo_form={"seen": seen.value} if seen else None)
 
 
 async def _alert(visit: PageVisit, alert_id: UUID) -> Alert:
@@ -120,7 +125,13 @@ def _until(visit: PageVisit, hours: str) -> datetime | None:
     return visit.now + timedelta(hours=int(hours)) if hours else None
 
 
+def _commands(visit: PageVisit) -> AlertCommands:
+    services = visit.services
+    telling = Telling.of(services.app.settings, services.app.world)
+    return AlertCommands(visit.database, services.audit, services.opened.signals, telling)
+
+
 def _maintenance(visit: PageVisit) -> MaintenanceCommands:
-    office = visit.office
-    telling = Telling.of(office.app.settings, office.app.world)
-    return MaintenanceCommands(visit.database, office.audit, office.opened.signals, telling)
+    services = visit.services
+    telling = Telling.of(services.app.settings, services.app.world)
+    return MaintenanceCommands(visit.database, services.audit, services.opened.signals, telling)

@@ -23,6 +23,7 @@ from mainspring.web import (
     live,
     notifications,
     overview,
+    own_notifications,
     palette,
     pause,
     people,
@@ -90,6 +91,7 @@ PAGES: Final = (
     alerts_actions,
     alerts,
     notifications,
+    own_notifications,
     repair,
     platform,
     audit_log,
@@ -134,7 +136,7 @@ def dashboard(app: Mainspring, *, read_only: bool = False, hub: Callable[[], Hub
     assets = Assets()
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     pages.state.mainspring, pages.state.read_only, pages.state.hub = app, read_only, hub
-    pages.state.office, pages.state.draining = None, False
+    pages.state.services, pages.state.draining = None, False
     pages.state.templates = Templates(assets)
     faults.install(pages)
 

@@ -75,7 +75,7 @@ async def export(visit: Visit, asked: Filter) -> Response:
 async def verify(visit: ActingVisit) -> HTMLResponse:
     """Walk along the whole chain, and say what was found."""
     await visit.require(Permission.VIEW_AUDIT)
-    key = visit.office.secret_key.derive(Purpose.AUDIT)
+    key = visit.services.secret_key.derive(Purpose.AUDIT)
     try:
         verified = await verify_store(visit.database, key)
     except BrokenChainError as error:

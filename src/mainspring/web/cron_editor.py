@@ -18,7 +18,6 @@ from mainspring.domain.cron_syntax import CronError
 from mainspring.store.jobs import definition_pages
 from mainspring.web.cron_preview import CronPreview, preview_of
 from mainspring.web.form_fields import Hours, Reason
-from mainspring.web.job_commands import schedule_commands
 from mainspring.web.schedule_changes import conflict_words, last_change
 from mainspring.web.schedule_rows import ShownSchedule
 from mainspring.web.schedules import require_schedule
@@ -72,7 +71,7 @@ async def save(
     await visit.require(Permission.EDIT_SCHEDULES)
     before = await require_schedule(visit, name)
     try:
-        after = await schedule_commands(visit).set_cron(
+        after = await visit.services.commands.schedules.set_cron(
             visit.actor,
             name,
             expression.strip(),
@@ -103,7 +102,7 @@ async def undo(visit: ActingVisit, name: str, version: int) -> Response:
     if entry is None or entry.before is None:
         raise HTTPException(404)
     facts: Mapping[str, Any] = orjson.loads(entry.before)
-    commands = schedule_commands(visit)
+    commands = visit.services.commands.schedules
     await commands.set_cron(
         visit.actor, name, str(facts["expression"]), timezone=str(facts["timezone"]), version=version
     )

@@ -16,7 +16,7 @@ router = APIRouter()
 async def download_export(visit: Visit, file: str) -> Response:
     """Download a file."""
     await visit.require(Permission.EXPORT_REPORTS, staff=False)
-    office = visit.office
+    services = visit.services
     return await export_answer(
-        visit.request, visit.actor, file, app=office.app, commands=office.commands, audit=office.audit
+        visit.request, visit.actor, file, app=services.app, commands=services.commands.executions, audit=services.audit
     )

@@ -19,13 +19,13 @@ from mainspring.live.turns import SLOWEST_READER_SECONDS, turns
 from mainspring.security.authentication import AuthenticationError
 from mainspring.store.runs import executions
 from mainspring.web.cookies import SESSION_COOKIE
-from mainspring.web.visit import Visit, office_of
+from mainspring.web.visit import Visit, services_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
     from mainspring.domain.access import Actor
-    from mainspring.web.office import Office
+    from mainspring.web.services import Services
 
 router = APIRouter()
 
@@ -37,12 +37,12 @@ _HELLO_SECONDS: Final = 10.0
 @router.websocket("/live")
 async def live_socket(socket: WebSocket) -> None:
     """Tell which of the asked for topics change, for as long as the session holds."""
-    office = office_of(socket)  # pyright: ignore[reportArgumentType] - it reads what both kinds of connection have
+    services = services_of(socket)  # pyright: ignore[reportArgumentType] - it reads what both kinds of connection have
     if not _is_same_origin(socket):
         await socket.close(_POLICY_VIOLATION)
         return
     try:
-        actor = await _actor_of(office, socket.cookies.get(SESSION_COOKIE, ""))
+        actor = await _actor_of(services, socket.cookies.get(SESSION_COOKIE, ""))
     except AuthenticationError:
         await socket.close(_POLICY_VIOLATION)
         return
@@ -50,13 +50,13 @@ async def live_socket(socket: WebSocket) -> None:
     try:
         async with asyncio.timeout(_HELLO_SECONDS):
             asked = orjson.loads(await socket.receive_text()).get("topics", ())
-        topics = await _open_to(office, actor, asked)
-        with office.hub.listening(topics) as listener:
+        topics = await _open_to(services, actor, asked)
+        with services.hub.listening(topics) as listener:
             async for changed in turns(
                 listener,
-                may_go_on=lambda: _still(office, actor),
+                may_go_on=lambda: _still(services, actor),
                 is_ending=lambda: socket.app.state.draining,
-                world=office.app.world,
+                world=services.app.world,
             ):
                 async with asyncio.timeout(SLOWEST_READER_SECONDS):
                     await socket.send_text(_told(changed))
@@ -70,15 +70,15 @@ async def live_socket(socket: WebSocket) -> None:
 @router.get("/live/events")
 async def live_events(request: Request, visit: Visit, topics: str = "") -> StreamingResponse:
     """Tell the same as server-sent events."""
-    open_topics = await _open_to(visit.office, visit.actor, topics.split(","))
+    open_topics = await _open_to(visit.services, visit.actor, topics.split(","))
 
     async def lines() -> AsyncGenerator[str]:
-        with visit.office.hub.listening(open_topics) as listener:
+        with visit.services.hub.listening(open_topics) as listener:
             async for changed in turns(
                 listener,
-                may_go_on=lambda: _still(visit.office, visit.actor),
+                may_go_on=lambda: _still(visit.services, visit.actor),
                 is_ending=lambda: request.app.state.draining,
-                world=visit.office.app.world,
+                world=visit.services.app.world,
             ):
                 yield f"data: {_told(changed)}\n\n"
 
@@ -89,7 +89,7 @@ def _told(changed: Collection[str]) -> str:
     return orjson.dumps({"event": "changed" if changed else "heartbeat", "topics": sorted(changed)}).decode()
 
 
-async def _open_to(office: Office, actor: Actor, topics: Collection[str]) -> set[str]:
+async def _open_to(services: Services, actor: Actor, topics: Collection[str]) -> set[str]:
     """Return those of the topics that an actor may listen to; of single executions those that it sees."""
     asked = {str(topic) for topic in list(topics)[:MOST_TOPICS]}
     if not actor.may(Permission.VIEW_JOBS):
@@ -97,7 +97,7 @@ async def _open_to(office: Office, actor: Actor, topics: Collection[str]) -> set
     is_staff = actor.organization_id is None and actor.may(Permission.READ_ADMIN_SETTINGS)
     found = asked & ({topic.value for topic in Topic} if is_staff else {Topic.RUNS.value})
     runs = {run_id for topic in asked if is_of_run(topic) and (run_id := _run_of(topic)) is not None}
-    seen = await office.opened.database.read(
+    seen = await services.opened.database.read(
         lambda connection: [run_id for run_id in runs if executions.get(connection, actor.scope, run_id) is not None]
     )
     return found | {of_run(run_id) for run_id in seen}
@@ -116,10 +116,10 @@ def _is_same_origin(socket: WebSocket) -> bool:
     return origin is not None and urlsplit(origin).netloc == socket.headers.get("host")
 
 
-async def _actor_of(office: Office, session_id: str) -> Actor:
-    return await office.sessions.actor_of(session_id, Origin())
+async def _actor_of(services: Services, session_id: str) -> Actor:
+    return await services.sessions.actor_of(session_id, Origin())
 
 
-async def _still(office: Office, actor: Actor) -> None:
+async def _still(services: Services, actor: Actor) -> None:
     if actor.credential is not None:
-        await office.sessions.check(actor.credential)
+        await services.sessions.check(actor.credential)

@@ -73,7 +73,7 @@ Asked = Annotated[AskedNotifications, Depends(asked_notifications)]
 async def show_notifications(visit: Visit, asked: Asked) -> HTMLResponse:
     """Show what was told, and figures about it."""
     await visit.require(Permission.READ_ADMIN_SETTINGS)
-    cooldown = Telling.of(visit.office.app.settings, visit.office.app.world).cooldown
+    cooldown = Telling.of(visit.services.app.settings, visit.services.app.world).cooldown
 
     def read(connection: Connection) -> tuple[NotificationPage, NotificationFigures]:
         figures = notification_figures.figures(connection, visit.scope, period=_SPAN, cooldown=cooldown)
@@ -115,10 +115,10 @@ async def send_a_test(
     destination: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
     """Send a test message by a channel."""
-    office = visit.office
-    commands = NotificationCommands(visit.database, office.audit, office.opened.signals)
+    services = visit.services
+    commands = NotificationCommands(visit.database, services.audit, services.opened.signals)
     where = destination.strip() or DEFAULT_DESTINATION
-    await commands.test(visit.actor, office.app.settings, office.app.world, channel, where)
+    await commands.test(visit.actor, services.app.settings, services.app.world, channel, where)
     return visit.done(NOTIFICATIONS.tested.format(channel=channel), changed=("alerts",))
 
 

@@ -100,7 +100,7 @@ async def _actions(visit: PageVisit) -> list[Found]:
     may_run = not visit.read_only and visit.can(Permission.CREATE_JOBS)
     actions = [Found(_TEXT["run"], "/run-a-job", "player-play", is_action=True)] if may_run or _may_act(visit) else []
     if _may_act(visit):
-        if await visit.office_banner() is None:
+        if await visit.pause_banner() is None:
             actions.append(Found(_TEXT["pause_all"], "/pause", "player-pause", is_action=True))
         else:
             actions.append(Found(_TEXT["resume_all"], "/resume", "player-play", is_action=True))
@@ -110,7 +110,7 @@ async def _actions(visit: PageVisit) -> list[Found]:
 async def _jobs(visit: PageVisit, words: list[str]) -> list[Found]:
     """Return jobs by a part of their name, and what can be done with them: `run dig` finds how to run the digest."""
     of_name = [word for word in words if word not in _VERBS] or words
-    names = [name for name in sorted(visit.office.app.registry.names()) if _holds(name, of_name)][:_MOST]
+    names = [name for name in sorted(visit.services.app.registry.names()) if _holds(name, of_name)][:_MOST]
     links = [Found(name, f"/schedules/{quote(name)}", "calendar-time") for name in names if _holds(name, words)]
     if not _may_act(visit):
         return links

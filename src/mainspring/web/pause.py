@@ -12,7 +12,6 @@ from mainspring.control.schedules import VersionConflictError
 from mainspring.domain.access import Permission
 from mainspring.store.scheduling import pauses
 from mainspring.web.form_fields import Reason
-from mainspring.web.job_commands import pause_commands
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_schedules import PAUSE
 
@@ -41,7 +40,7 @@ async def pause_all(
     """Pause everything."""
     until = visit.now + timedelta(minutes=int(minutes)) if minutes else None
     was_paused = await _in_force(visit) is not None
-    stopped = await pause_commands(visit).pause_all(
+    stopped = await visit.services.commands.pauses.pause_all(
         visit.actor, reason=reason or None, until=until, stop_runs=stop_runs
     )
     told = PAUSE.done_stopped.format(count=stopped) if stop_runs else PAUSE.done
@@ -57,7 +56,7 @@ async def end_that_pause(visit: ActingVisit, pause: Annotated[str, Form(max_leng
     paused = await _in_force(visit)
     if paused is not None and _mark(paused) != pause:
         raise VersionConflictError(PAUSE.changed_since.format(by=paused.by))
-    await pause_commands(visit).resume_all(visit.actor, only=paused)
+    await visit.services.commands.pauses.resume_all(visit.actor, only=paused)
     return visit.done(PAUSE.resumed, changed=_CHANGED)
 
 
@@ -80,7 +79,7 @@ async def ask_to_resume_all(visit: Visit) -> HTMLResponse:
 async def resume_all(visit: ActingVisit, reason: Reason = "") -> Response:
     """Let everything fire again."""
     paused = await _in_force(visit)
-    await pause_commands(visit).resume_all(visit.actor, reason=reason or None)
+    await visit.services.commands.pauses.resume_all(visit.actor, reason=reason or None)
     if paused is None:
         return visit.done(PAUSE.resumed, changed=_CHANGED)
     until = "" if paused.ends_at is None else paused.ends_at.isoformat()
@@ -93,7 +92,7 @@ async def pause_again(
     visit: ActingVisit, until: Annotated[datetime | Literal[""], Form()] = "", reason: Reason = ""
 ) -> Response:
     """Put back a pause that was ended, unless somebody has paused everything since."""
-    commands = pause_commands(visit)
+    commands = visit.services.commands.pauses
     await commands.pause_all(visit.actor, reason=reason or None, until=until or None, unless_paused=True)
     return visit.done(PAUSE.done, changed=_CHANGED)
 
@@ -101,7 +100,7 @@ async def pause_again(
 @router.get("/banner")
 async def show_banner_anew(visit: Visit) -> HTMLResponse:
     """Show anew what every page says above everything else."""
-    return visit.fragment("pause/banner.html", banner=await visit.office_banner())
+    return visit.fragment("pause/banner.html", banner=await visit.pause_banner())
 
 
 async def _in_force(visit: PageVisit) -> PauseOfAll | None:

@@ -160,11 +160,11 @@ async def act(visit: ActingVisit, name: str, action: ActionName) -> Response:
 
 def access_changes(visit: Visit) -> AccessChanges:
     """Return what changes who may do what."""
-    return AccessChanges(visit.database, visit.office.audit)
+    return AccessChanges(visit.database, visit.services.audit)
 
 
 def _commands(visit: Visit) -> UserCommands:
-    return UserCommands(access_changes(visit), visit.office.passwords, visit.office.app.world)
+    return UserCommands(access_changes(visit), visit.services.passwords, visit.services.app.world)
 
 
 def _address(name: str) -> str:
@@ -172,7 +172,7 @@ def _address(name: str) -> str:
 
 
 def _new_password(visit: Visit) -> str:
-    return visit.office.app.world.token()[:_PASSWORD_LENGTH]
+    return visit.services.app.world.token()[:_PASSWORD_LENGTH]
 
 
 def _shown_once(visit: Visit, name: str, password: str) -> HTMLResponse:

@@ -101,8 +101,8 @@ async def revoke(visit: ActingVisit, key_id: UUID) -> Response:
 
 
 def _commands(visit: Visit) -> KeyCommands:
-    office = visit.office
-    return KeyCommands(AccessChanges(visit.database, office.audit), office.secret_key, office.app.world)
+    services = visit.services
+    return KeyCommands(AccessChanges(visit.database, services.audit), services.secret_key, services.app.world)
 
 
 def _shown_once(visit: Visit, made: NewKey) -> HTMLResponse:

@@ -11,7 +11,6 @@ from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
 from mainspring.builtin import self_check
-from mainspring.control.platform_jobs import PlatformJobCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.english import in_words
 from mainspring.domain.schedule import Cron
@@ -71,15 +70,7 @@ async def ask_to_trigger(visit: Visit, name: str) -> HTMLResponse:
 @router.post("/platform/{name}/trigger")
 async def trigger(visit: ActingVisit, name: str) -> Response:
     """Run a job now."""
-    office = visit.office
-    commands = PlatformJobCommands(
-        database=visit.database,
-        signals=office.opened.signals,
-        world=visit.office.app.world,
-        environment=visit.environment,
-        audit=office.audit,
-    )
-    await commands.trigger(visit.actor, name)
+    await visit.services.commands.platform_jobs.trigger(visit.actor, name)
     return visit.done(PLATFORM.triggered.format(name=name), changed=("runs",))
 
 

@@ -147,7 +147,7 @@ def _done(visit: PageVisit, told: str, name: str, undo: str, version: int, **for
 
 
 def _commands(visit: Visit) -> QueueCommands:
-    return QueueCommands(visit.database, visit.office.audit, visit.office.opened.signals, visit.office.app.world)
+    return QueueCommands(visit.database, visit.services.audit, visit.services.opened.signals, visit.services.app.world)
 
 
 def _address(name: str, verb: str) -> str:

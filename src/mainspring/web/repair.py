@@ -9,8 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Query
 from starlette.responses import HTMLResponse, Response
 
-from mainspring.control.job_breakers import JobBreakerCommands
-from mainspring.control.replays import ReplayCommands, ReplayRequest
+from mainspring.control.replays import ReplayRequest
 from mainspring.domain.access import Permission
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.replay import Progress, Replay, ReplayPlan, ReplayStatus
@@ -81,7 +80,7 @@ async def start_replay(
     request = ReplayRequest(
         job, fingerprint, code_version=code_version.strip() or None, plan=plan, reason=reason or None
     )
-    await _replay_commands(visit).start(visit.actor, request)
+    await visit.services.commands.replays.start(visit.actor, request)
     return visit.done(REPAIR.started, changed=_CHANGED, go_to="/repair")
 
 
@@ -95,7 +94,7 @@ async def ask_to_cancel(visit: Visit, replay_id: UUID) -> HTMLResponse:
 @router.post("/repair/replays/{replay_id}/cancel")
 async def cancel_replay(visit: ActingVisit, replay_id: UUID, reason: Reason = "") -> Response:
     """Start nothing more of a replay."""
-    await _replay_commands(visit).cancel(visit.actor, replay_id, reason=reason or None)
+    await visit.services.commands.replays.cancel(visit.actor, replay_id, reason=reason or None)
     return visit.done(REPAIR.cancelled, changed=_CHANGED)
 
 
@@ -117,11 +116,8 @@ async def ask_to_set_breaker(visit: Visit, name: str, verb: Verb) -> HTMLRespons
 @router.post("/repair/breakers/{name}/{verb}")
 async def set_breaker(visit: ActingVisit, name: str, verb: Verb, reason: Reason = "") -> Response:
     """Hold a job back, or let it go."""
-    office = visit.office
-    commands = JobBreakerCommands(
-        database=visit.database, audit=office.audit, signals=office.opened.signals, environment=visit.environment
-    )
-    change = commands.hold_open if verb == "hold" else commands.close
+    breakers = visit.services.commands.breakers
+    change = breakers.hold_open if verb == "hold" else breakers.close
     await change(visit.actor, name, reason=reason or None)
     return visit.done(REPAIR.done[verb].format(name=name), changed=_CHANGED)
 
@@ -149,21 +145,10 @@ def _state(breaker: StoredBreaker | None) -> str:
     return (BreakerState.CLOSED if breaker is None else breaker.state).value
 
 
-def _replay_commands(visit: PageVisit) -> ReplayCommands:
-    office = visit.office
-    return ReplayCommands(
-        database=visit.database,
-        audit=office.audit,
-        signals=office.opened.signals,
-        world=office.app.world,
-        environment=visit.environment,
-    )
-
-
 def _wanted(visit: PageVisit, job: str, fingerprint: str) -> Replay:
     """Return a replay of what failed so, to count what it would run again."""
     return Replay(
-        id=visit.office.app.world.new_id(),
+        id=visit.services.app.world.new_id(),
         environment=visit.environment,
         job_name=job,
         fingerprint=fingerprint,

@@ -61,7 +61,7 @@ async def ask_to_cancel(visit: Visit, run_id: str) -> HTMLResponse:
 @router.post("/runs/{run_id}/cancel")
 async def cancel(visit: ActingVisit, run_id: str, reason: Reason = "") -> Response:
     """Cancel the run."""
-    done = await visit.office.commands.cancel(visit.actor, run_id_of(run_id), reason=reason or None)
+    done = await visit.services.commands.executions.cancel(visit.actor, run_id_of(run_id), reason=reason or None)
     return visit.done(RUN.cancelled.format(job=done.job_name), changed=("runs", "run"))
 
 
@@ -79,7 +79,7 @@ async def ask_to_retry(visit: Visit, run_id: str) -> HTMLResponse:
 @router.post("/runs/{run_id}/retry")
 async def retry(visit: ActingVisit, run_id: str, reason: Reason = "") -> Response:
     """Retry the run."""
-    done = await visit.office.commands.retry(visit.actor, run_id_of(run_id), reason=reason or None)
+    done = await visit.services.commands.executions.retry(visit.actor, run_id_of(run_id), reason=reason or None)
     return visit.done(RUN.retried.format(job=done.job_name), go_to=f"/runs/{done.id}")  # which is live again
 
 
@@ -97,7 +97,7 @@ async def _find(visit: PageVisit, run_id: str) -> Found | None:
 
 async def _missing(visit: PageVisit, run_id: str) -> HTMLResponse:
     """Say that there is no such run, and where its id tells its age, that it may have been removed."""
-    days = visit.office.app.settings.retention_days
+    days = visit.services.app.settings.retention_days
     expired = ""
     try:
         age_ms = visit.now.timestamp() * 1000 - (UUID(run_id).int >> _UNIX_MS_SHIFT)

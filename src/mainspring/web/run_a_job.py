@@ -17,7 +17,6 @@ from mainspring.errors import DefinitionError, InvalidPayloadError, MainspringEr
 from mainspring.jobs.registry import RegisteredJob
 from mainspring.store.runs import executions
 from mainspring.store.runs.executions import Filter
-from mainspring.web.job_commands import job_commands
 from mainspring.web.run_form import FormField, fields_of, payload_from, with_problems
 from mainspring.web.run_value import as_json, visible
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
@@ -40,7 +39,7 @@ async def run_a_job(visit: Visit, job: Name = "", again: UUID | None = None) -> 
     await _require(visit)
     payload: dict[str, Any] = {}
     if again is not None:
-        before = await visit.office.commands.get(visit.scope, again)
+        before = await visit.services.commands.executions.get(visit.scope, again)
         job, payload = before.job_name, _repeatable(before.payload)
     known = {each.definition.name: each for each in _offered(visit)}
     if job not in known:
@@ -53,7 +52,7 @@ async def run(visit: ActingVisit) -> Response:
     """Ask for the run; what is wrong with it stands beside its field."""
     await _require(visit)
     form = {name: str(value) for name, value in (await visit.request.form()).items()}
-    job = visit.office.app.registry.get(form.get("job", ""))
+    job = visit.services.app.registry.get(form.get("job", ""))
     fields = fields_of(job, {})
     payload: dict[str, Any] = {}
     try:
@@ -73,10 +72,12 @@ async def _asked_for(visit: PageVisit, job: RegisteredJob, payload: dict[str, An
     name, options, key = job.definition.name, _options(form), form.get("idempotency_key") or None
     if visit.is_staff:
         wanted = payload or None
-        return await job_commands(visit).run(visit.actor, name, wanted, idempotency_key=key, options=options)
+        return await visit.services.commands.jobs.run(visit.actor, name, wanted, idempotency_key=key, options=options)
     if key is not None:
         options["idempotency_key"] = key
-    [run_id] = await visit.office.commands.enqueue(name, [payload], actor=visit.actor, trigger=Trigger.API, **options)
+    [run_id] = await visit.services.commands.executions.enqueue(
+        name, [payload], actor=visit.actor, trigger=Trigger.API, **options
+    )
     return run_id
 
 
@@ -114,7 +115,7 @@ async def _require(visit: PageVisit) -> None:
 
 def _offered(visit: PageVisit) -> list[RegisteredJob]:
     """Return what the visitor may run: staff all jobs, others those that are made on demand."""
-    return [job for job in visit.office.app.registry if visit.is_staff or job.definition.on_demand]
+    return [job for job in visit.services.app.registry if visit.is_staff or job.definition.on_demand]
 
 
 def _repeatable(payload: object) -> dict[str, Any]:

@@ -80,6 +80,6 @@ async def _values(visit: PageVisit, key: str) -> Sequence[str]:
     if not visit.can(Permission.READ_ADMIN_SETTINGS):
         return ()
     stored = await visit.database.read(lambda connection: definitions.find(connection, visit.environment))
-    declared = [job.definition for job in visit.office.app.registry]
+    declared = [job.definition for job in visit.services.app.registry]
     of_key = {"job": "name", "queue": "queue", "group": "group", "type": "job_type"}[key]
     return sorted({str(getattr(each, of_key)) for each in (*stored, *declared)})

@@ -107,7 +107,7 @@ def _alike_text(fingerprint: str) -> str:
 def shown_page(visit: PageVisit, found: Found, tab: str) -> dict[str, Any]:
     """Return what the templates show of a run."""
     run, now = found.run, visit.now
-    registry = visit.office.app.registry
+    registry = visit.services.app.registry
     sensitive = registry.get(run.job_name).definition.sensitive if run.job_name in registry else ()
     payload, result = visible(run.payload, sensitive), visible(run.result)
     error = shown_error(run.error or next((each.error for each in reversed(found.attempts) if each.error), None))

@@ -119,7 +119,7 @@ async def tabs(visit: Visit, asked: Address) -> HTMLResponse:
         search = search_of(visit, rest)
 
         def read(connection: Connection) -> dict[Status, int]:
-            with time_limit(connection, SEARCH_SECONDS, visit.office.app.world):
+            with time_limit(connection, SEARCH_SECONDS, visit.services.app.world):
                 return run_search.counts(connection, visit.scope, run_search.named(connection, visit.scope, search))
 
         try:
@@ -189,7 +189,7 @@ async def _read(visit: PageVisit, asked: Asked, search: RunSearch) -> tuple[RunP
     scope = visit.scope
 
     def read(connection: Connection) -> tuple[RunPage, list[ShownRun], int]:
-        with time_limit(connection, SEARCH_SECONDS, visit.office.app.world):
+        with time_limit(connection, SEARCH_SECONDS, visit.services.app.world):
             named = run_search.named(connection, scope, search)
             before = UUID(int=asked.top.int + 1) if asked.top is not None else asked.before
             found = run_search.page(connection, scope, named, size=_PAGE, before=before, after=asked.after)

@@ -83,8 +83,8 @@ async def change_chosen(
     visit: ActingVisit, verb: Verb, ids: Annotated[str, Form()] = "", reason: Reason = ""
 ) -> Response:
     """Change the runs that were chosen, and say what could not be."""
-    office = visit.office
-    runs = BulkRuns(visit.database, office.audit, office.opened.signals)
+    services = visit.services
+    runs = BulkRuns(visit.database, services.audit, services.opened.signals)
     end = await runs.change(visit.actor, verb, [UUID(each) for each in ids.split()], reason=reason or None)
     said = [RUNS.bulk_done[verb].format(count=len(end.done))]
     if end.refused:
@@ -104,7 +104,7 @@ async def begin(
     reason: Reason = "",
 ) -> Response:
     """Begin a bulk action: it goes on by itself, wherever the visitor goes."""
-    office = visit.office
+    services = visit.services
     request = BulkRequest(
         verb=verb,
         filter=wanted,
@@ -114,7 +114,7 @@ async def begin(
         matched=matched,
         reason=reason or None,
     )
-    bulk = BulkActions(visit.database, office.audit, office.opened.signals, office.commands)
+    bulk = BulkActions(visit.database, services.audit, services.opened.signals, services.commands.executions)
     await bulk.begin(visit.actor, request)
     return visit.done(RUNS.bulk_begun[verb], changed=("runs",))
 
@@ -151,7 +151,7 @@ async def _matching(visit: PageVisit, wanted: RunFilter) -> tuple[UUID | None, i
     search = search_of(visit, wanted)
 
     def read(connection: Connection) -> tuple[UUID | None, int]:
-        with time_limit(connection, SEARCH_SECONDS, visit.office.app.world):
+        with time_limit(connection, SEARCH_SECONDS, visit.services.app.world):
             named = run_search.named(connection, visit.scope, search)
             found = run_search.ids(connection, visit.scope, named, most=run_search.MOST_COUNTED + 1)
             return (found[0] if found else None), len(found)

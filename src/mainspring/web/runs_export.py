@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from mainspring.domain.access import Permission
 from mainspring.domain.execution import Execution
-from mainspring.domain.job_object import instant_text
+from mainspring.domain.instants import instant_text
 from mainspring.reports.formulas import harmless_text
 from mainspring.store.runs import run_search
 from mainspring.store.runs.run_search import RunPage

@@ -12,7 +12,6 @@ from starlette.responses import HTMLResponse, Response
 from mainspring.control.schedules import VersionConflictError
 from mainspring.domain.access import Permission
 from mainspring.web.form_fields import Hours, Reason
-from mainspring.web.job_commands import job_commands, schedule_commands
 from mainspring.web.schedule_changes import conflict_words
 from mainspring.web.schedules import require_schedule
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
@@ -33,7 +32,9 @@ async def enable(visit: ActingVisit, name: str, version: Version, reason: Reason
     """Let a schedule fire."""
     await visit.require(Permission.WRITE_ADMIN_SETTINGS)
     try:
-        after = await schedule_commands(visit).enable(visit.actor, name, reason=reason or None, version=version)
+        after = await visit.services.commands.schedules.enable(
+            visit.actor, name, reason=reason or None, version=version
+        )
     except VersionConflictError:
         return await _conflict(visit, "enable", name, SCHEDULES.was_enabled)
     row = await require_schedule(visit, name)
@@ -64,7 +65,7 @@ async def disable(
         told = SCHEDULES.critical.format(name=name)
         return await _dialog(visit, "disable", name, error=told, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     until = visit.now + timedelta(hours=int(hours)) if hours else None
-    commands = schedule_commands(visit)
+    commands = visit.services.commands.schedules
     try:
         after = await commands.disable(visit.actor, name, reason=reason or None, until=until, version=version)
     except VersionConflictError:
@@ -83,7 +84,7 @@ async def ask_to_run(visit: Visit, name: str) -> HTMLResponse:
 async def run(visit: ActingVisit, name: str) -> Response:
     """Run a job now."""
     await visit.require(Permission.WRITE_ADMIN_SETTINGS)
-    await job_commands(visit).trigger(visit.actor, name)
+    await visit.services.commands.jobs.trigger(visit.actor, name)
     row = await require_schedule(visit, name)
     return visit.done(SCHEDULES.run_done.format(name=row.title), changed=("schedules", "runs"))
 
@@ -99,7 +100,7 @@ async def reset(visit: ActingVisit, name: str, version: Version, reason: Reason 
     """Take back what was changed beside the code."""
     await visit.require(Permission.EDIT_SCHEDULES)
     try:
-        await schedule_commands(visit).reset(visit.actor, name, reason=reason or None, version=version)
+        await visit.services.commands.schedules.reset(visit.actor, name, reason=reason or None, version=version)
     except VersionConflictError:
         return await _conflict(visit, "reset", name, SCHEDULES.reset_verb)
     row = await require_schedule(visit, name)

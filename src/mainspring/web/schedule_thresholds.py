@@ -9,7 +9,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, Response
 
-from mainspring.control.job_policies import JobPolicyCommands
 from mainspring.control.schedules import VersionConflictError
 from mainspring.domain.access import Permission
 from mainspring.domain.thresholds import Thresholds
@@ -55,15 +54,10 @@ async def change_thresholds(
     if not reset and (wrong or not changed):
         told = "" if wrong else THRESHOLDS.unchanged
         return _dialog(visit, row, form=form, wrong=wrong, error=told, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    commands = JobPolicyCommands(
-        database=visit.database,
-        signals=visit.office.opened.signals,
-        environment=visit.environment,
-        audit=visit.office.audit,
-    )
+    policies = visit.services.commands.policies
     asked = {"thresholds": None if reset else changed}
     try:
-        after = await commands.change(visit.actor, name, asked, reason=reason or None, version=version)
+        after = await policies.change(visit.actor, name, asked, reason=reason or None, version=version)
     except VersionConflictError:
         return await _conflict(visit, name, form)
     told = THRESHOLDS.done_reset.format(name=row.title)

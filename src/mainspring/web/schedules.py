@@ -14,7 +14,6 @@ from mainspring.store.jobs import definitions
 from mainspring.store.scheduling import schedule_pages
 from mainspring.store.scheduling.schedule_pages import ScheduleTab, WantedSchedules
 from mainspring.web.form_fields import Reason
-from mainspring.web.job_commands import job_commands
 from mainspring.web.schedule_rows import ScheduleFacts, ShownSchedule, read_facts, shown_schedule
 from mainspring.web.visit import ActingVisit, PageVisit, Visit
 from mainspring.web.words_schedules import PAUSE, SCHEDULES
@@ -157,7 +156,7 @@ async def change_many(
 ) -> Response:
     """Do it, each for itself."""
     await visit.require(Permission.EDIT_SCHEDULES)
-    results = await job_commands(visit).bulk(visit.actor, verb, names, reason=reason or None)
+    results = await visit.services.commands.jobs.bulk(visit.actor, verb, names, reason=reason or None)
     failed = [result for result in results if result.error is not None]
     told = SCHEDULES.many_done.format(done=len(results))
     if failed:

@@ -73,8 +73,8 @@ async def sign_out_everywhere(visit: OwnVisit) -> Response:
 
 
 def _own_access(visit: PageVisit) -> OwnAccess:
-    office = visit.office
-    return OwnAccess(visit.database, office.audit, office.passwords, office.logins, office.sessions)
+    services = visit.services
+    return OwnAccess(visit.database, services.audit, services.passwords, services.logins, services.sessions)
 
 
 async def _page(

@@ -17,13 +17,14 @@ from mainspring.errors import MainspringError
 from mainspring.security.audit import Target
 from mainspring.security.authentication import AuthenticationError
 from mainspring.store.alerting import alerts
+from mainspring.store.alerting.alerts import Untaken
 from mainspring.store.scheduling import pauses
 from mainspring.web.browser_events import with_browser_events
 from mainspring.web.clock import Clock
 from mainspring.web.cookies import SESSION_COOKIE, base_of
 from mainspring.web.csrf import csrf_token, require_own_form
-from mainspring.web.office import Office
 from mainspring.web.pause_words import pause_words
+from mainspring.web.services import Services
 from mainspring.web.templating import Templates
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class PageVisit:
 
     Attributes:
         request: It.
-        office: The services behind the pages.
+        services: The services behind the pages.
         templates: What pages are made of.
         actor: Who has signed in.
         clock: By which it reads instants.
@@ -58,7 +59,7 @@ class PageVisit:
     """
 
     request: Request
-    office: Office
+    services: Services
     templates: Templates
     actor: Actor
     clock: Clock
@@ -67,7 +68,7 @@ class PageVisit:
     @property
     def database(self) -> Database:
         """The open store, for reads."""
-        return self.office.opened.database
+        return self.services.opened.database
 
     @property
     def scope(self) -> Scope:
@@ -82,7 +83,7 @@ class PageVisit:
     @property
     def now(self) -> datetime:
         """The present instant."""
-        return self.office.app.world.now()
+        return self.services.app.world.now()
 
     @property
     def role(self) -> str:
@@ -113,7 +114,7 @@ class PageVisit:
             PermissionDeniedError: The visitor may not see this.
         """
         target = Target("path", self.request.url.path)
-        check = self.office.audit.require_staff if staff else self.office.audit.require
+        check = self.services.audit.require_staff if staff else self.services.audit.require
         await check(self.actor, permission, "page.view", target)
 
     def path(self, path: str) -> str:
@@ -132,7 +133,7 @@ class PageVisit:
     @property
     def csrf_token(self) -> str:
         """What forms of this session carry."""
-        return csrf_token(self.office, self.request.cookies.get(SESSION_COOKIE, ""))
+        return csrf_token(self.services, self.request.cookies.get(SESSION_COOKIE, ""))
 
     async def page(
         self, template: str, *, title: str, topics: str = "", status: int = HTTPStatus.OK, **context: object
@@ -148,7 +149,7 @@ class PageVisit:
         """
         if topics and self.sees_alerts:
             topics = " ".join(sorted({*topics.split(), Topic.ALERTS.value}))  # how many are open stands on every page
-        banner, waiting = await self.office_banner(), await self.untaken_alerts()
+        banner, waiting = await self.pause_banner(), await self.untaken_alerts()
         shell: dict[str, object] = {"title": title, "topics": topics, "banner": banner, "untaken_alerts": waiting}
         return HTMLResponse(self.templates.render(template, self, {**shell, **context}), status)
 
@@ -204,7 +205,7 @@ class PageVisit:
         offer = None if undo is None else {"path": self.path(undo), "form": undo_form or {}}
         return with_browser_events(response, toast=toast, closes_dialog=True, changed=changed, undo=offer)
 
-    async def office_banner(self) -> str | None:
+    async def pause_banner(self) -> str | None:
         """Return what every page says above everything else: that all schedules are paused."""
         found = await self.database.read(lambda connection: pauses.in_force(connection, self.environment))
         return None if found is None else pause_words(found, self.now)
@@ -214,30 +215,30 @@ class PageVisit:
         """Whether the visitor may know of the platform's alerts."""
         return self.is_staff and self.can(Permission.READ_ADMIN_SETTINGS)
 
-    async def untaken_alerts(self) -> int:
-        """Return how many alerts wait for somebody: what the menu and the tab's icon say."""
+    async def untaken_alerts(self) -> Untaken:
+        """Return how many alerts wait for somebody: what the menu and the tab say."""
         if not self.sees_alerts:
-            return 0
+            return Untaken()
         return await self.database.read(lambda connection: alerts.count_untaken(connection, self.environment))
 
 
-def office_of(request: Request) -> Office:
+def services_of(request: Request) -> Services:
     """Return the services of the application behind this dashboard; made anew where its store was opened anew.
 
     Raises:
         NotRunningError: The application is neither connected nor running.
     """
     app = request.app.state.mainspring
-    office: Office | None = request.app.state.office
-    if office is None or office.opened is not app.opened:
-        office = request.app.state.office = Office.of(app, request.app.state.hub())
-    return office
+    services: Services | None = request.app.state.services
+    if services is None or services.opened is not app.opened:
+        services = request.app.state.services = Services.of(app, request.app.state.hub())
+    return services
 
 
-def origin_of(request: Request, office: Office) -> Origin:
+def origin_of(request: Request, services: Services) -> Origin:
     """Return where a request comes from, as proxies of ours say."""
     peer = request.client.host if request.client else None
-    address = office.proxies.client_of(peer, request.headers.getlist("x-forwarded-for"))
+    address = services.proxies.client_of(peer, request.headers.getlist("x-forwarded-for"))
     return Origin(request_id=getattr(request.state, "request_id", None), address=address)
 
 
@@ -247,16 +248,16 @@ async def visit_of(request: Request) -> PageVisit:
     Raises:
         NotSignedInError: Nobody has, or the session is over.
     """
-    office = office_of(request)
+    services = services_of(request)
     session_id = request.cookies.get(SESSION_COOKIE)
     if not session_id:
         raise NotSignedInError("sign in first")
     try:
-        actor = await office.sessions.actor_of(session_id, origin_of(request, office))
+        actor = await services.sessions.actor_of(session_id, origin_of(request, services))
     except AuthenticationError as error:
         raise NotSignedInError(str(error)) from error
     state = request.app.state
-    return PageVisit(request, office, state.templates, actor, Clock.of(request.cookies), state.read_only)
+    return PageVisit(request, services, state.templates, actor, Clock.of(request.cookies), state.read_only)
 
 
 Visit = Annotated[PageVisit, Depends(visit_of)]
@@ -268,7 +269,7 @@ async def own_visit_of(request: Request, visit: Visit) -> PageVisit:
     Raises:
         ForgedRequestError: The request carries no token of this session.
     """
-    await require_own_form(request, visit.office, request.cookies.get(SESSION_COOKIE, ""))
+    await require_own_form(request, visit.services, request.cookies.get(SESSION_COOKIE, ""))
     return visit
 
 

@@ -8,14 +8,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class _Tabs:
+class NotificationTabs:
     """What leads from one of these pages to the other."""
 
     tabs_label = "Alerts and notifications"
-    tabs: Sequence[tuple[str, str]] = (("/alerts", "Alerts"), ("/notifications", "Notifications"))
+    tabs: Sequence[tuple[str, str]] = (
+        ("/alerts", "Alerts"),
+        ("/notifications", "Notifications"),
+        ("/notifications/mine", "What I am told"),
+    )
 
 
-class AlertWords(_Tabs):
+class AlertWords(NotificationTabs):
     """What the alerts page says."""
 
     title = "Alerts"
@@ -24,7 +28,7 @@ class AlertWords(_Tabs):
     reset = "Show what is open"
     state = "State"
     unresolved = "not resolved"
-    every_state = "any, resolved too"
+    every_state = "any"
     severity = "Severity"
     any = "any"
     rule = "Rule"
@@ -85,6 +89,7 @@ class AlertWords(_Tabs):
     after: Mapping[str, str] = {
         "acknowledge": "Acknowledged", "snooze": "Snoozed", "resolve": "Resolved", "mute": "Muted",
     }  # fmt: skip
+    undone = "Taken back: {subject} is {state} again."
     done: Mapping[str, str] = {
         "acknowledge": "You look after {subject}.",
         "snooze": "{subject} is snoozed.",
@@ -93,7 +98,7 @@ class AlertWords(_Tabs):
     }
 
 
-class NotificationWords(_Tabs):
+class NotificationWords(NotificationTabs):
     """What the notifications page says."""
 
     title = "Notifications"
@@ -116,7 +121,7 @@ class NotificationWords(_Tabs):
     newest = "Newest"
     figures = "The last 30 days"
     messages = "Messages"
-    occurrences = "Times something was seen"
+    occurrences = "Occurrences"
     ratio = "Told once for all"
     ratio_hint = "share of what was seen that made no message of its own"
     cooldowns = "Cooldowns in force"

@@ -116,7 +116,7 @@ def _address(name: str, verb: str) -> str:
 
 
 def _commands(visit: Visit) -> NodeCommands:
-    return NodeCommands(visit.database, visit.office.audit, visit.office.opened.signals)
+    return NodeCommands(visit.database, visit.services.audit, visit.services.opened.signals)
 
 
 async def _nodes(visit: Visit) -> dict[str, Any]:

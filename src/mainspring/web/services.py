@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mainspring.control.executions import ExecutionCommands
-from mainspring.egress.addresses import AllowList
+from mainspring.control.commands import Commands
 from mainspring.live.hub import Hub
 from mainspring.security.audit import Audit
 from mainspring.security.logins import Logins
@@ -25,7 +24,7 @@ LINK_CONTEXT = "sign-in links"
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class Services:
     """The services behind the pages of one application.
 
     Attributes:
@@ -33,7 +32,7 @@ class Office:
         opened: The store that they work on; another one means that they have to be made anew.
         secret_key: The secret key in force.
         audit: Permissions and the audit.
-        commands: What changes executions, with audit.
+        commands: What changes something, with audit.
         sessions: Who has signed in.
         passwords: Compares them.
         logins: Lets people in.
@@ -46,7 +45,7 @@ class Office:
     opened: OpenStore
     secret_key: SecretKey
     audit: Audit
-    commands: ExecutionCommands
+    commands: Commands
     sessions: Sessions
     passwords: Passwords
     logins: Logins
@@ -55,7 +54,7 @@ class Office:
     hub: Hub
 
     @classmethod
-    def of(cls, app: Mainspring, hub: Hub | None = None) -> Office:
+    def of(cls, app: Mainspring, hub: Hub | None = None) -> Services:
         """Return the services of an application whose store is open.
 
         Args:
@@ -72,16 +71,7 @@ class Office:
             opened=opened,
             secret_key=secret_key,
             audit=audit,
-            commands=ExecutionCommands(
-                database=opened.database,
-                registry=app.registry,
-                signals=opened.signals,
-                world=world,
-                environment=settings.environment,
-                cipher=app.cipher,
-                audit=audit,
-                webhooks_may_reach=AllowList.read(settings.egress_allow),
-            ),
+            commands=app.commands(audit),
             sessions=sessions,
             passwords=passwords,
             logins=Logins(opened.database, audit, passwords, sessions, environment=settings.environment),
