@@ -150,16 +150,16 @@ async def test_a_page_that_has_been_open_for_long_forgets_the_oldest_lines_of_a_
     await expect(earlier).to_be_visible()
 
 
-async def test_alerts_that_nobody_has_taken_are_counted_in_the_title_and_the_icon_of_the_tab(desk: Desk) -> None:
+async def test_alerts_that_nobody_has_taken_are_counted_in_the_title_and_critical_ones_in_the_icon(desk: Desk) -> None:
     page = (await desk.open("/settings")).page
     icon = page.locator("link[rel=icon]")
-    counted = '<span id="open-alerts" data-count="12"></span>'
+    counted = '<span id="open-alerts" data-count="12" data-critical="3"></span>'
     await page.route("**/open-alerts", lambda route: route.fulfill(body=counted, content_type="text/html"))
 
     await page.evaluate("document.body.dispatchEvent(new Event('ms:alerts'))")
 
     await expect(page).to_have_title("(9+) Settings · mainspring")
-    await expect(icon).to_have_attribute("href", re.compile("^data:image/svg.*%3E9%2B%3C"))
+    await expect(icon).to_have_attribute("href", re.compile("^data:image/svg.*%3E3%3C"))
 
 
 async def _say(desk: Desk, message: str) -> None:
