@@ -2,6 +2,7 @@
 import { all, find } from "./page";
 
 const box = find<HTMLInputElement>("[data-search]");
+let isAwaited = false; // Enter was pressed, and what answers the text in the box has not come yet
 
 function results(): HTMLElement[] {
   return all("#found a[href], #found button");
@@ -10,6 +11,11 @@ function results(): HTMLElement[] {
 function putAway(): void {
   find("#found")?.replaceChildren();
   if (box) box.value = "";
+}
+
+function takeFirst(): void {
+  isAwaited = find("#found [data-asked]")?.dataset.asked !== box?.value.trim();
+  if (!isAwaited) results()[0]?.click();
 }
 
 function step(by: number): void {
@@ -28,8 +34,16 @@ find("[role=search]")?.addEventListener("keydown", (event) => {
     box?.focus();
   } else if (event.key === "Enter" && event.target === box) {
     event.preventDefault();
-    results()[0]?.click();
+    takeFirst();
   }
+});
+
+box?.addEventListener("input", () => {
+  isAwaited = false;
+});
+
+document.addEventListener("htmx:after:swap", () => {
+  if (isAwaited) takeFirst();
 });
 
 document.addEventListener("click", (event) => {

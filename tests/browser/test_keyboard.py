@@ -95,8 +95,7 @@ async def test_a_command_is_found_by_letters_and_asks_before_it_does_anything(de
 
     await page.keyboard.press("/")
     await page.keyboard.type("pause everything")
-    await expect(page.get_by_role("button", name="Pause everything…")).to_be_visible()
-    await page.keyboard.press("Enter")
+    await page.keyboard.press("Enter")  # before what is found has come
     dialog = page.get_by_role("dialog", name="Pause")
     await expect(dialog.locator(":focus")).to_have_count(1)
     await page.keyboard.press("Escape")

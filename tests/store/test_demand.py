@@ -77,11 +77,12 @@ async def test_nodes_that_claim_say_how_busy_they_are(lab: Lab, clock: StoreCloc
     assert (found.nodes, found.busy, found.ends_per_second) == (2, pytest.approx(0.75), pytest.approx(5.0))
 
 
-async def test_a_beat_says_how_many_slots_there_are_now(lab: Lab) -> None:
+async def test_a_beat_says_how_many_slots_there_are_now_and_what_memory_is_held(lab: Lab) -> None:
     node = await lab.register_node()
     [before] = await lab.database.read(lambda connection: nodes.find(connection, lab.environment))
     await beat(lab, node, Occupancy())
     [silent] = await lab.database.read(lambda connection: nodes.find(connection, lab.environment))
-    await beat(lab, node, Occupancy(slots=77, busy_share=0.5))
+    await beat(lab, node, Occupancy(slots=77, busy_share=0.5, memory_bytes=80_000_000))
     [after] = await lab.database.read(lambda connection: nodes.find(connection, lab.environment))
-    assert (silent.slots, after.slots, after.busy_share) == (before.slots, 77, 0.5)
+    assert (silent.slots, silent.memory_bytes) == (before.slots, None)
+    assert (after.slots, after.busy_share, after.memory_bytes) == (77, 0.5, 80_000_000)

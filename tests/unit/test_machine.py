@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mainspring.runtime.machine import Machine
+from mainspring.runtime.machine import Machine, memory_of_this_process
 from mainspring.testing.manual_clock import Clock, ManualWorld
 from mainspring.world import RealWorld
 
@@ -98,3 +99,9 @@ def test_this_machine_says_something() -> None:
     pressure = machine.look()
     assert 0 < pressure.memory <= 1
     assert 0 < pressure.event_loop <= 1
+
+
+def test_the_memory_of_this_process_is_what_is_resident_where_linux_says_it(linux: Linux) -> None:
+    assert memory_of_this_process(linux.root) is None
+    linux.say("proc/self/statm", "90000 20000 5000 800 0 60000 0\n")
+    assert memory_of_this_process(linux.root) == 20_000 * os.sysconf("SC_PAGE_SIZE")

@@ -82,6 +82,17 @@ async def test_a_node_is_shown_drained_and_resumed(site: Site) -> None:
     assert await actions(site, NAME) == ["node.drain: disk", "node.resume: None"]
 
 
+async def test_a_node_is_shown_with_the_memory_that_it_says_it_holds(site: Site) -> None:
+    await enter_node(site, "one")
+    client = await site.client()
+    assert Page((await client.get("/workers")).text).says("not known")
+    database = site.app.opened.database
+    [node] = await database.read(lambda connection: nodes.find(connection, "dev"))
+    said = cluster.Occupancy(memory_bytes=1_234_000_000)
+    await database.tx(lambda connection: cluster.beat(connection, node.id, said, lease_seconds=60, offset_ms=0))
+    assert Page((await client.get("/workers")).text).says("1,234 MB")
+
+
 async def test_who_may_only_look_sees_no_buttons_and_changes_nothing(site: Site) -> None:
     await enter_node(site, "one")
     await ended(site, queue="mail")

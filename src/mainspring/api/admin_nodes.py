@@ -63,6 +63,9 @@ class NodeView(_Shown):
     slots: int = Field(description="How many executions it runs at once on its event loop.")
     most_slots: int | None = Field(description="To how many they may grow; null: their number is fixed.")
     busy_share: float = Field(description="Which share of what it could run it has run of late, 0 to 1.")
+    memory_bytes: int | None = Field(
+        description="What its own process held at its last heartbeat; null: its system does not say."
+    )
     started_at: datetime
     last_heartbeat: datetime
     heartbeat_age_ms: int
@@ -133,6 +136,7 @@ def _node_json(node: StoredNode) -> dict[str, Any]:
         "slots": node.slots,
         "mostSlots": node.most_slots,
         "busyShare": node.busy_share,
+        "memoryBytes": node.memory_bytes,
         "startedAt": instant_text(node.started_at),
         "lastHeartbeat": instant_text(node.last_heartbeat),
         "heartbeatAgeMs": round(node.heartbeat_seconds * 1000),

@@ -128,6 +128,7 @@ def _record(node: StoredNode) -> dict[str, Any]:
         "slots": node.slots,
         "mostSlots": node.most_slots,
         "busyShare": node.busy_share,
+        "memoryBytes": node.memory_bytes,
         "running": [run.id for run in node.running],
         "orphaned": list(node.orphaned),
         "startedAt": instant_text(node.started_at),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -83,6 +84,17 @@ class Machine:
             limit, used = _number(group / "memory.max"), _number(group / "memory.current")
             shares.append(_share(used - _figures(group / "memory.stat").get("inactive_file", 0), limit))
         return max(shares)
+
+
+def memory_of_this_process(root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that this process holds, without its children (proc(5)); None: Linux alone says it.
+
+    Args:
+        root: Where `/proc` is.
+    """
+    for line in _lines(root / "proc/self/statm"):
+        return int(line.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def _share(part: float, whole: float) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.slots import SlotController
 from mainspring.runtime.loop import Turn
-from mainspring.runtime.machine import Machine
+from mainspring.runtime.machine import Machine, memory_of_this_process
 from mainspring.store.coordination.cluster import Occupancy
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class NodeSlots:
                 self._kinds[self._shown].count,
                 _blended(told.busy_share, min(1.0, max(shares))),
                 _blended(told.ends_per_second, (ended - self._told_ended) / elapsed),
+                None if self._world.simulated else memory_of_this_process(),
             )
             self._told_at, self._told_ended = now, ended
         return self._occupancy

@@ -54,7 +54,7 @@ class Found:
 async def search(visit: Visit, text: Annotated[str, Query(alias="q", max_length=200)] = "") -> HTMLResponse:
     """Show what a text leads to."""
     found = await _found(visit, text.strip()) if text.strip() else []
-    return visit.fragment("search.html", found=found, asked=bool(text.strip()))
+    return visit.fragment("search.html", found=found, asked=text.strip())
 
 
 @router.post("/clock")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 router = APIRouter()
 _MOST_RUNS: Final = 5
 _RIGHT_CLOCK_MS: Final = 1_000
+_MEGABYTE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class ShownNode:
     heartbeat: str
     clock: str
     clock_is_wrong: bool
+    memory: str
     action: str
     action_path: str
 
@@ -153,9 +155,14 @@ def _shown(node: StoredNode) -> ShownNode:
         heartbeat=WORKERS.heartbeat_ago.format(ago=ago),
         clock=_clock(node.clock_offset_ms) if is_wrong else WORKERS.clock_right,
         clock_is_wrong=is_wrong,
+        memory=_memory(node.memory_bytes),
         action=action,
         action_path=path,
     )
+
+
+def _memory(held: int | None) -> str:
+    return WORKERS.memory_unknown if held is None else WORKERS.megabytes.format(count=held / _MEGABYTE)
 
 
 def _state(node: StoredNode) -> tuple[str, str, str]:

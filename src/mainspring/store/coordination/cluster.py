@@ -83,6 +83,7 @@ _BEAT = (
         slots=sa.func.coalesce(sa.bindparam("b_slots", type_=sa.Integer()), nodes.c.slots),
         busy_share=sa.bindparam("b_busy_share"),
         ends_per_second=sa.bindparam("b_ends_per_second"),
+        memory_bytes=sa.bindparam("b_memory_bytes", type_=sa.BigInteger()),
     )
     .returning(store_now())
 )
@@ -90,17 +91,19 @@ _BEAT = (
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """What a node says of its slots with a heartbeat.
+    """What a node says of its slots, and of itself, with a heartbeat.
 
     Attributes:
         slots: How many it has on its event loop; None: as many as it said when it was entered.
         busy_share: Which share of what it could run it has run of late, 0 to 1.
         ends_per_second: How many attempts have ended a second of late.
+        memory_bytes: What its own process holds, without its children; None: its system does not say.
     """
 
     slots: int | None = None
     busy_share: float = 0.0
     ends_per_second: float = 0.0
+    memory_bytes: int | None = None
 
 
 _NOTHING_SAID: Final = Occupancy()
@@ -117,6 +120,7 @@ def beat(
         "b_slots": said.slots,
         "b_busy_share": said.busy_share,
         "b_ends_per_second": said.ends_per_second,
+        "b_memory_bytes": said.memory_bytes,
     }
     row = connection.execute(_BEAT, values).first()
     return None if row is None else row[0]

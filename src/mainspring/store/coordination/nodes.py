@@ -42,6 +42,7 @@ class StoredNode:
         slots: How many executions it runs at once on its event loop.
         most_slots: To how many they may grow; None: their number is fixed.
         busy_share: Which share of what it could run it has run of late, 0 to 1.
+        memory_bytes: What its own process held at its last heartbeat; None: its system does not say.
         heartbeat_seconds: For how long it has given no sign of life.
         clock_offset_ms: How far its clock is ahead of the store's.
         lost_at: When the others took its work; None: it is alive.
@@ -60,6 +61,7 @@ class StoredNode:
     slots: int
     most_slots: int | None
     busy_share: float
+    memory_bytes: int | None
     started_at: datetime
     last_heartbeat: datetime
     heartbeat_seconds: float
@@ -189,6 +191,7 @@ def _node(row: Any, running: Sequence[NodeRun], orphaned: Sequence[UUID]) -> Sto
         slots=row.slots,
         most_slots=row.most_slots,
         busy_share=row.busy_share,
+        memory_bytes=row.memory_bytes,
         started_at=row.started_at,
         last_heartbeat=row.last_heartbeat,
         heartbeat_seconds=max(0.0, (row.now - row.last_heartbeat).total_seconds()),

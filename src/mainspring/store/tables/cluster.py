@@ -32,6 +32,7 @@ nodes = sa.Table(
     sa.Column("most_slots", sa.Integer),
     sa.Column("busy_share", sa.Double, nullable=False, server_default="0"),
     sa.Column("ends_per_second", sa.Double, nullable=False, server_default="0"),
+    sa.Column("memory_bytes", sa.BigInteger),
     postgresql_with={"fillfactor": "50"},
 )
 """One row per start of a process. Its lease is the lease of every execution it runs.
@@ -39,7 +40,7 @@ nodes = sa.Table(
 `queues` are those that it serves, with commas between them; null: those of its jobs. While it is draining it claims
 nothing. `code_version` is that of the application, where it has one. `slots` are those that it has now, `most_slots` to
 how many they may grow (null: they are fixed). Of the last seconds it says with each beat which share of what it could
-run it ran, 0 to 1, and how many attempts ended.
+run it ran, 0 to 1, how many attempts ended, and what memory its own process holds (null: its system does not say).
 """
 
 locks = sa.Table(

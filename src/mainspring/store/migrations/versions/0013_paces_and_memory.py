@@ -1,4 +1,4 @@
-"""What spreading notifications over time needs: when those of a tenant were tried, and when revisions go."""
+"""When notifications of a tenant were tried, which revisions wait, and what memory nodes hold."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _REVISIONS = "route = '(revision)'"
 def upgrade() -> None:
     """Change it."""
     op.add_column("notifications", sa.Column("tried_at", Instant), schema=SCHEMA)
+    op.add_column("nodes", sa.Column("memory_bytes", sa.BigInteger), schema=SCHEMA)
     _create("notifications_organization", ["environment", "organization_id", "tried_at"], _OF_TENANTS)
     _create("notifications_revisions", ["environment", "available_at"], _REVISIONS)
 
@@ -38,3 +39,4 @@ def downgrade() -> None:
     for name in ("notifications_revisions", "notifications_organization"):
         op.drop_index(name, "notifications", schema=SCHEMA)
     op.drop_column("notifications", "tried_at", schema=SCHEMA)
+    op.drop_column("nodes", "memory_bytes", schema=SCHEMA)
