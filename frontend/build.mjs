@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "nod
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import postcss from "postcss";
 import { PurgeCSS } from "purgecss";
 
 const OUT = "../src/mainspring/web/static/dist";
@@ -48,6 +49,20 @@ function contents(folder, kind) {
   return names.map((name) => ({ raw: readFileSync(join(folder, name), "utf8"), extension: "html" }));
 }
 
+// For the sake of these rules a browser looks at every element anew whenever any changes: eight times while Runs loads.
+// Those with :has() are for parts that no page of ours has, and nothing that follows a legend is beside it here.
+const DEAR = /:has\(|legend ?\+ ?\*/;
+
+function withoutDearRules(css) {
+  const style = postcss.parse(css);
+  style.walkRules(DEAR, (rule) => {
+    const others = rule.selectors.filter((selector) => !DEAR.test(selector));
+    if (others.length > 0) rule.selectors = others;
+    else rule.remove();
+  });
+  return style.toString();
+}
+
 // Of the kit's style, rules alone whose names are words of our pages or scripts. A browser asks of each element whether
 // a rule is its own: with all 3,600 of the kit, it asked nine times as often as now. Our own style is kept whole.
 const whatIsUsed = {
@@ -56,7 +71,7 @@ const whatIsUsed = {
     building.onLoad({ filter: /@tabler[/\\]core[/\\].*\.css$/ }, async ({ path }) => {
       const [purged] = await new PurgeCSS().purge({
         content: [...contents(PAGES, /\.(html|py)$/), ...contents(OUT, /\.js$/)],
-        css: [{ raw: readFileSync(path, "utf8") }],
+        css: [{ raw: withoutDearRules(readFileSync(path, "utf8")) }],
         defaultExtractor: (text) => text.match(/[\w-]+/g) ?? [],
       });
       return { contents: purged.css, loader: "css", resolveDir: dirname(path) };
