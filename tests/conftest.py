@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import tempfile
 import warnings
@@ -101,3 +102,9 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:  # p
     for name in list(os.environ):
         if name.startswith("MAINSPRING_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_level_of_an_earlier_test() -> None:  # pyright: ignore[reportUnusedFunction]
+    """Let every warning be heard: an application that ran before may have had others logged alone, in this process."""
+    logging.getLogger("mainspring").setLevel(logging.NOTSET)
