@@ -19,6 +19,8 @@ from mainspring.runtime import running_attempts
 from mainspring.store.queue import journal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mainspring.control.handles import ExecutionHandle
 
 AT_ONCE = Retry(max_retries=2, base=timedelta(0))
@@ -53,8 +55,8 @@ async def lines_of(app: Mainspring, execution: ExecutionHandle[Any]) -> list[str
 
 
 @pytest.fixture
-def app() -> Mainspring:
-    return Mainspring(log_format="json")
+def app(tmp_path: Path) -> Mainspring:
+    return Mainspring(log_format="json", database_url=f"sqlite:///{tmp_path / 'jobs.db'}")
 
 
 async def succeed() -> int:
