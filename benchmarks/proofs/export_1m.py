@@ -33,7 +33,7 @@ from mainspring.jobs.context import JobContext
 from mainspring.reports.local_storage import LocalStorage
 from mainspring.reports.source import ReportCaller, ReportRegistry
 from mainspring.reports.sql import SqlReport
-from mainspring.runtime import garbage_collection
+from mainspring.runtime import interpreter
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ async def export(report: SqlReport, world: RealWorld, folder: Path, form: str) -
 
 def measured(work: str, url: str, folder: Path) -> dict[str, Any]:
     """Return the seconds and the peak of memory of reading, or of an export, and the result of that."""
-    garbage_collection.relax()  # as a node does
+    interpreter.suit_a_node()  # as a node does
     world = RealWorld()
     report = SqlReport("sales", STATEMENT, database_url=lambda: url, world=lambda: world)
     before = world.monotonic()

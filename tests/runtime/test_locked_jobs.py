@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from mainspring.control.handles import ExecutionHandle
     from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.claim_looks import ClaimLook
     from mainspring.store.queue.claims import ClaimedExecution
     from tests.valkey import Valkey
 
@@ -266,8 +267,10 @@ async def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     """The looks of all nodes of the test."""
     looks, claim = Looks(), claims.claim
 
-    def claim_and_tell(connection: Connection, request: claims.ClaimRequest, slots: int) -> list[ClaimedExecution]:
-        claimed = claim(connection, request, slots)
+    def claim_and_tell(
+        connection: Connection, request: claims.ClaimRequest, slots: int, seen: ClaimLook
+    ) -> list[ClaimedExecution]:
+        claimed = claim(connection, request, slots, seen)
         looks.add(request.node_id, len(claimed))
         return claimed
 

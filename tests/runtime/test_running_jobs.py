@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mainspring.control.handles import ExecutionHandle
     from mainspring.domain.execution import Attempt
     from mainspring.store.engine.database import Connection
+    from mainspring.store.queue.claim_looks import ClaimLook
     from mainspring.store.queue.claimed import ClaimedExecution
 
 SOON = timedelta(seconds=10)
@@ -272,8 +273,10 @@ async def test_a_node_claims_its_slots_in_halves_so_that_one_runs_while_the_othe
     batches: list[int] = []
     claim = claims.claim
 
-    def claim_and_count(connection: Connection, request: claims.ClaimRequest, slots: int) -> list[ClaimedExecution]:
-        claimed = claim(connection, request, slots)
+    def claim_and_count(
+        connection: Connection, request: claims.ClaimRequest, slots: int, seen: ClaimLook
+    ) -> list[ClaimedExecution]:
+        claimed = claim(connection, request, slots, seen)
         batches.append(len(claimed))
         return claimed
 

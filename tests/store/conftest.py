@@ -18,6 +18,7 @@ from mainspring.store.coordination import cluster
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.queue import claims, dependencies, enqueues, finishes, organizations
+from mainspring.store.queue.claim_looks import ClaimLooks
 from mainspring.store.runs import executions
 from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import fences, metadata
@@ -221,7 +222,7 @@ class Lab:
         environment: str | None = None,
         organization_limit: int = 5,
     ) -> list[ClaimedExecution]:
-        """Claim for one node, whose cursors are kept between calls."""
+        """Claim for one node as a worker does, with cursors that are kept between calls."""
         request = claims.ClaimRequest(
             environment=environment or self.environment,
             node_id=node_id or self.node_id,
@@ -229,7 +230,12 @@ class Lab:
             cursors=[self.cursors.setdefault(queue, claims.QueueCursor(queue)) for queue in queues],
             organization_limit=organization_limit,
         )
-        return await self.database.tx(lambda connection: claims.claim(connection, request, slots))
+
+        def claim(connection: sa.Connection) -> list[ClaimedExecution]:
+            seen = ClaimLooks(request.environment, queues).look(connection, request.node_id)
+            return claims.claim(connection, request, slots, seen)
+
+        return await self.database.tx(claim)
 
     async def claim_one(self, **options: Any) -> ClaimedExecution:
         """Claim the one execution that is ready."""

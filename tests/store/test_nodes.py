@@ -14,6 +14,7 @@ from mainspring.security.audit import Audit
 from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.coordination import cluster, dead_nodes, nodes
 from mainspring.store.engine.signals import Signals
+from mainspring.store.queue.claim_looks import ClaimLooks
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ async def find(lab: Lab) -> dict[str, StoredNode]:
 
 
 async def may_claim(lab: Lab, node_id: UUID) -> bool:
-    return await lab.database.read(lambda connection: cluster.may_claim(connection, node_id))
+    seen = await lab.database.read(
+        lambda connection: ClaimLooks(lab.environment, ["default"]).look(connection, node_id)
+    )
+    return seen.may_claim
 
 
 async def test_a_node_is_told_with_what_it_runs_and_how_long_it_is_silent(lab: Lab, clock: StoreClock) -> None:

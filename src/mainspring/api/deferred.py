@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from mainspring.runtime import garbage_collection
+from mainspring.runtime import interpreter
 from mainspring.world import run_in_thread
 
 if TYPE_CHECKING:
@@ -50,5 +50,5 @@ class Deferred:
             return self._loaded
 
     def _load_without_collecting(self) -> ASGIApp:
-        with garbage_collection.paused():
+        with interpreter.collecting_nothing():
             return self._load()

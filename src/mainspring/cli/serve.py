@@ -17,7 +17,7 @@ import typer
 from mainspring.cli.application import AppOption, load_app
 from mainspring.cli.exit_codes import ExitCode
 from mainspring.cli.serving import DEFAULT_PORT, read_roles, serving
-from mainspring.runtime import early_fork, garbage_collection
+from mainspring.runtime import early_fork, interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -55,7 +55,7 @@ def serve(
         run_and_reload([argument for argument in sys.argv[1:] if argument != "--reload"])
         return
     with ExitStack() as until_end, ExitStack() as until_ready:
-        until_ready.enter_context(garbage_collection.paused())
+        until_ready.enter_context(interpreter.collecting_nothing())
         until_ready.enter_context(redirect_stdout(sys.stderr))  # nothing may precede the ready line
         already_open = early_fork.descriptors()
         app = load_app(app_path)

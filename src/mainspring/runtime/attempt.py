@@ -30,7 +30,7 @@ from mainspring.security.payload_cipher import UnreadableSecretError, holds_ciph
 from mainspring.store.queue.finishes import Finish, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from datetime import timedelta
 
     from mainspring.domain.job import ExecutorKind
@@ -147,12 +147,12 @@ def prepare(
         user_id=claimed.user_id,
     )
     identity = RunIdentity(
-        claimed.job_name, str(claimed.id), claimed.attempt, claimed.trigger.value, node, claimed.trace_context, service
+        claimed.job_name, str(claimed.id), claimed.attempt, claimed.trigger, node, claimed.trace_context, service
     )
     return Attempt(claimed, job, context, identity)
 
 
-async def carry_out(
+def carry_out(
     attempt: Attempt,
     executors: Mapping[ExecutorKind, Executor],
     harness: Harness,
@@ -161,7 +161,7 @@ async def carry_out(
     *,
     cipher: PayloadCipher,
     chance: float,
-) -> Finish | Release | None:
+) -> Coroutine[Any, Any, Finish | Release | None]:
     """Run the handler in the harness and return what is to be written of its end; None: another program goes on.
 
     Args:
@@ -174,12 +174,19 @@ async def carry_out(
         chance: A random number in [0, 1), for the jitter of a retry.
     """
     claimed, sensitive = attempt.claimed, attempt.job.definition.sensitive
-    if not (sensitive or holds_cipher(claimed.payload) or holds_cipher(claimed.checkpoint)):
-        return await _carry_out(attempt, executors, harness, conditions, suspects, chance=chance)
+    work = _carry_out(attempt, executors, harness, conditions, suspects, chance=chance)
+    if sensitive or holds_cipher(claimed.payload) or holds_cipher(claimed.checkpoint):
+        return _carry_out_in_secret(attempt, work, cipher)
+    return work
+
+
+async def _carry_out_in_secret(
+    attempt: Attempt, work: Coroutine[Any, Any, Finish | Release | None], cipher: PayloadCipher
+) -> Finish | Release | None:
     secrets = attempt.decrypt(cipher)
     # What was secret in the payload stands in no result, error or log line of this process while it runs.
-    with withheld([*secrets, *texts_under(sensitive, attempt.context.payload)]):
-        return await _carry_out(attempt, executors, harness, conditions, suspects, chance=chance)
+    with withheld([*secrets, *texts_under(attempt.job.definition.sensitive, attempt.context.payload)]):
+        return await work
 
 
 async def _carry_out(

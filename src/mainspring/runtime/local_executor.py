@@ -100,15 +100,15 @@ class _InProcessExecutor(ABC):
             current_call.set(outer)  # not reset(token): a coroutine may be closed in another context
 
     @abstractmethod
-    async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object: ...
+    def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> Awaitable[object]: ...
 
 
 class AsyncExecutor(_InProcessExecutor):
     """Calls the handler in the caller's task."""
 
-    async def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> object:
+    def _call(self, job: RegisteredJob, arguments: dict[str, object]) -> Awaitable[object]:
         answer = job.handler.function(**arguments)
-        return await (cast("Awaitable[object]", answer) if job.handler.is_async else _settled(answer))
+        return cast("Awaitable[object]", answer) if job.handler.is_async else _settled(answer)
 
 
 class ThreadExecutor(_InProcessExecutor):

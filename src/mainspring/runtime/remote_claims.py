@@ -15,6 +15,7 @@ from mainspring.store.queue.handed_over import HandOver
 from mainspring.store.remote import breakers, services
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from mainspring.jobs.registry import JobRegistry, RegisteredJob
@@ -62,9 +63,9 @@ class RemoteClaims:
             return None
         return job, self.jobs.service_of(name)
 
-    def began(self, service: str) -> None:
-        """Count an attempt that takes a slot."""
-        self._busy[service] += 1
+    def began(self, of_services: Iterable[str | None]) -> None:
+        """Count attempts that take a slot each, told by their services; None: an attempt of this node's own."""
+        self._busy.update(service for service in of_services if service is not None)
 
     def ended(self, service: str) -> None:
         """Count an attempt that gives its slot back."""

@@ -91,10 +91,11 @@ class RunningAttempts:
         now, started_at = self._world.now(), self._world.monotonic()
         traced = self._harness.announce([attempt.identity for attempt in attempts], now)
         for attempt in attempts:
-            attempt.context.deadline = now + attempt.timeout
+            timeout = attempt.timeout
+            attempt.context.deadline = now + timeout
             attempt.traced = traced or attempt.identity.traceparent is not None
             self._running[attempt.claimed.id] = attempt
-            seconds = attempt.timeout.total_seconds()
+            seconds = timeout.total_seconds()
             attempt.times_out_at = started_at + seconds
             attempt.task = self._world.spawn(self._carry_out(attempt), name=attempt.claimed.job_name)
             if seconds < _SHORT_TIMEOUT:

@@ -94,10 +94,10 @@ class NodeSlots:
         """Remember what a claim for so much room has brought: one that took it all has left some, perhaps."""
         self._kinds[kind].more_waits = found >= room
 
-    def began(self, kind: ExecutorKind) -> None:
-        """Count an attempt that takes a slot."""
+    def began(self, kind: ExecutorKind, count: int = 1) -> None:
+        """Count attempts that take a slot each."""
         if kind in self._kinds:
-            self._kinds[kind].change(1, self._world.monotonic())
+            self._kinds[kind].change(count, self._world.monotonic())
 
     def ended(self, kind: ExecutorKind) -> None:
         """Count an attempt that gives its slot back."""

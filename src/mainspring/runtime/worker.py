@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import STOP_SECONDS, Outcome
 from mainspring.errors import StoreError
-from mainspring.runtime import garbage_collection
+from mainspring.runtime import interpreter
 from mainspring.runtime.attempt import StopReason, prepare
 from mainspring.runtime.loop import Turn
 from mainspring.runtime.running_attempts import RunningAttempts
-from mainspring.store.coordination import cluster
 from mainspring.store.queue import claims, dependencies
+from mainspring.store.queue.claim_looks import ClaimLooks
 from mainspring.store.queue.finishes import Release
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from mainspring.domain.job import ExecutorKind
     from mainspring.jobs.job_run import Harness
-    from mainspring.jobs.registry import JobRegistry
+    from mainspring.jobs.registry import JobRegistry, RegisteredJob
     from mainspring.runtime.acknowledgements import Acknowledgements
     from mainspring.runtime.attempt import Attempt
     from mainspring.runtime.conditions import Conditions
@@ -130,6 +131,7 @@ class Worker:
             on_end=self._ended,
             tracking=tracking,
         )
+        self._looks = ClaimLooks(environment, queues)
         self._names: dict[ExecutorKind, list[str]] = {}
         for job in registry:
             self._names.setdefault(job.executor, []).append(job.definition.name)
@@ -148,7 +150,7 @@ class Worker:
     def begin(self, node_id: UUID) -> None:
         """Claim for this node from now on."""
         if not self._world.simulated:
-            garbage_collection.relax()
+            interpreter.suit_a_node()
         self._node_id = node_id
 
     async def run_once(self) -> Turn:
@@ -183,7 +185,8 @@ class Worker:
     def _claim(
         self, connection: Connection, node_id: UUID, free: Mapping[ExecutorKind, int]
     ) -> tuple[list[ClaimedExecution], float | None]:
-        if not cluster.may_claim(connection, node_id):  # of its death the heartbeat will hear soon
+        seen = self._looks.look(connection, node_id)
+        if not seen.may_claim:  # of its death the heartbeat will hear soon
             return [], None
         now = self._world.monotonic()
         # What became due since the last look is found by one more, even if nobody wakes this loop again.
@@ -201,7 +204,7 @@ class Worker:
                     cursors=self._cursors[kind],
                     organization_limit=self._organization_limit,
                 )
-                claimed = claims.claim(connection, request, room)
+                claimed = claims.claim(connection, request, room, seen)
                 self._slots.claimed(kind, room=room, found=len(claimed))
                 found += claimed
         if self._remote is not None:
@@ -239,19 +242,25 @@ class Worker:
         self._acknowledgements.add(end)
 
     def _start(self, claimed: Sequence[ClaimedExecution]) -> None:
-        attempts = [self._prepare(row) for row in claimed]
-        for attempt in attempts:
-            self._slots.began(attempt.job.executor)
-        if attempts:
-            self._running.start(attempts)
-            self._on_start()
+        if not claimed:
+            return
+        jobs = {name: self._job_of(name) for name in {row.job_name for row in claimed}}
+        attempts = [
+            prepare(row, job, sink=self._journal, node=self._node_name, service=service)
+            for row in claimed
+            for job, service in [jobs[row.job_name]]
+        ]
+        for kind, count in Counter(attempt.job.executor for attempt in attempts).items():
+            self._slots.began(kind, count)
+        if self._remote is not None:
+            self._remote.began(attempt.identity.service for attempt in attempts)
+        self._running.start(attempts)
+        self._on_start()
 
-    def _prepare(self, row: ClaimedExecution) -> Attempt:
-        found = self._remote.job_of(row.job_name, self._registry) if self._remote is not None else None
-        job, service = found or (self._policies.get(row.job_name), None)
-        if self._remote is not None and service is not None:
-            self._remote.began(service)
-        return prepare(row, job, sink=self._journal, node=self._node_name, service=service)
+    def _job_of(self, name: str) -> tuple[RegisteredJob, str | None]:
+        """Return a job as it is to be run now, and the service that runs it, if one does."""
+        found = self._remote.job_of(name, self._registry) if self._remote is not None else None
+        return found or (self._policies.get(name), None)
 
     def _ended(self, attempt: Attempt, end: Finish | Release | None) -> None:
         self._slots.ended(attempt.job.executor)

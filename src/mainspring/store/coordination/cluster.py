@@ -126,17 +126,6 @@ def beat(
     return None if row is None else row[0]
 
 
-def may_claim(connection: sa.Connection, node_id: UUID) -> bool:
-    """Whether a node may take work: it is not draining, and the others still count on it.
-
-    What a dead one claimed would be taken from it at once, and counted.
-    """
-    statement = sa.select(nodes.c.id).where(
-        nodes.c.id == node_id, nodes.c.dead_at.is_(None), nodes.c.draining_at.is_(None)
-    )
-    return connection.execute(statement).first() is not None
-
-
 def leave(connection: sa.Connection, node_id: UUID) -> None:
     """Say that a node has stopped in good order."""
     connection.execute(

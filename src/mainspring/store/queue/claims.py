@@ -17,6 +17,7 @@ from mainspring.domain.execution import Stage
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.lists import chosen
 from mainspring.store.queue import claims_postgresql, claims_sqlite, limit_keys, queue_limits, rates
+from mainspring.store.queue.claim_looks import ANYTHING
 from mainspring.store.recovery import job_probes
 from mainspring.store.tables import executions_live
 from mainspring.store.tables.urgency import HEAD_START
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from mainspring.store.queue.claim_looks import ClaimLook
     from mainspring.store.queue.claimed import ClaimedExecution
 
 _live = executions_live.c
@@ -66,19 +68,31 @@ class ClaimRequest:
     organization_limit: int
 
 
-def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[ClaimedExecution]:
+def claim(
+    connection: sa.Connection, request: ClaimRequest, slots: int, seen: ClaimLook = ANYTHING
+) -> list[ClaimedExecution]:
     """Claim at most `slots` executions for a node, the most urgent first.
 
     Half of the slots go to organizations first and the rest to executions without one; what either leaves goes to
     the other, so that neither kind starves. Of a queue with a limit no more is claimed than that has room for.
+
+    Args:
+        connection: Where to run, in a transaction.
+        request: What is asked for.
+        slots: How many at most.
+        seen: What a look in the same transaction has found; by default anything may be there.
     """
     module = claims_postgresql if connection.dialect.name == "postgresql" else claims_sqlite
-    rooms = queue_limits.rooms(connection, request.environment, [cursor.queue for cursor in request.cursors])
+    rooms: dict[str, int] = {}
+    if seen.has_limits:
+        rooms = queue_limits.rooms(connection, request.environment, [cursor.queue for cursor in request.cursors])
     claimed: list[ClaimedExecution] = []
     lanes = 0
     for cursor in request.cursors:
         free = min(slots - len(claimed), rooms.get(cursor.queue, slots))
-        share = (free + 1) // 2 if cursor.system_rows_left else free
+        share = 0
+        if seen.has_organizations:
+            share = (free + 1) // 2 if cursor.system_rows_left else free
         of_organizations = module.claim_organizations(connection, request, cursor, share)
         free -= len(of_organizations)
         without = module.claim_system(connection, request, cursor, free)
@@ -86,7 +100,7 @@ def claim(connection: sa.Connection, request: ClaimRequest, slots: int) -> list[
         free -= len(without)
         claimed += of_organizations + without
         lanes += bool(of_organizations) * 2 + bool(without)
-        if len(of_organizations) == share:
+        if share and len(of_organizations) == share:
             claimed += module.claim_organizations(connection, request, cursor, free)
     if lanes > 1 or module is claims_postgresql:  # SQLite returns executions without an organization in their order
         claimed.sort(key=_urgency)

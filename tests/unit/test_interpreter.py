@@ -1,41 +1,43 @@
-"""The garbage collector under a node: seldom, and never against the choice of the program."""
+"""Python under a node: set up for many attempts, and never against the choice of the program."""
 
 from __future__ import annotations
 
 import gc
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mainspring.runtime import garbage_collection
+from mainspring.runtime import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
-def _collector_as_it_was() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    thresholds = gc.get_threshold()
-    garbage_collection.relax.cache_clear()
+def _interpreter_as_it_was() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    thresholds, turn = gc.get_threshold(), sys.getswitchinterval()
+    interpreter.suit_a_node.cache_clear()
     yield
-    garbage_collection.relax.cache_clear()
+    interpreter.suit_a_node.cache_clear()
     gc.set_threshold(*thresholds)
     gc.unfreeze()
+    sys.setswitchinterval(turn)
 
 
 @pytest.mark.parametrize(("chosen", "kept"), [(700, 10_000), (50_000, 50_000), (0, 0)])
 def test_the_threshold_is_raised_unless_the_program_has_chosen_more_or_none(chosen: int, kept: int) -> None:
     gc.set_threshold(chosen, 10, 10)
-    garbage_collection.relax()
+    interpreter.suit_a_node()
     assert gc.get_threshold() == (kept, 10, 10)
 
 
 def test_what_was_loaded_before_the_first_node_is_left_alone_and_what_comes_later_is_not() -> None:
     gc.unfreeze()
-    garbage_collection.relax()
+    interpreter.suit_a_node()
     frozen = gc.get_freeze_count()
     assert frozen > 1000
-    garbage_collection.relax()
+    interpreter.suit_a_node()
     assert gc.get_freeze_count() == frozen
 
 
@@ -44,8 +46,15 @@ def test_it_is_off_while_a_program_is_loaded_and_then_as_it_was(*, chosen: bool)
     if not chosen:
         gc.disable()
     try:
-        with garbage_collection.paused():
+        with interpreter.collecting_nothing():
             assert not gc.isenabled()
         assert gc.isenabled() is chosen
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("chosen", "kept"), [(0.005, 0.001), (0.02, 0.02), (0.0001, 0.0001)])
+def test_threads_take_turns_after_a_millisecond_unless_the_program_has_chosen(chosen: float, kept: float) -> None:
+    sys.setswitchinterval(chosen)
+    interpreter.suit_a_node()
+    assert sys.getswitchinterval() == pytest.approx(kept)
