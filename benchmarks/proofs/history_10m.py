@@ -30,6 +30,7 @@ from benchmarks.proofs.ticks import store_of_its_own
 from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.domain.access import Role
+from mainspring.runtime import interpreter
 from mainspring.store.analytics import rollups
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.jobs import registration
@@ -129,6 +130,7 @@ async def measure(
     url: str, now: datetime, *, times: int, only: str, told: Callable[[Measured], None]
 ) -> list[Measured]:
     """Ask everything."""
+    interpreter.suit_a_node()  # as a node does
     async with AsyncExitStack() as stack:
         app = application(url)
         await stack.enter_async_context(app.connected())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring.api.deferred import Deferred
+from mainspring.runtime import interpreter
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def send(message: Message) -> None:
 async def test_it_is_loaded_once_on_a_thread_while_the_event_loop_goes_on() -> None:
     loading = Loading()
     world = RealWorld()
-    deferred = Deferred(loading, world)
+    deferred = Deferred(loading, world, name="doors")
     requests = [
         world.spawn(deferred({"type": "http", "number": number}, receive, send), name="request") for number in range(3)
     ]
@@ -71,11 +72,23 @@ async def test_it_is_loaded_once_on_a_thread_while_the_event_loop_goes_on() -> N
     assert [scope["number"] for scope in loading.served] == [0, 1, 2, 3]
 
 
+async def test_the_collector_leaves_alone_what_was_loaded() -> None:
+    loading = Loading()
+    loading.may_end.set()
+    interpreter.leave_alone.cache_clear()
+    gc.unfreeze()
+    try:
+        await Deferred(loading, RealWorld(), name="doors").load()
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()
+
+
 async def test_what_could_not_be_loaded_is_tried_again() -> None:
     loading = Loading()
     loading.may_end.set()
     loading.trouble = ImportError("no such door")
-    deferred = Deferred(loading, RealWorld())
+    deferred = Deferred(loading, RealWorld(), name="doors")
     with pytest.raises(ImportError, match="no such door"):
         await deferred({"type": "http"}, receive, send)
     loading.trouble = None
@@ -87,7 +100,7 @@ async def test_what_could_not_be_loaded_is_tried_again() -> None:
 
 async def test_a_node_is_not_ready_for_requests_before_its_doors_are_loaded(door: Door) -> None:
     loading, world = Loading(), RealWorld()
-    door.api.state.doors = Deferred(loading, world)
+    door.api.state.doors = Deferred(loading, world, name="doors")
     asked = world.spawn((await door.client()).get("/readyz"), name="probe")
     async with asyncio.timeout(10):
         await loading.begun.wait()

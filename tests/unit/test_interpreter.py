@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def _forget() -> None:
+    interpreter.suit_a_node.cache_clear()
+    interpreter.leave_alone.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _interpreter_as_it_was() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     thresholds, turn = gc.get_threshold(), sys.getswitchinterval()
-    interpreter.suit_a_node.cache_clear()
+    _forget()
     yield
-    interpreter.suit_a_node.cache_clear()
+    _forget()
     gc.set_threshold(*thresholds)
     gc.unfreeze()
     sys.setswitchinterval(turn)
@@ -39,6 +44,20 @@ def test_what_was_loaded_before_the_first_node_is_left_alone_and_what_comes_late
     assert frozen > 1000
     interpreter.suit_a_node()
     assert gc.get_freeze_count() == frozen
+
+
+def test_a_part_that_is_loaded_later_is_left_alone_too_once_a_process() -> None:
+    interpreter.suit_a_node()
+    before = gc.get_freeze_count()
+    doors = [[number] for number in range(1000)]
+    interpreter.leave_alone("doors")
+    assert gc.get_freeze_count() >= before + len(doors)
+    frozen = gc.get_freeze_count()
+    pages = [[number] for number in range(1000)]
+    interpreter.leave_alone("doors")
+    assert gc.get_freeze_count() <= frozen
+    interpreter.leave_alone("dashboard")
+    assert gc.get_freeze_count() >= frozen + len(pages) // 2
 
 
 @pytest.mark.parametrize("chosen", [True, False])

@@ -84,8 +84,8 @@ def create_api(app: Mainspring, *, host: str = LOOPBACK, node: Node | None = Non
     problems.install(api)
     api.router.routes.extend(_health())
     api.add_route("/ui", _to_dashboard, include_in_schema=False)
-    api.mount("/ui", Deferred(lambda: _dashboard(api, app), app.world))
-    api.router.default = api.state.doors = Deferred(_doors, app.world)
+    api.mount("/ui", Deferred(lambda: _dashboard(api, app), app.world, name="dashboard"))
+    api.router.default = api.state.doors = Deferred(_doors, app.world, name="doors")
     api.add_middleware(HostCheck, hosts=Hosts(host, app.settings.public_url))
     api.add_middleware(RequestFrame, world=app.world)  # the last one stands outside of the others
     api.openapi = _openapi_document

@@ -25,10 +25,12 @@ class Deferred:
     Args:
         load: Returns the application.
         world: For the thread.
+        name: What is loaded, in a word: the garbage collector leaves it alone.
     """
 
-    def __init__(self, load: Callable[[], ASGIApp], world: World) -> None:
+    def __init__(self, load: Callable[[], ASGIApp], world: World, *, name: str) -> None:
         self._load = load
+        self._name = name
         self._world = world
         self._loading = asyncio.Lock()
         self._loaded: ASGIApp | None = None
@@ -51,4 +53,6 @@ class Deferred:
 
     def _load_without_collecting(self) -> ASGIApp:
         with interpreter.collecting_nothing():
-            return self._load()
+            loaded = self._load()
+            interpreter.leave_alone(self._name)
+            return loaded

@@ -48,6 +48,20 @@ def _take_turns_soon() -> None:
         sys.setswitchinterval(_TURN_SECONDS)
 
 
+@functools.cache
+def leave_alone(loaded: str) -> None:
+    """Let the collector leave alone what a part of the program has loaded. Once a process for each part.
+
+    The doors and the dashboard are 40,000 objects and the modules behind them many more, loaded after a node was set
+    up: without this the collector walks them all now and then, and each time an answer is 150 to 200 ms late.
+
+    Args:
+        loaded: What was loaded, in a word.
+    """
+    del loaded  # it tells the parts apart
+    gc.freeze()
+
+
 @contextmanager
 def collecting_nothing() -> Generator[None]:
     """Collect nothing while a program is loaded: what it makes then stays, and looking for waste is a tenth of a start.
