@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from mainspring.errors import DatabaseUnreachableError, IntegrityError
@@ -67,6 +68,47 @@ async def test_all_that_wait_share_one_commit(sqlite: Database) -> None:
         return connection.in_nested_transaction()
 
     assert await grouped(sqlite, *[is_nested] * 5) == [True] * 5
+
+
+async def test_what_comes_while_a_function_runs_shares_its_commit(sqlite: Database) -> None:
+    commits: list[sa.Connection] = []
+    count = commits.append
+    event.listen(sa.Engine, "commit", count)
+    try:
+        await grouped(sqlite, insert("a"), insert("b"))
+    finally:
+        event.remove(sa.Engine, "commit", count)
+    assert len(commits) == 1
+    assert await keys(sqlite) == {"a", "b"}
+
+
+async def test_what_fails_alone_is_tried_once(sqlite: Database) -> None:
+    tries: list[sa.Connection] = []
+
+    def fail(connection: sa.Connection) -> None:
+        tries.append(connection)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await sqlite.tx(fail)
+    assert len(tries) == 1
+
+
+async def test_a_read_that_waited_for_another_sees_what_was_committed_meanwhile(sqlite: Database) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def look_and_hold_up(connection: sa.Connection) -> set[str]:
+        seen = set(connection.execute(sa.select(limits.c.key)).scalars())
+        entered.set()
+        go_on.wait()
+        return seen
+
+    first = asyncio.ensure_future(sqlite.read(look_and_hold_up))  # noqa: TID251 - the test's own task
+    await asyncio.get_running_loop().run_in_executor(None, entered.wait)
+    second = asyncio.ensure_future(keys(sqlite))  # noqa: TID251 - the same
+    await sqlite.tx(insert("new"))
+    go_on.set()
+    assert (await first, await second) == (set(), {"new"})
 
 
 async def test_one_failure_in_a_group_does_not_spoil_the_others(sqlite: Database) -> None:

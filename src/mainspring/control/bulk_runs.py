@@ -89,8 +89,8 @@ class BulkRuns:
         await self._audit.require(actor, NEEDED[verb], action, Target("execution", f"{len(batch)} of them"))
         apply = self._cancel if verb == "cancel" else self._retry
         end = await self._database.tx(lambda connection: apply(connection, actor, batch, reason))
-        for execution_id in end.done if verb == "cancel" else ():
-            self._signals.ended(execution_id)
+        if verb == "cancel":
+            self._signals.ended(end.done)
         if end.done:
             self._signals.send(WORK)
         return end

@@ -143,7 +143,7 @@ class Callbacks:
             self._log_writer.job_succeeded(run, now, ended.seconds, trace_id)
         if ended.ending.status.is_final:
             self._metrics.execution_ended(held.job_name, ended.outcome, ended.seconds)
-            self._signals.ended(held.id)
+            self._signals.ended([held.id])
             if self._sentry is not None:
                 self._sentry.tell_end(run, ended.final_failure, seconds=ended.seconds)
         self._signals.send(WORK)

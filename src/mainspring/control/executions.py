@@ -231,7 +231,7 @@ class ExecutionCommands:
         if done is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
         execution = done.after
-        self._signals.ended(execution_id)
+        self._signals.ended([execution_id])
         if not done.is_accepted:
             raise NotCancellableError(
                 f"execution {execution_id} of job {execution.job_name!r} cannot be cancelled: it is {execution.status}"

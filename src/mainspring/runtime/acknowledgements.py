@@ -84,7 +84,8 @@ class Acknowledgements:
             self._world.crash_point("after_finish_sent")
             # What was handed over and is held no more has ended meanwhile, as its callbacks said: none is fenced off.
             ends = [end for end in batch if not isinstance(end, HandOver)]
-            self._on_written([end for end in ends if end.id in written], [end for end in ends if end.id not in written])
+            fenced = [end for end in ends if end.id not in written] if len(written) < len(batch) else []
+            self._on_written([end for end in ends if end.id in written] if fenced else ends, fenced)
 
     async def _write_patiently(self, batch: list[Finish | Release | HandOver]) -> set[UUID]:
         """Try until it is written: while the lease holds nobody else can write it, and afterwards it is fenced off.

@@ -309,8 +309,8 @@ class Node:
         return lane
 
     def _written(self, written: Iterable[Finish | Release], fenced: Iterable[Finish | Release]) -> None:
+        self._signals.ended(end.id for end in written)
         for end in written:
-            self._signals.ended(end.id)
             if isinstance(end, Finish):
                 self._metrics.execution_ended(end.job_name, end.outcome, end.duration_ms / 1000)
         if self._tracking is not None:

@@ -50,7 +50,7 @@ class OverdueWork:
         for ended in found:
             if ended.ending.status.is_final:
                 self._metrics.execution_ended(ended.held.job_name, ended.outcome, ended.seconds)
-                self._signals.ended(ended.held.id)
+                self._signals.ended([ended.held.id])
                 if self._sentry is not None:
                     self._sentry.tell_end(ended.held.run, ended.final_failure, seconds=ended.seconds)
             _logger.warning("%s; it is %s now", ended.failure.message if ended.failure else "", ended.ending.status)

@@ -247,5 +247,4 @@ class Stepper:
             waiting.set_result(None)
 
     def _written(self, written: Iterable[Finish | Release], _fenced: Iterable[Finish | Release]) -> None:
-        for end in written:
-            self._store.signals.ended(end.id)
+        self._store.signals.ended(end.id for end in written)

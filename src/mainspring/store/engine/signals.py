@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from mainspring.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from mainspring.store.engine.database import Database
@@ -85,11 +86,14 @@ class Signals:
         for wakeup in self._wakeups[topic]:
             wakeup.set()
 
-    def ended(self, execution_id: UUID) -> None:
-        """Tell whoever in this process waits for an execution that it may have ended."""
-        for future in self._ends.pop(execution_id, ()):
-            if not future.done():
-                future.set_result(None)
+    def ended(self, execution_ids: Iterable[UUID]) -> None:
+        """Tell whoever in this process waits for one of these executions that it may have ended."""
+        if not self._ends:
+            return
+        for execution_id in execution_ids:
+            for future in self._ends.pop(execution_id, ()):
+                if not future.done():
+                    future.set_result(None)
 
     async def end_of(self, execution_id: UUID, seconds: float) -> None:
         """Sleep for `seconds`, or until `ended` is called for the execution."""

@@ -137,10 +137,19 @@ class SqliteConnection:
                 raise
             raise told from error
 
-    def together(self, works: Sequence[Work]) -> None:
-        """Run functions in one transaction, and answer once it is durable; each stands or falls alone."""
-        asked_for = [work for work in works if work.future.set_running_or_notify_cancel()]
-        ends = self._in_one(asked_for) if len(asked_for) > 1 else self._one_by_one(asked_for)
+    def together(self, works: Sequence[Work], late: Callable[[], Sequence[Work]]) -> None:
+        """Run functions in one transaction, and answer once it is durable; each stands or falls alone.
+
+        Args:
+            works: Functions.
+            late: Returns what has come while they ran. It joins them, because a commit is dear that waits for the disk;
+                it is asked once, lest the first one wait for ever. A read never joins others: it would not see what was
+                committed after their first.
+        """
+        asked_for = _still_wanted(works)
+        if not asked_for:
+            return
+        ends = self._in_one(asked_for, late)
         for work, end in zip(asked_for, ends, strict=True):
             try:
                 result = end()
@@ -149,23 +158,29 @@ class SqliteConnection:
             else:
                 work.future.set_result(result)
 
-    def _in_one(self, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
-        """Return how each function ended: what returns its result, or raises its error."""
+    def _in_one(self, works: list[Work], late: Callable[[], Sequence[Work]]) -> Sequence[Callable[[], Any]]:
+        """Return how each function ended, the late ones' that join `works` too: what returns its result or raises."""
         begun = False
 
         def run(connection: sa.Connection) -> Sequence[Callable[[], Any]]:
             nonlocal begun
             begun = True
-            return [self._behind_savepoint(connection, work) for work in works]
+            # The first one needs no savepoint if it comes alone: its failure ends the transaction before others join.
+            ends = [_returned(works[0].function(connection))] if len(works) == 1 else self._each(connection, works)
+            joining = [] if self._read_only else _still_wanted(late())
+            works.extend(joining)
+            return [*ends, *self._each(connection, joining)]
 
         try:
             return self.alone(run)
         except BaseException as error:  # noqa: BLE001 - it is told to those who asked
+            if not begun or len(works) == 1:
+                return [partial(_fail, error)] * len(works)
             # A full disk, a damaged page: one of them has lost the transaction for all, who get one of their own.
-            return self._one_by_one(works) if begun else [partial(_fail, error)] * len(works)
+            return [partial(self.alone, work.function) for work in works]
 
-    def _one_by_one(self, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
-        return [partial(self.alone, work.function) for work in works]
+    def _each(self, connection: sa.Connection, works: Sequence[Work]) -> Sequence[Callable[[], Any]]:
+        return [self._behind_savepoint(connection, work) for work in works]
 
     def _behind_savepoint(self, connection: sa.Connection, work: Work) -> Callable[[], Any]:
         try:
@@ -175,7 +190,7 @@ class SqliteConnection:
             if not self._driver.in_transaction:
                 raise
             return partial(_fail, self._told(error) or error)
-        return lambda: result
+        return _returned(result)
 
     def give_way(self) -> None:
         """Pause where other processes write to this file: SQLite's lock knows no queue, so that they would starve."""
@@ -202,6 +217,14 @@ class SqliteConnection:
         """Close the file."""
         self._connection.close()
         self._engine.dispose()
+
+
+def _still_wanted(works: Sequence[Work]) -> list[Work]:
+    return [work for work in works if work.future.set_running_or_notify_cancel()]
+
+
+def _returned(result: Result) -> Callable[[], Result]:
+    return lambda: result
 
 
 def _fail(error: BaseException) -> None:

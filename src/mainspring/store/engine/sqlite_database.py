@@ -126,6 +126,7 @@ class _Thread:
         self._connection = connection
         self._inline = world.simulated
         self._waiting: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._closing = False
         self._ended: Future[None] = Future()
         if not self._inline:
             world.start_thread(self._serve, name=name)
@@ -148,19 +149,21 @@ class _Thread:
         await asyncio.wrap_future(self._ended)
 
     def _serve(self) -> None:
-        last = False
-        while not last:
-            group = self._next_group()
-            last = None in group
-            self._connection.together([work for work in group if work is not None])
+        while not self._closing:
+            self._connection.together([*self._taken(self._waiting.get()), *self._waiting_now()], self._waiting_now)
             self._connection.give_way()
         # Closed before the answer: whoever opens the file next finds it free.
         self._connection.close()
         self._ended.set_result(None)
 
-    def _next_group(self) -> list[Work | None]:
-        group = [self._waiting.get()]
+    def _waiting_now(self) -> list[Work]:
+        works: list[Work] = []
         with suppress(queue.Empty):
-            while len(group) < _GROUP:
-                group.append(self._waiting.get_nowait())
-        return group
+            while len(works) < _GROUP and not self._closing:
+                works += self._taken(self._waiting.get_nowait())
+        return works
+
+    def _taken(self, work: Work | None) -> list[Work]:
+        """Return it in a list, which stays empty for what says that nothing more will come."""
+        self._closing = work is None
+        return [] if work is None else [work]

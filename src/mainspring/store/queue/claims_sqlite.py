@@ -155,7 +155,8 @@ def _claimed(row: list[Any], fence: int) -> ClaimedExecution:
     claimed.attempt += 1
     claimed.fence = fence
     claimed.created_at = from_microseconds(row[_CREATED_AT])
-    claimed.available_at = from_microseconds(row[_AVAILABLE_AT])
+    is_due_at_once = row[_AVAILABLE_AT] == row[_CREATED_AT]
+    claimed.available_at = claimed.created_at if is_due_at_once else from_microseconds(row[_AVAILABLE_AT])
     if claimed.scheduled_at is not None:
         claimed.scheduled_at = from_microseconds(row[_SCHEDULED_AT])
     if claimed.scheduled_for is not None:

@@ -118,11 +118,13 @@ def finish(
     module = finishes_postgresql if connection.dialect.name == "postgresql" else finishes_sqlite
     moved = module.move(connection, _columns(ends))
     webhooks.announce(connection, moved.announced)
+    if len(moved.ids) < len(ends):
+        ends = [end for end in ends if end.id in moved.ids]
     awaited = [(end.id, end.status) for end in ends if end.id in moved.awaited] if moved.awaited else []
     keys = dependents.settle(connection, awaited)
     keys += [(environment, end.limit_key) for end in ends if end.limit_key is not None]
     if new_id is not None:
-        succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED and end.id in moved.ids]
+        succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED]
         followers = job_dependencies.follow(connection, environment, succeeded, new_id)
         keys += [(environment, new.limit_key) for new in followers]
     limit_keys.admit_each(connection, keys)

@@ -19,20 +19,14 @@ _TEXTS: Final = (
     "status", "outcome", "result", "error", "error_message", "error_class", "error_fingerprint", "skip_reason",
     "message_code", "summary",
 )  # fmt: skip
-_KEYS: Final = ("id", "fence")
 _TAKEN: Final = tuple(name for name in CARRIED if name not in {"progress", "lost_count"})
 
-# `cross join`, so that the batch is read first and each of its rows found by id.
-_HELD_ROWS: Final = """
-json_each(:said) said cross join mainspring.executions_live e
-    on e.id = json_extract(said.value, '$[0]') and e.fence = json_extract(said.value, '$[1]') and e.stage = 3
-"""
-_HELD = f"select json_group_array(said.key) from {_HELD_ROWS}"  # noqa: S608 - only constants of this module are put in
-# Mostly nothing in the whole table is awaited, which the end of an index says without a look at each of the batch.
+# Mostly nothing in the whole table is awaited, which an index says without a look at each of the batch.
 _AWAITED = """
-select json_group_array(json_array(said.key, e.has_dependents, e.webhook_url is not null)) from json_each(:ids) said
+select json_group_array(json_array(said.key, e.has_dependents, e.webhook_url is not null))
+from (select 1 from mainspring.executions_live where id > '' and (has_dependents or webhook_url is not null) limit 1)
+cross join json_each(:ids) said
 cross join mainspring.executions_live e on e.id = said.value and (e.has_dependents or e.webhook_url is not null)
-where exists (select 1 from mainspring.executions_live where id > '' and (has_dependents or webhook_url is not null))
 """
 _REMOVE = "delete from mainspring.executions_live where id in (select value from json_each(:ids))"
 
@@ -41,14 +35,13 @@ def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Mov
     """Move executions into history: each is a place in the columns `id`, `fence`, and what its end says."""
     driver = SqliteDriver(connection)
     ids = columns["id"]
-    told = [name for name in columns if name not in _KEYS]
-    same = {name: columns[name][0] for name in told if columns[name].count(columns[name][0]) == len(ids)}
-    differing = tuple(name for name in told if name not in same)
-    rows = zip(*(columns[name] for name in (*_KEYS, *differing)), strict=True)
+    same = {name: values[0] for name, values in columns.items() if values.count(values[0]) == len(ids) and name != "id"}
+    differing = tuple(name for name in columns if name not in same)
+    rows = zip(*(columns[name] for name in differing), strict=True)
     said: dict[str, object] = {"said": orjson.dumps(list(rows)).decode()}
     copied = driver.execute(_copy(differing, frozenset(columns)), same | said | {"now": driver.now()}).rowcount
     # Which ones were fenced off is asked only where some were.
-    places: Sequence[int] = range(len(ids)) if copied == len(ids) else driver.json(_HELD, said)
+    places: Sequence[int] = range(len(ids)) if copied == len(ids) else driver.json(_held(differing), same | said)
     moved = [ids[place] for place in places]
     gone = {"ids": orjson.dumps(moved).decode()}
     awaited: Sequence[tuple[int, int, int]] = driver.json(_AWAITED, gone)
@@ -66,13 +59,30 @@ def _copy(differing: tuple[str, ...], columns: frozenset[str]) -> str:
 
     To look into the JSON of each end for what all say, or nobody, would cost a third more.
     """
-    said = dict.fromkeys(_TEXTS, "null") | {name: f":{name}" for name in columns}
-    said |= {name: f"json_extract(said.value, '$[{place}]')" for place, name in enumerate((*_KEYS, *differing))}
+    said = dict.fromkeys(_TEXTS, "null") | {name: f":{name}" for name in columns} | _each(differing)
     return f"""
 insert into mainspring.executions
     ({", ".join(_TAKEN)}, lost_count, progress, completed_at, updated_at, duration_ms, {", ".join(_TEXTS)})
 select {", ".join(f"e.{name}" for name in _TAKEN)}, e.lost_count + {said["lost"]},
     case when {said["status"]} = 'succeeded' then 100 else e.progress end, :now, :now,
     {said["duration_ms"]}, {", ".join(said[name] for name in _TEXTS)}
-from {_HELD_ROWS}
+from {_held_rows(differing)}
 """  # noqa: S608 - only names of columns are put in
+
+
+def _held(differing: tuple[str, ...]) -> str:
+    return f"select json_group_array(said.key) from {_held_rows(differing)}"  # noqa: S608 - as above
+
+
+def _held_rows(differing: tuple[str, ...]) -> str:
+    """Return what joins the batch with the rows that its attempts hold; it is read first, each row found by id."""
+    said = {"fence": ":fence"} | _each(differing)
+    return f"""
+json_each(:said) said cross join mainspring.executions_live e
+    on e.id = {said["id"]} and e.fence = {said["fence"]} and e.stage = 3
+"""
+
+
+def _each(differing: tuple[str, ...]) -> dict[str, str]:
+    """Return what reads each of the columns of one end."""
+    return {name: f"json_extract(said.value, '$[{place}]')" for place, name in enumerate(differing)}
