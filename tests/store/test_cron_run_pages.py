@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Status, Trigger
 from mainspring.store.engine.dialect import store_now
-from mainspring.store.runs import cron_run_pages
+from mainspring.store.runs import cron_run_pages, index_ends
 from mainspring.store.runs.cron_run_pages import WantedRuns
 from mainspring.store.tables import executions
 from mainspring.world import uuid7
@@ -220,10 +220,16 @@ async def test_no_filter_goes_through_the_whole_history(
             assert not scans(plan), (wanted, statement, plan)
 
 
-async def plan_of(lab: Lab, statement: str, values: Any) -> str:
+async def plan_of(lab: Lab, statement: str, values: Any, *, in_order: bool = False) -> str:
+    """Return how the database reads; `in_order`: in a transaction with `keep_order`."""
     explain = "explain query plan " if lab.database.dialect_name == "sqlite" else "explain "
-    rows = await lab.database.read(lambda connection: connection.exec_driver_sql(explain + statement, values).all())
-    return "\n".join(str(row[-1]) for row in rows)
+
+    def look(connection: sa.Connection) -> Sequence[Any]:
+        if in_order:
+            index_ends.keep_order(connection)
+        return connection.exec_driver_sql(explain + statement, values).all()
+
+    return "\n".join(str(row[-1]) for row in await lab.database.read(look))
 
 
 WEEK_SCANNED = re.compile(r"Seq Scan on executions_\d+ .*cost=[\d.]+\.\.(\d+)")

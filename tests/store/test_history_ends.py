@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import FINAL, Status, Trigger
 from mainspring.store.engine.dialect import store_now
-from mainspring.store.runs import history_ends
+from mainspring.store.runs import history_ends, history_walks
 from mainspring.store.runs.history_ends import HistoryEnds, WantedHistory
 from mainspring.store.tables import executions
 from tests.store.test_cron_run_pages import analyze_history, ended_row, plan_of, write
@@ -164,8 +164,9 @@ async def test_postgresql_is_kept_from_sorting_what_an_index_holds_in_order(
     """Only a history of millions shows it: an end that is sorted is read as a whole, above all where a week is new."""
     with statements_of(lab.database, monkeypatch) as sent:
         await lab.database.read(lambda connection: HistoryEnds(connection, WantedHistory(lab.environment)))
-    is_kept = any("enable_sort = off" in statement for statement, _values in sent)
-    assert is_kept == (lab.database.dialect_name == "postgresql")
+    kept_off = [statement for statement, _values in sent if "set_config" in statement]
+    assert len(kept_off) == (lab.database.dialect_name == "postgresql")
+    assert all(f"enable_{way}', 'off'" in kept_off[0] for way in ("sort", "seqscan", "bitmapscan") if kept_off)
 
 
 async def test_what_is_frequent_is_met_on_a_walk_that_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,3 +202,48 @@ async def test_a_plain_success_is_written_into_no_more_indexes_than_have_a_reaso
         if await lab.scalar(holding):
             written.add(str(index.name))
     assert written == set(INDEXES_OF_A_PLAIN_SUCCESS)
+
+
+async def test_few_runs_of_many_jobs_are_read_at_once_and_many_in_the_order_of_each_end(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_ends, "_MANY_ENDS", 1)
+    monkeypatch.setattr(history_walks, "_LEAST_PASSED", 8)
+    monkeypatch.setattr(history_walks, "_PASSED", 1)
+    rows = await some_history(lab, 90)
+    wanted = WantedHistory(lab.environment, names=["hourly", "rare"], triggers=frozenset({Trigger.API}))
+    expected = [row["id"] for row in rows if is_meant(row, wanted)]
+    for few, at_once in ((len(expected), True), (len(expected) - 1, False)):
+        monkeypatch.setattr(history_ends, "_FEW", few)
+
+        def look(connection: sa.Connection) -> tuple[list[UUID], int]:
+            ends = HistoryEnds(connection, wanted)
+            return ends.first_ids(most=len(expected) - 1, oldest_first=True), ends.count(most=99)
+
+        with statements_of(lab.database, monkeypatch) as sent:
+            assert await lab.database.read(look) == (expected[:-1], len(expected))
+        laterally = [item[0] for item in looks_of(sent) if "LATERAL" in item[0] or "json_group_array" in item[0]]
+        in_order = [statement for statement in laterally if "ORDER BY" in statement]
+        assert len(laterally) == 1 + len(in_order)
+        assert bool(in_order) == (not at_once), "what is read at once is not read end by end"
+        assert not any("count(" in statement for statement, _values in sent), "a list that came to the end is a count"
+
+
+async def test_rare_runs_of_many_jobs_are_counted_in_one_scan_of_the_index_by_job(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(history_ends, "_MANY_ENDS", 1)
+    rows = await some_history(lab, 3_000)
+    await analyze_history(lab, request)
+    wanted = WantedHistory(lab.environment, names=["hourly", "rare"], statuses=frozenset({Status.FAILED}))
+    with statements_of(lab.database, monkeypatch) as sent:
+        counted = await lab.database.read(lambda connection: HistoryEnds(connection, wanted).count(most=9_999))
+    assert counted == sum(is_meant(row, wanted) for row in rows)
+    [(statement, values)] = [item for item in looks_of(sent) if "count(" in item[0]]
+    plan = await plan_of(lab, statement, values, in_order=True)
+    looks = [line for line in plan.splitlines() if " executions_2" in line or "mainspring_executions" in line]
+    assert looks
+    assert all("_job_status" in line or "_job_name_status_trigger_id_idx" in line for line in looks), plan
+    assert "Bitmap" not in plan
+    assert "Filter" not in plan
+    assert "order by" not in statement.lower(), "no scan for each job"

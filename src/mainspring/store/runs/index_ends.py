@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 SKEW: Final = timedelta(minutes=5)
 """An id is made by the clock of a node, other instants are those of the store."""
 _ended = executions.c
-_UNSORTED: Final = sa.text("set local enable_sort = off")
+_BY_INDEX: Final = sa.text(
+    "select set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true), "
+    "set_config('enable_bitmapscan', 'off', true)"
+)
 _WHOLE_POWERS: Final = 4096
 _STEPS: Final = 8
 
@@ -52,17 +55,22 @@ class Ends:
         environment: Whose history: the first column of each index.
         parts: The columns between the environment and the id, in the order of the index.
         said: What holds of each row of an index that is partial, in its words.
+        in_order: Whether the runs of each stand there in the order of their ids: it is a whole prefix of the index.
 
     Attributes:
         parts: The same.
         said: The same.
+        in_order: The same.
         columns: All of these columns.
     """
 
-    def __init__(self, environment: str, *parts: Some, said: Sequence[sa.ColumnElement[bool]] = ()) -> None:
+    def __init__(
+        self, environment: str, *parts: Some, said: Sequence[sa.ColumnElement[bool]] = (), in_order: bool = True
+    ) -> None:
         self._environment = environment
         self.parts = parts
         self.said = said
+        self.in_order = in_order
         self.columns = tuple(column for part in parts for column in part.columns)
 
     def __len__(self) -> int:
@@ -83,10 +91,11 @@ def keep_order(connection: sa.Connection) -> None:
     """Let PostgreSQL read ends in the order of their index for the rest of the transaction.
 
     Of an end it knows only how many runs there are for any job, status and tenant: of each a handful. It would sort
-    these, above all while a week is new and empty, and so read an end of thousands as a whole.
+    these, above all while a week is new and empty, and so read an end of thousands as a whole. Nor does it know how few
+    runs a scan of many ends at once will find: it would rather read a week that nobody has vacuumed yet.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(_UNSORTED)
+        connection.execute(_BY_INDEX)
 
 
 def first_ids(
@@ -110,6 +119,22 @@ def first_ids(
     found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions).order_by(order), most)
     first = found.order_by(sa.asc("id") if oldest_first else sa.desc("id")).limit(written(most))
     return list(connection.execute(first, ends.bound).scalars())[:most]
+
+
+def all_ids(
+    connection: sa.Connection, ends: Ends, conditions: Sequence[sa.ColumnElement[bool]], *, most: int
+) -> list[UUID] | None:
+    """Return the ids at all ends together, in no order; None: they are more than `most`.
+
+    Args:
+        connection: Where to read.
+        ends: Where to look.
+        conditions: As of `first_ids`.
+        most: How many are read at most.
+    """
+    found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions), most + 1)
+    ids = list(connection.execute(found.limit(written(most + 1)), ends.bound).scalars())
+    return ids if len(ids) <= most else None
 
 
 def first_of(
@@ -155,8 +180,10 @@ def _names(connection: sa.Connection, statement: sa.Select[str | None], asked: d
 
 def count(connection: sa.Connection, ends: Ends, conditions: Sequence[sa.ColumnElement[bool]], *, most: int) -> int:
     """Count what stands at all ends together, no further than `most`."""
-    in_order = sa.select(_ended.id).where(*conditions).order_by(OldestFirst(_ended.id))  # keeps to the index
-    found = _at_each_end(connection, ends, in_order, most)
+    wanted = sa.select(_ended.id).where(*conditions)
+    if ends.in_order:  # which keeps to the index
+        wanted = wanted.order_by(OldestFirst(_ended.id))
+    found = _at_each_end(connection, ends, wanted, most)
     counted = sa.select(sa.func.count()).select_from(found.limit(written(most)).subquery("found"))
     return min(most, connection.execute(counted, ends.bound).scalar_one())
 
