@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ import sqlalchemy as sa
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Status
 from mainspring.domain.run_filter import read_filter
+from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.time_limit import SearchTooSlowError, time_limit
 from mainspring.store.runs import run_search
 from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.store.tables import definitions
+from mainspring.world import uuid7
 from tests.store.test_cron_run_pages import analyze_history, ended_row, go_late_into_a_week, plan_of, scans, write
 from tests.store.test_hot_path_guards import statements_of
 
@@ -115,6 +118,25 @@ async def test_each_term_finds_its_runs_the_newest_first(lab: Lab) -> None:
     for text, expected in FOUND:
         found = await look(lab, text)
         assert " ".join(known[run.id] for run in found.runs) == expected, text
+
+
+@pytest.mark.parametrize("text", ["started:>20d", "ended:>20d", "created:>20d"])
+async def test_what_is_long_ago_is_looked_for_where_it_stands_though_a_clock_was_ahead(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Its id was made by a node, whose clock may have been minutes ahead of that of the store."""
+    now = await lab.scalar(sa.select(store_now()))
+    begun = now - timedelta(days=20, seconds=5)
+    for week in (begun, begun + timedelta(hours=2)):
+        await lab.database.tx(partial(partitions.create_for, instant=week))
+    said_to_be = begun + timedelta(minutes=4)
+    ahead = ended_row(lab, begun, 1, id=uuid7(int(said_to_be.timestamp() * 1000), 1))
+    await write(lab, [ahead, ended_row(lab, begun + timedelta(hours=1), 2)])
+    with statements_of(lab.database, monkeypatch) as sent:
+        found = await look(lab, text)
+    assert [run.id for run in found.runs] == [ahead["id"]]
+    [(walk, _values)] = [item for item in sent if "is_meant" in item[0]]
+    assert re.search(r"WHERE \S*executions\.id < \S+ ORDER BY", walk), "it begins there and not today"
 
 
 async def _define(lab: Lab, name: str, *, group: str) -> None:

@@ -16,7 +16,7 @@ from mainspring.domain.run_filter_keys import JOB_NAME
 from mainspring.store.engine.lists import is_among
 from mainspring.store.runs import executions as single
 from mainspring.store.runs.history_ends import HistoryEnds, WantedHistory
-from mainspring.store.runs.run_search_conditions import NAMING, RunSearch, conditions
+from mainspring.store.runs.run_search_conditions import NAMING, RunSearch, conditions, ids_before
 from mainspring.store.tables import definitions, executions, executions_live
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def _ended_ones(
         fingerprint=search.fingerprint,
         organizations=organizations,
         user_id=scope.user_id,
+        ids=ids_before(search),
         conditions=[
             *conditions(search, scope, executions, connection.dialect.name),
             *_cursor(executions, before, after),

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.run_filter_keys import JOB_NAME, PAYLOAD, Kind
 from mainspring.domain.run_filter_values import count_of, seconds_of, time_of
-from mainspring.store.runs.index_ends import first_id
+from mainspring.store.runs.index_ends import SKEW, first_id
 from mainspring.store.tables import executions
 
 if TYPE_CHECKING:
@@ -127,8 +127,24 @@ def conditions(search: RunSearch, scope: Scope, table: sa.Table, dialect: str) -
         condition = _condition(term, search, table, dialect)
         wanted.append(sa.not_(sa.func.coalesce(condition, sa.false())) if term.is_excluded else condition)
         if _is_lower_bound(term):
-            wanted.append(table.c.id >= first_id(_instant(term.values[0], search) - timedelta(minutes=5)))
+            wanted.append(table.c.id >= first_id(_instant(term.values[0], search) - SKEW))
     return wanted
+
+
+def ids_before(search: RunSearch) -> list[sa.ColumnElement[bool]]:
+    """Return before which ids the runs that have ended stand: what began before an instant was asked for before it.
+
+    Without this a walk for the runs of last month would begin with those of today.
+    """
+    ends = [_instant(term.values[0], search) + SKEW for term in search.filter.terms if _is_upper_bound(term)]
+    return [executions.c.id < first_id(end) for end in ends]
+
+
+def _is_upper_bound(term: Term) -> bool:
+    if term.key not in {"created", "started", "ended"} or term.is_excluded:
+        return False
+    is_age = seconds_of(term.values[0]) is not None
+    return term.comparison.startswith(">" if is_age else "<")
 
 
 def _is_lower_bound(term: Term) -> bool:
