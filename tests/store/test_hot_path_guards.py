@@ -316,11 +316,23 @@ async def test_the_finish_of_a_batch_compares_no_row_with_all_others(
     await lab.enqueue(*(lab.new() for _ in range(100)))
     claimed = await lab.claim()
     with statements_of(postgresql, monkeypatch) as sent:
-        await lab.succeed(*claimed)
+        await lab.finish(*(lab.end(item, result=str(number)) for number, item in enumerate(claimed)))
     (finish,) = [item for item in sent if "delete from" in item[0]]
     for plan in await plans(postgresql, finish):
-        assert "Hash Join" in plan
-        assert "Nested Loop" not in plan
+        moved = plan[plan.index("CTE moved") : plan.index("InitPlan")]
+        assert "Hash Join" in moved
+        assert "Nested Loop" not in moved
+
+
+async def test_successes_that_no_job_follows_end_in_one_statement_on_postgresql(
+    postgresql: Database, lab_on: Callable[[Database], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_on(postgresql)
+    await lab.enqueue(*(lab.new() for _ in range(3)))
+    ends = [lab.end(item) for item in await lab.claim()]
+    with statements_of(postgresql, monkeypatch) as sent:
+        await postgresql.tx(lambda connection: finishes.finish(connection, lab.environment, ends, lab.world.new_id))
+    assert len([statement for statement, _ in sent if "mainspring" in statement]) == 1
 
 
 async def test_sqlite_searches_indexes_however_many_wait(

@@ -108,7 +108,8 @@ def claim(
 
 
 def _urgency(execution: ClaimedExecution) -> datetime:
-    return execution.available_at - execution.priority * HEAD_START
+    priority = execution.priority
+    return execution.available_at - priority * HEAD_START if priority else execution.available_at
 
 
 _HELD = sa.select(_live.id, _live.fence, _live.limit_key).where(

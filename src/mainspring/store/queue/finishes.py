@@ -123,7 +123,7 @@ def finish(
     awaited = [(end.id, end.status) for end in ends if end.id in moved.awaited] if moved.awaited else []
     keys = dependents.settle(connection, awaited)
     keys += [(environment, end.limit_key) for end in ends if end.limit_key is not None]
-    if new_id is not None:
+    if new_id is not None and moved.has_followers:
         succeeded = [end.job_name for end in ends if end.status is Status.SUCCEEDED]
         followers = job_dependencies.follow(connection, environment, succeeded, new_id)
         keys += [(environment, new.limit_key) for new in followers]

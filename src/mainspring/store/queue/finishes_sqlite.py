@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from mainspring.store.engine.sqlite_driver import SqliteDriver
-from mainspring.store.queue.history import CARRIED, Moved
+from mainspring.store.queue.history import CARRIED, Moved, said_alike
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Mov
     """Move executions into history: each is a place in the columns `id`, `fence`, and what its end says."""
     driver = SqliteDriver(connection)
     ids = columns["id"]
-    same = {name: values[0] for name, values in columns.items() if values.count(values[0]) == len(ids) and name != "id"}
+    same = {name: said for name, said in said_alike(columns).items() if name != "id"}
     differing = tuple(name for name in columns if name not in same)
     rows = zip(*(columns[name] for name in differing), strict=True)
     said: dict[str, object] = {"said": orjson.dumps(list(rows)).decode()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ from mainspring.store.queue import webhooks
 from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
 LimitKey = tuple[str, str | None]
@@ -38,11 +38,18 @@ class Moved:
         ids: The executions; one that is missing was fenced off.
         awaited: Those that other executions wait for.
         announced: Those that named a webhook.
+        has_followers: Whether a job may follow one of theirs.
     """
 
     ids: set[UUID]
     awaited: set[UUID]
     announced: set[UUID]
+    has_followers: bool = True
+
+
+def said_alike(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Return what all ends of a batch say alike, by column: it is bound once, and the rest for each of them."""
+    return {name: said[0] for name, said in columns.items() if said.count(said[0]) == len(said)}
 
 
 @dataclass(frozen=True, slots=True)
