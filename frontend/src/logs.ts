@@ -1,5 +1,6 @@
 // The log of a run: new lines come to its end, the oldest leave a page that has been open for long. It stays at its end
-// while it is followed, stands still while it is paused, and its lines are wrapped or not.
+// while it is followed, stands still while it is paused, and its lines are wrapped or not. A part that was asked for from
+// its top stays there.
 import { find } from "./page";
 
 const MOST_LINES = 2_000;
@@ -21,14 +22,14 @@ function isOn(box: string): boolean {
 
 function follow(): void {
   const log = find("#run-log");
-  if (log && isOn("#log-follow")) log.scrollTop = log.scrollHeight;
+  if (log && isOn("#log-follow") && !log.classList.contains("is-from-top")) log.scrollTop = log.scrollHeight;
 }
 
 function forgetOldest(log: HTMLElement): void {
   if (log.childElementCount <= MOST_LINES) return;
   while (log.childElementCount > MOST_LINES) log.firstElementChild?.remove();
   const before = Number(find("[data-line]", log)?.dataset.line ?? 0);
-  find("#log-earlier button")?.setAttribute("hx-vals", JSON.stringify({ before }));
+  find("#log-earlier button:last-child")?.setAttribute("hx-vals", JSON.stringify({ before }));
   find("#log-earlier")?.removeAttribute("hidden");
 }
 
@@ -55,9 +56,13 @@ document.addEventListener("htmx:finally:request", (event) => {
 document.addEventListener("change", (event) => {
   const box = event.target as HTMLInputElement;
   if (box.id === "log-wrap") find("#run-log")?.classList.toggle("is-wrapped", box.checked);
-  if (box.id === "log-follow") follow();
+  if (box.id === "log-follow") {
+    find("#run-log")?.classList.remove("is-from-top");
+    follow();
+  }
   if (box.id === "log-pause" && !box.checked) find("#log-new")?.dispatchEvent(new Event("ms:log-resumed"));
 });
+document.addEventListener("shown.bs.tab", follow); // what is hidden cannot be scrolled
 document.addEventListener("htmx:after:swap", () => {
   const log = find("#run-log");
   if (!log) return;

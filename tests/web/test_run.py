@@ -156,14 +156,29 @@ async def test_the_log_is_shown_by_level_and_text_in_chunks_from_its_end(site: S
     last = await client.get(f"/runs/{run_id}/logs")
     assert "line 599." in last.text
     assert "line 100." not in last.text
-    [earlier] = Page(last.text).all("button")
-    before = orjson.loads(earlier.attributes["hx-vals"])
-    assert "line 0." in (await client.get(earlier.attributes["hx-get"].removeprefix("/ui"), params=before)).text
+    first, earlier = await parts_of_log(client, last.text)
+    assert ("line 0." in first, "line 499." in first, "line 500." in first) == (True, True, False)
+    assert ("line 0." in earlier, "line 100." in earlier, "line 101." in earlier) == (True, True, False)
+    assert 'id="log-earlier" hidden' in first
+    assert 'id="log-earlier" hidden' in earlier
+    *_, later, latest = await parts_of_log(client, first)
+    assert ("line 499." in later, "line 500." in later, "it broke" in later) == (False, True, True)
+    assert latest == last.text
+    assert len(await parts_of_log(client, later)) == 2, "nothing is later"
     errors = words_of((await client.get(f"/runs/{run_id}/logs", params={"level": "error"})).text)
     assert "it broke" in errors
     assert "line 5" not in errors
     assert "line 7." in (await client.get(f"/runs/{run_id}/logs", params={"search": "LINE 7."})).text
     assert len((await client.get(f"/runs/{run_id}/log.txt")).text.splitlines()) == 601
+
+
+async def parts_of_log(client: httpx2.AsyncClient, log: str) -> list[str]:
+    """Follow each of the buttons above and below the lines, in their order."""
+    return [
+        (await client.get(button.attributes["hx-get"].removeprefix("/ui"), params=orjson.loads(vals))).text
+        for button in Page(log).all("button")
+        for vals in [button.attributes["hx-vals"]]
+    ]
 
 
 async def test_what_is_said_while_one_reads_is_sent_alone_and_once(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The log of a run: its end, what was said before, what has been said since, and the whole as a file."""
+"""The log of a run: its end and its beginning, what is before and after a part, what is said now, and the whole as a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Query
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from mainspring.domain.access import Permission
 from mainspring.store.queue import journal
@@ -38,21 +38,30 @@ LineId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 @router.get("/runs/{run_id}/logs")
 async def logs(
-    visit: Visit, run_id: str, level: Level = "", search: SearchText = "", before: LineId = None
+    visit: Visit,
+    run_id: str,
+    level: Level = "",
+    search: SearchText = "",
+    before: LineId = None,
+    after: LineId = None,
 ) -> HTMLResponse:
-    """Show the last lines that the run has said, or those before one of them."""
+    """Show the last lines that the run has said, or those before one of them, or after one; after 0: the first ones."""
     await visit.require(Permission.VIEW_JOBS, staff=False)
     execution = await visible_run(visit, run_id)
-    end, lines = await _read(visit, execution, level, search, before=before)
+    first = after is not None
+    end, found = await _read(visit, execution, level, search, before=before, after=after, first=first)
+    lines = found[:LINES] if first else found[-LINES:]
+    has_more = len(found) > LINES
     return visit.fragment(
         "run/logs.html",
         text=RUN,
         run=execution,
-        lines=lines[-LINES:],
+        lines=lines,
         has_gap=False,
-        earlier=lines[-LINES].id if len(lines) > LINES else None,
+        has_earlier=after > 0 if first else has_more,
+        has_later=has_more if first else before is not None,
+        from_top=first,
         end=end,
-        is_end=before is None,
         level=level,
         search=search,
     )
@@ -79,9 +88,8 @@ async def download(visit: Visit, run_id: str) -> Response:
     """Send the whole log as text."""
     await visit.require(Permission.VIEW_JOBS, staff=False)
     execution = await visible_run(visit, run_id)
-    text = "".join([line async for line in _all_lines(visit, execution)])
     headers = {"Content-Disposition": f'attachment; filename="{execution.id}.log"'}
-    return PlainTextResponse(text, headers=headers)
+    return StreamingResponse(_all_lines(visit, execution), media_type="text/plain", headers=headers)
 
 
 async def _read(
@@ -92,6 +100,7 @@ async def _read(
     *,
     before: int | None = None,
     after: int | None = None,
+    first: bool = False,
 ) -> tuple[int, list[Any]]:
     """Return the id of the last line, whatever its level and text, and the lines: one more than are sent at once."""
 
@@ -99,8 +108,8 @@ async def _read(
         # First how far the log is, then its lines: what is said in between is shown now, and is not sent once more.
         end = run_logs.end(connection, execution.id)
         levels, text = _LEVELS[level], search.strip("\x00")
-        lines = run_logs.tail(
-            connection, execution.id, most=LINES + 1, before=before, after=after, levels=levels, text=text
+        lines = run_logs.part(
+            connection, execution.id, most=LINES + 1, first=first, before=before, after=after, levels=levels, text=text
         )
         return max([end, *(line.id for line in lines[-1:])]), lines
 
@@ -108,6 +117,7 @@ async def _read(
 
 
 async def _all_lines(visit: PageVisit, execution: Execution) -> AsyncGenerator[str]:
+    """Give the lines a part at a time, so that a long log takes no more memory than a short one."""
     last = 0
     while True:
 
@@ -115,8 +125,7 @@ async def _all_lines(visit: PageVisit, execution: Execution) -> AsyncGenerator[s
             return journal.lines_of(connection, execution.id, after=after, most=LINES)
 
         lines = await visit.database.read(read)
-        for line in lines:
-            yield f"{line.at.isoformat(timespec='milliseconds')} {line.level} {line.message}\n"
+        yield "".join(f"{line.at.isoformat(timespec='milliseconds')} {line.level} {line.message}\n" for line in lines)
         if len(lines) < LINES:
             return
         last = lines[-1].id

@@ -1,4 +1,4 @@
-"""The end of what a run has said, as people read it."""
+"""What a run has said, as people read it: a part at a time."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ def end(connection: sa.Connection, execution_id: UUID) -> int:
     return connection.execute(_END, {"execution": execution_id}).scalar_one()
 
 
-def tail(
+def part(
     connection: sa.Connection,
     execution_id: UUID,
     *,
     most: int,
+    first: bool = False,
     before: int | None = None,
     after: int | None = None,
     levels: Collection[str] | None = None,
     text: str = "",
 ) -> list[sa.Row[Any]]:
-    """Return the last log lines of an execution in their order; whoever asks has found it in the actor's scope.
+    """Return log lines of an execution in their order; whoever asks has found it in the actor's scope.
 
     Args:
         connection: Where to read.
         execution_id: Whose lines.
-        most: At most so many.
-        before: The id of the line before which they end; None: the last ones.
-        after: The id of the line after which they begin; None: however long ago.
+        most: At most so many: the last ones of those that are asked for.
+        first: The first ones instead.
+        before: The id of the line before which they end; None: at the end.
+        after: The id of the line after which they begin; None: at the beginning.
         levels: Those of these levels; None: of any.
         text: Those that hold this, in capitals or not; empty: any.
     """
@@ -51,4 +53,5 @@ def tail(
         lines = lines.where(_line.level.in_(sorted(levels)))
     if text:
         lines = lines.where(_line.message.icontains(text, autoescape=True))
-    return list(connection.execute(lines.order_by(_line.id.desc()).limit(most)))[::-1]
+    found = connection.execute(lines.order_by(_line.id if first else _line.id.desc()).limit(most)).all()
+    return list(found if first else reversed(found))
