@@ -1,4 +1,4 @@
-"""The log of a run: its end and its beginning, what is before and after a part, what is said now, and the whole as a file."""
+"""The log of a run: its end, its beginning and the parts between, what is said now, and the whole as a file."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ LineId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 async def logs(
     visit: Visit,
     run_id: str,
+    *,
     level: Level = "",
     search: SearchText = "",
     before: LineId = None,
