@@ -191,6 +191,27 @@ async def test_a_job_that_stops_being_run_is_reported_to_slack_field_by_field(
     assert await told.deliver() == 0
 
 
+async def test_a_message_says_since_when_a_first_run_is_under_way_and_not_that_there_never_was_one(
+    slack: tuple[Told, Sent],
+) -> None:
+    told, sent = slack
+    clockwork = told.clockwork
+    await clockwork.declare(DIGEST)
+    await told.turn()
+    await clockwork.lab.enqueue_one(job_name="weekly-digest")
+    await clockwork.lab.claim(names=["weekly-digest"])
+    began = await clockwork.now()
+    stale_at = (await told.health("weekly-digest")).health.stale_at
+    assert stale_at is not None
+    await told.pass_time(stale_at + timedelta(seconds=1) - began)
+    await told.deliver()
+
+    (message,) = [found for found in sent() if found["Rule"] == "staleness"]
+    assert "Last run" not in message
+    assert message["Last success"] == "never"
+    assert message["Running since"].startswith(f"{began:%Y-%m-%dT%H:%M}")
+
+
 class Misbehaving:
     """A channel to a receiver that does not take anything until it is well again."""
 

@@ -54,6 +54,7 @@ class Story:
         now: The store's instant.
         last_run_at: When the job last ran.
         last_success_at: When it last succeeded.
+        running_since: Since when it runs, if it does.
         execution: The run that shows it best.
         others: Other open alerts of the same job.
         public_url: Where people reach the dashboard.
@@ -62,6 +63,7 @@ class Story:
     now: datetime
     last_run_at: datetime | None = None
     last_success_at: datetime | None = None
+    running_since: datetime | None = None
     execution: Execution | None = None
     others: Sequence[Alert] = ()
     public_url: str | None = None
@@ -155,7 +157,8 @@ def _fields(alert: Alert, event: AlertEvent, story: Story) -> dict[str, str]:
         "How often": _times(alert.occurrences),
         "Acknowledged by": alert.acknowledged_by,
         "Snoozed until": instant_text(alert.snoozed_until) if alert.state is AlertState.SNOOZED else None,
-        "Last run": _or_never(alert, story.last_run_at),
+        "Running since": instant_text(story.running_since),
+        "Last run": _last_run(alert, story),
         "Last success": _or_never(alert, story.last_success_at),
         "Error": _error_in_words(error),
         "Fingerprint": alert.fingerprint or error.get("fingerprint"),
@@ -180,6 +183,7 @@ def _data(alert: Alert, event: AlertEvent, story: Story, links: Mapping[str, str
         "occurrences": alert.occurrences,
         "openedAt": instant_text(alert.opened_at),
         "resolvedAt": instant_text(alert.resolved_at),
+        "runningSince": instant_text(story.running_since),
         "lastRunAt": instant_text(story.last_run_at),
         "lastSuccessAt": instant_text(story.last_success_at),
         "executionId": None if alert.execution_id is None else str(alert.execution_id),
@@ -200,6 +204,13 @@ def _error_in_words(error: Mapping[str, Any]) -> str | None:
     if not error:
         return None
     return f"{error.get('type', 'Error')}: {error.get('message', '')}"[:_MOST_OF_AN_ERROR]
+
+
+def _last_run(alert: Alert, story: Story) -> str | None:
+    """Return when the job last ran; while its first run is under way, that it never did would mislead."""
+    if story.last_run_at is None and story.running_since is not None:
+        return None
+    return _or_never(alert, story.last_run_at)
 
 
 def _or_never(alert: Alert, at: datetime | None) -> str | None:

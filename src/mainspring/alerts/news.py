@@ -241,6 +241,7 @@ class _News:
             now=self.around.now,
             last_run_at=job.last_run_at if job is not None else None,
             last_success_at=job.last_success_at if job is not None else None,
+            running_since=job.running_since if job is not None else None,
             execution=self.runs.get(alert.execution_id) if alert.execution_id is not None else None,
             others=[other for other in self.around.of_job(alert.job_name) if other.id != alert.id],
             public_url=self.telling.public_url,

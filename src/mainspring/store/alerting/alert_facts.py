@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from mainspring.store.engine.lists import one_of
-from mainspring.store.tables import definitions, job_dependencies, job_health
+from mainspring.store.tables import definitions, executions_live, job_dependencies, job_health
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +27,7 @@ class JobFacts:
         notify: The routes that code declares for it, as JSON.
         last_run_at: When it last ran; None: it never has.
         last_success_at: When it last succeeded; None: it never has.
+        running_since: Since when it runs, the oldest of its runs that are under way; None: it does not run.
     """
 
     group: str
@@ -34,6 +35,7 @@ class JobFacts:
     notify: Sequence[Mapping[str, Any]]
     last_run_at: datetime | None
     last_success_at: datetime | None
+    running_since: datetime | None
 
 
 _environment: Final = sa.bindparam("b_environment", type_=sa.Text())
@@ -55,6 +57,12 @@ _FACTS: Final = (
     )
     .where(definitions.c.environment == _environment, one_of(definitions.c.name, "b_names"))
 )
+_live: Final = executions_live.c
+_RUNNING: Final = (
+    sa.select(_live.job_name, sa.func.min(_live.started_at).label("since"))
+    .where(_live.environment == _environment, _live.stage == sa.literal_column("3"), one_of(_live.job_name, "b_names"))
+    .group_by(_live.job_name)
+)
 
 
 def job_facts(connection: sa.Connection, environment: str, names: Collection[str]) -> dict[str, JobFacts]:
@@ -65,6 +73,7 @@ def job_facts(connection: sa.Connection, environment: str, names: Collection[str
     parents: defaultdict[str, set[str]] = defaultdict(set)
     for row in connection.execute(_PARENTS, wanted):
         parents[row.name].add(row.depends_on)
+    running = {row.job_name: row.since for row in connection.execute(_RUNNING, wanted)}
     return {
         row.name: JobFacts(
             group=row.job_group,
@@ -72,6 +81,7 @@ def job_facts(connection: sa.Connection, environment: str, names: Collection[str
             notify=orjson.loads(row.code).get("notify") or (),
             last_run_at=row.last_run_at,
             last_success_at=row.last_success_at,
+            running_since=running.get(row.name),
         )
         for row in connection.execute(_FACTS, wanted)
     }
