@@ -17,6 +17,8 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from functools import partial
+from http import HTTPStatus
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -106,14 +108,14 @@ async def ask(client: httpx2.AsyncClient, question: Question, times: int) -> lis
         began = _clock.monotonic()
         answer = await client.get(address)
         took.append((_clock.monotonic() - began) * 1000)
-        if answer.status_code != httpx2.codes.OK:
+        if answer.status_code != HTTPStatus.OK:
             raise SystemExit(f"{address}: {answer.status_code} {answer.text}")
     return sorted(took[_WARM:])
 
 
 def percentile(took: Sequence[float], share: float) -> float:
     """Return the figure that a share of sorted ones does not exceed (nearest rank)."""
-    return took[min(len(took) - 1, int(share * len(took)))]
+    return took[ceil(share * len(took)) - 1]
 
 
 def table_of(measured: Sequence[Measured]) -> Table:
