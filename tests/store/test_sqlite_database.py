@@ -230,9 +230,13 @@ def test_several_processes_write_to_one_file_one_after_the_other(migrated_sqlite
 
 
 class PausesCounted(RealWorld):
-    """A world that notes how often a thread was blocked on purpose."""
+    """A world that notes how often a thread was blocked on purpose, and whose time stands still until it is moved."""
 
     pauses = 0
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
     def pause(self, seconds: float) -> None:
         self.pauses += 1
@@ -251,6 +255,9 @@ async def test_a_writer_leaves_a_gap_where_others_write_and_only_there(
         await mine.tx(insert(f"mine {number}"))
     assert world.pauses == 0
     await other.tx(insert("other"))
+    await mine.tx(insert("before the next look"))
+    assert world.pauses == 0
+    world.seconds = 0.02
     for number in range(5, 8):
         await mine.tx(insert(f"mine {number}"))
     await mine.close()

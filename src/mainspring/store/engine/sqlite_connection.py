@@ -37,6 +37,8 @@ _BUSY_SECONDS: Final = 30.0
 _FIRST_PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.002
 _COURTESY_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.02
+"""How often a writer looks whether others write: after each commit it would cost a busy one more than its commits."""
 _SETTINGS: Final = ("synchronous=full", "temp_store=memory", "cache_size=-16000", "wal_autocheckpoint=4000")
 """The log is copied into the file after four times as many pages (16 MB) as SQLite does by itself: a busy node writes
 the same pages again and again, and each copy makes a commit wait for the disk twice more.
@@ -71,7 +73,7 @@ class SqliteConnection:
         self._shift = shift
         self._read_only = read_only
         self._data_version = 0
-        self._others_wrote_at = float("-inf")
+        self._others_wrote_at = self._looks_again_at = float("-inf")
         self._engine = sa.create_engine(
             sa.URL.create("sqlite", database=path or None),
             poolclass=StaticPool,
@@ -196,11 +198,14 @@ class SqliteConnection:
         """Pause where other processes write to this file: SQLite's lock knows no queue, so that they would starve."""
         if self._read_only:
             return
-        (version,) = self._driver.execute("pragma data_version").fetchone()
-        if version != self._data_version:
-            first_look, self._data_version = not self._data_version, version
-            self._others_wrote_at = self._others_wrote_at if first_look else self._world.monotonic()
-        if self._world.monotonic() - self._others_wrote_at < _COURTESY_SECONDS:
+        now = self._world.monotonic()
+        if now >= self._looks_again_at:
+            self._looks_again_at = now + _LOOK_SECONDS
+            (version,) = self._driver.execute("pragma data_version").fetchone()
+            if version != self._data_version:
+                first_look, self._data_version = not self._data_version, version
+                self._others_wrote_at = self._others_wrote_at if first_look else now
+        if now - self._others_wrote_at < _COURTESY_SECONDS:
             self._pause(2 * _FIRST_PAUSE)
 
     def _told(self, error: BaseException) -> StoreError | None:
