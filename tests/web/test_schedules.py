@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from mainspring import Cron
+from mainspring import Cron, Retry, Thresholds
 from mainspring.domain.access import Role
+from mainspring.domain.health import Health, HealthState
+from mainspring.domain.rules.watched_job import Streak
 from mainspring.store.jobs import definitions, registration
+from mainspring.store.monitoring import health
+from mainspring.store.monitoring.health import Finding
 from mainspring.store.scheduling import pauses, schedules
 from mainspring.store.scheduling.firing import Firing
+from tests.web import runs
 from tests.web.conftest import Page, take_back, words_of
 
 if TYPE_CHECKING:
@@ -248,6 +254,41 @@ async def test_the_page_of_a_schedule_answers_why_it_did_not_run(site: Site) -> 
     assert page.says("nobody had fired it when the schedule was changed")
     none = Page((await client.get("/schedules/digest?outcome=fired")).text)
     assert not none.says("nobody had fired it when the schedule was changed")
+
+
+async def test_the_page_of_a_schedule_writes_spans_shares_and_health_for_people(site: Site) -> None:
+    site.app.job(
+        "spans",
+        schedule=Cron("0 9 * * MON"),
+        timeout=timedelta(hours=1),
+        retry=Retry(max_retries=2, base=timedelta(minutes=5)),
+        thresholds=Thresholds(staleness=timedelta(days=8), failure_rate=0.25),
+    )(nothing)
+    await register(site)
+    client = await site.client()
+    shown = words_of((await client.get("/schedules/spans")).text)
+    assert "Timeout 1 h " in shown
+    assert "base 5 min, " in shown
+    assert "Misfire fire once" in shown
+    assert "Jitter none" in shown
+    assert "Silence after a due run 8d" in shown
+    assert "Share of failures, % 25" in shown
+    assert "not judged yet; a node with the role monitor does it" in shown
+    await client.post("/schedules/spans/disable?version=1", headers=HTMX)
+    assert "Disabled nothing fires it until it is enabled again" in words_of(
+        (await client.get("/schedules/spans")).text
+    )
+
+
+async def test_a_schedule_says_how_its_last_run_ended_and_how_the_job_is_with_the_reason(site: Site) -> None:
+    await runs.ended(site, ago=timedelta(hours=3))
+    found = Health(HealthState.HEALTHY, "the last 4 runs of digest succeeded")
+    finding = Finding("digest", found, None, None, None, Streak(), ())
+    environment = site.app.settings.environment
+    await site.services.opened.database.tx(lambda connection: health.write(connection, environment, [finding]))
+    client = await site.client()
+    assert "Succeeded 3 h ago" in words_of((await client.get("/schedules")).text)
+    assert "Healthy the last 4 runs of digest succeeded" in words_of((await client.get("/schedules/digest")).text)
 
 
 async def thresholds(site: Site) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse
 
 from mainspring.domain.access import Permission, Scope
+from mainspring.domain.english import counted
 from mainspring.domain.firing import TickOutcome
 from mainspring.domain.tick_words import explain
 from mainspring.store.analytics import statistics
@@ -20,6 +21,7 @@ from mainspring.store.runs import recent_runs
 from mainspring.store.scheduling import ticks
 from mainspring.web.clock import duration_words
 from mainspring.web.run_links import runs_path, term
+from mainspring.web.schedule_configuration import configuration, thresholds
 from mainspring.web.schedule_rows import DAYS, ShownSchedule
 from mainspring.web.schedules import require_schedule
 from mainspring.web.visit import PageVisit, Visit
@@ -41,7 +43,6 @@ MOST_CHANGES: Final = 20
 _WEEK: Final = timedelta(days=7)
 _HOURS: Final = 24
 _CELL: Final = 14
-_CONFIGURATION: Final = ("timeout", "retry", "overlap", "misfire", "catch_up", "jitter", "max_running", "depends_on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ async def _details(visit: PageVisit, row: ShownSchedule, outcome: str) -> dict[s
         "days": [_day(one) for one in reversed(days)],
         "cells": _heat(hours),
         "heat_words": _heat_words(hours),
-        "configuration": _configuration(row),
-        "thresholds": _settings(row, "thresholds"),
+        "configuration": configuration(row),
+        "thresholds": thresholds(row),
         "changes": entries,
         "may_see_changes": may_see_changes,
         "text": SCHEDULE,
@@ -137,7 +138,9 @@ def _heat(hours: Sequence[Figures]) -> list[Cell]:
             y=weekday * _CELL,
             warmth=0 if not ran else max(1, round(4 * ran / most)),
             has_failed=failed > 0,
-            words=SCHEDULE.cell.format(day=SCHEDULE.weekdays[weekday], hour=hour, runs=ran, failed=failed),
+            words=SCHEDULE.cell.format(
+                day=SCHEDULE.weekdays[weekday], hour=hour, runs=counted(ran, "run"), failed=failed
+            ),
         )
         for weekday in range(7)
         for hour in range(_HOURS)
@@ -147,50 +150,4 @@ def _heat(hours: Sequence[Figures]) -> list[Cell]:
 
 def _heat_words(hours: Sequence[Figures]) -> str:
     ran, failed = sum(one.ran for one in hours), sum(one.counts.failed for one in hours)
-    return SCHEDULE.heat_summary.format(runs=ran, failed=failed)
-
-
-def _configuration(row: ShownSchedule) -> list[tuple[str, str]]:
-    definition, schedule = row.definition, row.schedule
-    said = [
-        (SCHEDULE.name, row.name),
-        (SCHEDULE.queue, definition.queue),
-        (SCHEDULE.group, definition.group),
-        (SCHEDULE.service, definition.service_name or ""),
-        (SCHEDULE.in_code, f"{schedule.code.expression} {schedule.code.timezone}"),
-        (SCHEDULE.in_force, f"{schedule.text.expression} {schedule.text.timezone}"),
-        (SCHEDULE.enabled_in_code, SCHEDULE.yes if schedule.code_enabled else SCHEDULE.no),
-    ]
-    said += [(key.replace("_", " ").capitalize(), _value(row, key)) for key in _CONFIGURATION]
-    return [(key, value) for key, value in said if value]
-
-
-def _value(row: ShownSchedule, key: str) -> str:
-    code, override = row.definition.code.get(key), row.definition.override.get(key)
-    if override is None or override == code:
-        return _plain(code)
-    return SCHEDULE.overridden.format(value=_plain(override), code=_plain(code))
-
-
-def _settings(row: ShownSchedule, key: str) -> list[tuple[str, str]]:
-    code: Mapping[str, Any] = row.definition.code.get(key) or {}
-    override: Mapping[str, Any] = row.definition.override.get(key) or {}
-    said: list[tuple[str, str]] = []
-    for name in sorted({*code, *override}):
-        value = _plain(override.get(name, code.get(name)))
-        if name in override and override[name] != code.get(name):
-            value = SCHEDULE.overridden.format(value=value, code=_plain(code.get(name)) or "–")
-        if value:
-            said.append((name.replace("_", " ").capitalize(), value))
-    return said
-
-
-def _plain(value: Any) -> str:  # noqa: ANN401 - JSON of code and overrides
-    if value is None or value in ([], {}):
-        return ""
-    if isinstance(value, dict):
-        parts = cast("dict[str, Any]", value)
-        return ", ".join(f"{key.replace('_', ' ')} {part}" for key, part in parts.items() if part is not None)
-    if isinstance(value, list):
-        return ", ".join(map(str, cast("list[Any]", value)))
-    return str(value)
+    return SCHEDULE.heat_summary.format(runs=counted(ran, "run"), failed=failed)

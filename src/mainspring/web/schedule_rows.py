@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.access import Scope
+from mainspring.domain.health import HealthState
 from mainspring.domain.schedule import Cron, OnStartup
 from mainspring.errors import MainspringError
 from mainspring.store.analytics import job_statistics, statistics
@@ -16,6 +17,7 @@ from mainspring.store.runs import recent_runs
 from mainspring.store.scheduling import pauses
 from mainspring.store.scheduling.stored_schedule import schedule_of
 from mainspring.web.clock import duration_words, relative
+from mainspring.web.statuses import looks
 from mainspring.web.words_schedules import SCHEDULES
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class ShownSchedule:
     has_cron: bool
     state: str
     state_words: str
+    health: str
+    health_words: str
     next_at: datetime | None
     next_words: str
     marks: Sequence[tuple[str, str]]
@@ -106,6 +110,7 @@ def shown_schedule(definition: StoredDefinition, facts: ScheduleFacts, now: date
     figures = facts.figures.get(name)
     rate = None if figures is None else figures.success_rate
     state, state_words = _state(definition, facts, runs, now)
+    health, health_words = _health(schedule, facts.health.get(name), facts.pause)
     next_at, next_words = _next(schedule, facts.pause)
     title = definition.display_name or name
     p95 = None if figures is None else figures.counts.durations.percentile(0.95)
@@ -121,6 +126,8 @@ def shown_schedule(definition: StoredDefinition, facts: ScheduleFacts, now: date
         has_cron=schedule.text.kind == "cron",
         state=state,
         state_words=state_words,
+        health=health,
+        health_words=health_words,
         next_at=next_at,
         next_words=next_words,
         marks=_marks(definition, schedule, runs),
@@ -177,7 +184,19 @@ def _state(
     if not runs:
         return "unknown", SCHEDULES.never_ran
     last = runs[-1]
-    return last.status.value, SCHEDULES.last_run.format(ago=relative(last.started_at, now))
+    said = SCHEDULES.last_run.format(outcome=looks(last.status.value).word, ago=relative(last.started_at, now))
+    return last.status.value, said
+
+
+def _health(schedule: StoredSchedule, found: JobHealth | None, pause: PauseOfAll | None) -> tuple[str, str]:
+    """Return how a job is doing and why; the monitor may not have seen yet that it was stopped or goes on."""
+    is_held = found is not None and found.health.state in {HealthState.PAUSED, HealthState.DISABLED}
+    if not schedule.enabled and not is_held:
+        state = HealthState.DISABLED if schedule.pause is None else HealthState.PAUSED
+        return state.value, SCHEDULES.stopped
+    if found is None or (is_held and schedule.enabled and pause is None):
+        return HealthState.UNKNOWN.value, SCHEDULES.not_judged
+    return found.health.state.value, found.health.sentence
 
 
 def _marks(definition: StoredDefinition, schedule: StoredSchedule, runs: Sequence[RecentRun]) -> list[tuple[str, str]]:

@@ -81,7 +81,6 @@ class QueuesWords:
     paused_by = "by {by}"
     at_limit = "At limit"
     no_limit = "no limit"
-    limit_of = "limit {limit}"
     pause = "Pause"
     resume = "Resume"
     limit = "Change limit"
