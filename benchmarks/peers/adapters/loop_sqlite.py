@@ -20,10 +20,12 @@ create table live (
     payload text not null);
 create index live_ready on live (queue, priority, run_at, id) where state = 0;
 create table history (
-    id integer not null, name text not null, attempt int, status int, started_at real, finished_at real);
+    id integer not null, queue text not null, name text not null, attempt int, status int, started_at real,
+    finished_at real, duration_us int, error text);
 create index history_job on history (name, started_at desc);
 """
 _PUT = "insert into live (queue, name, run_at, payload) values ('q', ?, ?, ?)"
+_END = "insert into history values (?1, 'q', ?2, ?3, 2, ?4, ?5, cast((?5 - ?4) * 1e6 as int), null)"
 _CLAIM = """
 update live set state = 1, attempt = attempt + 1, worker = 7, lease = ?
 where id in (select id from live where queue = 'q' and state = 0 and run_at <= ? order by priority, run_at, id limit ?)
@@ -104,7 +106,7 @@ class LoopOnSqlite(Loop):
         connection, now = self.connection, time.time()
         connection.execute("begin immediate")
         if ends:
-            connection.executemany("insert into history values (?, ?, ?, 2, ?, ?)", ends)
+            connection.executemany(_END, ends)
             connection.executemany("delete from live where id = ?", [(end[0],) for end in ends])
         rows = connection.execute(_CLAIM, (now + 30, now, room)).fetchall() if room > 0 else []
         connection.execute("commit")
