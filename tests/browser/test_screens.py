@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.screens import SCREENS, Screen, templates_of_pages, templates_shown
 from tests.browser.served import SUB_PATH
@@ -50,3 +51,18 @@ async def test_below_a_sub_path_every_screen_works_and_points_nowhere_else(desk:
 
 def test_every_template_of_a_whole_page_is_that_of_a_screen() -> None:
     assert templates_of_pages() <= templates_shown()
+
+
+async def test_a_long_dialog_scrolls_on_a_phone_and_keeps_its_buttons_in_sight(desk: Desk) -> None:
+    page = (await desk.open("/schedules/import-orders")).page
+    await page.set_viewport_size(NARROW)
+    await page.get_by_role("button", name="Edit schedule").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Worth knowing")
+    reason = dialog.get_by_role("textbox", name="Reason")
+    await expect(reason).not_to_be_in_viewport()
+
+    await expect(dialog.get_by_role("button", name="Save")).to_be_in_viewport(ratio=1)
+    await dialog.get_by_text("Next 6 runs").hover()
+    await page.mouse.wheel(0, 5_000)
+    await expect(reason).to_be_in_viewport(ratio=1)
