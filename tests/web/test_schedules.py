@@ -15,6 +15,7 @@ from mainspring import Cron, Retry, Thresholds
 from mainspring.domain.access import Role
 from mainspring.domain.health import Health, HealthState
 from mainspring.domain.rules.watched_job import Streak
+from mainspring.store.analytics import rollups
 from mainspring.store.jobs import definitions, registration
 from mainspring.store.monitoring import health
 from mainspring.store.monitoring.health import Finding
@@ -278,6 +279,21 @@ async def test_the_page_of_a_schedule_writes_spans_shares_and_health_for_people(
     assert "Disabled nothing fires it until it is enabled again" in words_of(
         (await client.get("/schedules/spans")).text
     )
+
+
+async def test_the_changes_of_a_schedule_are_told_fact_by_fact(site: Site) -> None:
+    client = await site.client()
+    await client.post("/schedules/digest/disable?version=1", data={"reason": "too loud"}, headers=HTMX)
+    changes = words_of((await client.get("/schedules/digest")).text).partition("Old → new")[2]
+    assert "enabled: true → false" in changes
+    assert "too loud" in changes
+
+
+async def test_the_statistics_of_a_schedule_count_items_by_day(site: Site) -> None:
+    await runs.ended(site, ago=timedelta(hours=3), items_processed=1_250)
+    await site.services.opened.database.tx(lambda connection: rollups.roll(connection, site.app.settings.environment))
+    page = Page((await (await site.client()).get("/schedules/digest")).text)
+    assert [cell.text for cell in page.all("td", data_label="Items")] == ["1,250"]
 
 
 async def test_a_schedule_says_how_its_last_run_ended_and_how_the_job_is_with_the_reason(site: Site) -> None:

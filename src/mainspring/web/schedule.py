@@ -122,6 +122,7 @@ def _day(figures: Figures) -> Mapping[str, str]:
         "median": duration_words(counts.durations.percentile(0.5)),
         "p95": duration_words(counts.durations.percentile(0.95)),
         "longest": duration_words(counts.duration_max_ms if figures.ran else None),
+        "items_processed": f"{counts.items_processed:,}",
     }
 
 

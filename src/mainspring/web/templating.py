@@ -12,6 +12,7 @@ import jinja2
 
 from mainspring.domain.access import Permission
 from mainspring.web import navigation
+from mainspring.web.changed_facts import changed_facts
 from mainspring.web.clock import duration_words, relative
 from mainspring.web.statuses import looks
 from mainspring.web.words import WORDS
@@ -90,6 +91,7 @@ def _environment() -> jinja2.Environment:
         "Permission": Permission,
         "asset": _asset,
         "can": _can,
+        "changed_facts": changed_facts,
         "duration_words": duration_words,
         "icon_strokes": _icon_strokes,
         "form_token": lambda: _visit().csrf_token,
