@@ -142,8 +142,14 @@ class RealWorld:
         time.sleep(seconds)
 
     def new_id(self) -> UUID:
-        """Return a UUID of version 7 from the wall clock and the system's randomness."""
-        return uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
+        """Return a UUID of version 7 from the wall clock and the system's randomness.
+
+        Its first twelve random bits are the part of the millisecond (RFC 9562 §6.2, method 3), so that what is made one
+        after the other in a process sorts in that order.
+        """
+        unix_ms, nanoseconds = divmod(time.time_ns(), 1_000_000)
+        part = nanoseconds * 4096 // 1_000_000
+        return uuid7(unix_ms, part << 62 | int.from_bytes(os.urandom(8), "big") >> 2)
 
     def random(self) -> float:
         """Return a number in [0, 1): it spreads retries and polls; secrets come from `token`."""
