@@ -15,6 +15,7 @@ interface RequestDetail {
 
 const asking = new WeakSet<Element>();
 const missed = new WeakSet<Element>();
+const going = new WeakSet<RequestDetail["ctx"]>();
 
 function isOn(box: string): boolean {
   return find<HTMLInputElement>(box)?.checked ?? false;
@@ -33,8 +34,12 @@ function forgetOldest(log: HTMLElement): void {
   find("#log-earlier")?.removeAttribute("hidden");
 }
 
+function contextOf(event: Event): RequestDetail["ctx"] {
+  return (event as CustomEvent<RequestDetail>).detail.ctx;
+}
+
 function sourceOf(event: Event): Element {
-  return (event as CustomEvent<RequestDetail>).detail.ctx.sourceElement;
+  return contextOf(event).sourceElement;
 }
 
 document.addEventListener("ms:log-end", (event) => {
@@ -62,11 +67,17 @@ document.addEventListener("change", (event) => {
   }
   if (box.id === "log-pause" && !box.checked) find("#log-new")?.dispatchEvent(new Event("ms:log-resumed"));
 });
+// The buttons of a part leave with it: whoever pressed one goes on with the keyboard in the lines that it brought.
+document.addEventListener("htmx:before:swap", (event) => {
+  const source = sourceOf(event);
+  if (source === document.activeElement && source.matches("#run-lines button")) going.add(contextOf(event));
+});
 document.addEventListener("shown.bs.tab", follow); // what is hidden cannot be scrolled
-document.addEventListener("htmx:after:swap", () => {
+document.addEventListener("htmx:after:swap", (event) => {
   const log = find("#run-log");
   if (!log) return;
   forgetOldest(log);
   follow();
+  if (going.delete(contextOf(event))) log.focus({ preventScroll: true });
   log.classList.toggle("is-wrapped", isOn("#log-wrap"));
 });

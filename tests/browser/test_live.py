@@ -149,6 +149,10 @@ async def test_a_page_that_has_been_open_for_long_forgets_the_oldest_lines_of_a_
     await expect(lines).to_have_count(_MOST_LINES)
     await expect(earlier).to_be_visible()
 
+    async with page.expect_response(lambda answer: "/logs?" in answer.url):
+        await page.get_by_role("button", name="First lines").press("Enter")
+    await expect(page.get_by_role("region", name="Logs")).to_be_focused()
+
 
 async def test_alerts_that_nobody_has_taken_are_counted_in_the_title_and_critical_ones_in_the_icon(desk: Desk) -> None:
     page = (await desk.open("/settings")).page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mainspring import Mainspring
     from tests.web.conftest import Site
 
+MOST_ELEMENTS = 1_100
+"""Of a part of a log: a page has 1,500 in all."""
 HARMFUL = '<script>alert("x")</script>'
 TRACE = """Traceback (most recent call last):
   File "/usr/lib/python3.11/site-packages/client.py", line 9, in get
@@ -170,6 +173,28 @@ async def test_the_log_is_shown_by_level_and_text_in_chunks_from_its_end(site: S
     assert "line 5" not in errors
     assert "line 7." in (await client.get(f"/runs/{run_id}/logs", params={"search": "LINE 7."})).text
     assert len((await client.get(f"/runs/{run_id}/log.txt")).text.splitlines()) == 601
+
+
+async def test_a_log_of_100_000_lines_is_sent_in_parts_which_together_are_the_whole(site: Site) -> None:
+    run_id = await ended(site)
+    await say(site, run_id, *[("info", f"line {number}.") for number in range(100_000)])
+    client = await site.client()
+    last = (await client.get(f"/runs/{run_id}/logs")).text
+    first, earlier = await parts_of_log(client, last)
+    assert [numbers_of(part) for part in (first, earlier, last)] == [
+        list(range(500)),
+        list(range(99_000, 99_500)),
+        list(range(99_500, 100_000)),
+    ]
+    assert len(Page(last).elements) < MOST_ELEMENTS
+    found = (await client.get(f"/runs/{run_id}/logs", params={"search": "line 54321."})).text
+    assert numbers_of(found) == [54_321]
+    assert numbers_of((await client.get(f"/runs/{run_id}/log.txt")).text) == list(range(100_000))
+
+
+def numbers_of(lines: str) -> list[int]:
+    """Return the numbers of the lines that a part holds."""
+    return [int(number) for number in re.findall(r"line (\d+)\.", lines)]
 
 
 async def parts_of_log(client: httpx2.AsyncClient, log: str) -> list[str]:

@@ -115,8 +115,10 @@ def planned(found: Forecast, zone: tzinfo) -> dict[str, Any]:
             return OVERVIEW.forecast_band.format(name=name)
         if lane.job.usual is None:
             return OVERVIEW.forecast_unknown.format(name=name, at=clock(mark.at))
-        usual = short_length(lane.job.usual.total_seconds())
-        return OVERVIEW.forecast_usual.format(name=name, at=clock(mark.at), usual=usual)
+        return OVERVIEW.forecast_usual.format(name=name, at=clock(mark.at), usual=usual_of(lane))
+
+    def usual_of(lane: Lane) -> str:
+        return "" if lane.job.usual is None else short_length(lane.job.usual.total_seconds())
 
     def instants_of(lane: Lane) -> str:
         if lane.is_band:
@@ -134,6 +136,7 @@ def planned(found: Forecast, zone: tzinfo) -> dict[str, Any]:
         "axis": AXIS,
         "title_of": title_of,
         "instants_of": instants_of,
+        "usual_of": usual_of,
         "planned_words": OVERVIEW.forecast_count.format(count=found.runs),
         "busiest_words": busiest and OVERVIEW.forecast_busiest.format(at=clock(busiest.at), count=len(busiest.names)),
         "collisions": meetings and OVERVIEW.collisions.format(list="; ".join(meetings[:MOST_SENTENCES])),

@@ -39,9 +39,7 @@ class AuditWords:
     verify = "Verify"
     verified = "Verified up to entry {sequence} by {actor}: {entries} entries are what was written, in their order."
     broken = "Broken: {explanation}"
-    system = "request {request}"
     bad_time = "is no time: write 2026-11-22 or 2026-11-22T14:00"
-    details = "{action} details"
 
 
 AUDIT: Final = AuditWords()

@@ -33,7 +33,6 @@ class OverviewWords:
     no_runs_yet = "no runs in this time"
     none_planned = "none"
     nothing_planned = "no schedule is on"
-    from_one_error = "{count} from one error"
     no_failures = "none, well done"
     nothing_before = "nothing to compare with before"
     same_as_before = "as in the {range} before"
@@ -65,7 +64,6 @@ class OverviewWords:
     failures_recovered = "succeeded since"
     failures_no_message = "The error says nothing"
     failures_all = "All failures of the last {range}"
-    failures_similar = "All {count} like this"
     last_error = "Last error"
 
     forecast = "Next two hours"
@@ -88,7 +86,6 @@ class OverviewWords:
 
     queues = "Queues"
     queues_slots = "{running}/{limit} slots"
-    queues_running = "{running} running"
     queues_waiting = "{waiting} waiting, {wait}"
     queues_idle = "nothing waits"
     queues_paused = "paused"

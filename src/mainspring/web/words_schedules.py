@@ -194,7 +194,6 @@ class CronWords:
     )
     next_runs = "Next 6 runs"
     worth = "Worth knowing"
-    fine = "Nothing stands against it."
     clock_change = "Clock change {day}: {effect}."
     same_rate = "It runs {count} a week, as before."
     other_rate = "It runs {then} a week instead of {now}."
