@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,6 @@ from mainspring.domain.rules.unusual import silent_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from mainspring.domain.alert import Breach
     from mainspring.domain.rules.staleness import Expectation, Timetable
@@ -88,6 +87,34 @@ class Unwatched:
     def is_outage(self) -> bool:
         """Whether it is worth a word; a restart is not."""
         return self.end - self.start >= OUTAGE
+
+
+def owed_since(before: Health, unwatched: Unwatched) -> datetime | None:
+    """Return the instant for which a job was overdue before nobody watched, so that a restart does not forget it.
+
+    What was due while nobody watched is not held against a job; what it had missed until then is. A job that was only
+    late before an outage is given its time anew: nodes that come back would find all of them stale at once.
+
+    Args:
+        before: How the job was found to be doing last.
+        unwatched: The last span in which nobody watched.
+
+    Returns:
+        The instant; None: the job owes nothing from before that span.
+
+    Example:
+        >>> from datetime import UTC
+        >>> nine = datetime(2026, 6, 1, 9, tzinfo=UTC)
+        >>> before = Health(HealthState.STALE, "nightly was due", figures={"dueAt": nine.isoformat()})
+        >>> str(owed_since(before, Unwatched(nine + timedelta(hours=2), nine + timedelta(hours=2, seconds=3))))
+        '2026-06-01 09:00:00+00:00'
+    """
+    is_owed = before.state is HealthState.STALE or (before.state is HealthState.LATE and not unwatched.is_outage)
+    due = before.figures.get("dueAt")
+    if not is_owed or not isinstance(due, str):
+        return None
+    instant = datetime.fromisoformat(due)
+    return instant if instant < unwatched.start else None
 
 
 def health_of(

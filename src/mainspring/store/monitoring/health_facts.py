@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.english import in_words
 from mainspring.domain.firing import TickOutcome, TickReason
-from mainspring.domain.health import HealthState, Held
+from mainspring.domain.health import HealthState, Held, owed_since
 from mainspring.domain.rules.staleness import Timetable, expectation
 from mainspring.domain.rules.watched_job import MOST_RUNS, Streak, WatchedJob
 from mainspring.domain.schedule import jitter_for
@@ -111,7 +111,9 @@ def gather(
         job = replace(job, baseline=usual.get(row.name, (None, None))[0])
         if (at := running.get(row.name)) is not None:
             job = replace(job, running_since=at.started_at, running_id=at.id)
-        found.append(_with_schedule(connection, row, job, unwatched, everything))
+        found.append(
+            _with_schedule(connection, row, job, _judged_since(row, job, before.get(row.name), unwatched), everything)
+        )
     return found
 
 
@@ -151,12 +153,11 @@ def _with_schedule(
     connection: sa.Connection,
     row: Any,  # noqa: ANN401 - a row of either driver
     job: WatchedJob,
-    unwatched: Unwatched | None,
+    since: datetime,
     everything: Sequence[PauseOfAll],
 ) -> JobFacts:
-    since = [row.created_at] if unwatched is None else [row.created_at, unwatched.end]
     if row.s_name is None or row.s_retired_at is not None:
-        return JobFacts(job, Timetable(schedule=None, since=max(since)))
+        return JobFacts(job, Timetable(schedule=None, since=since))
     stored = stored_schedule(row)
     ends = (
         row.s_paused_until,
@@ -168,7 +169,7 @@ def _with_schedule(
     schedule, problem = _readable(stored)
     timetable = Timetable(
         schedule=schedule,
-        since=max([*since, row.s_updated_at, *(end for end in ends if end is not None and end <= job.now)]),
+        since=max([since, row.s_updated_at, *(end for end in ends if end is not None and end <= job.now)]),
         policy=template.firing,
         delay=jitter_for(row.name, template.jitter),
         answered=max((run.completed_at for run in job.successes), default=None),
@@ -185,6 +186,27 @@ def _with_schedule(
     excused = [item.tick.scheduled_for + timetable.delay for item in recorded if _is_excused(item)]
     answered = [instant for instant in (timetable.answered, *excused) if instant is not None]
     return JobFacts(job, replace(timetable, answered=max(answered, default=None)), why=_why(job, recorded))
+
+
+def _judged_since(row: Any, job: WatchedJob, before: JobHealth | None, unwatched: Unwatched | None) -> datetime:  # noqa: ANN401 - a row
+    """Return the instant before which nothing is held against a job: it was not there, or nobody watched."""
+    if unwatched is None:
+        return row.created_at
+    forgiven = max(row.created_at, unwatched.end)
+    if before is None:
+        return forgiven
+    if row.s_name is None or row.s_retired_at is not None:
+        return min(forgiven, _silent_since(job, before, unwatched) or forgiven)
+    owed = owed_since(before.health, unwatched)
+    return forgiven if owed is None else max(row.created_at, owed - timedelta(microseconds=1))
+
+
+def _silent_since(job: WatchedJob, before: JobHealth, unwatched: Unwatched) -> datetime | None:
+    """Return since when a job without a schedule had been silent; None: an outage was the reason, or it may be."""
+    own, stale_at = job.thresholds.staleness, before.health.stale_at
+    if own is None or stale_at is None or (unwatched.is_outage and before.health.state is not HealthState.STALE):
+        return None
+    return stale_at - own
 
 
 def _readable(stored: StoredSchedule) -> tuple[Schedule | None, str | None]:
