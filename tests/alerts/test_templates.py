@@ -15,6 +15,7 @@ from mainspring.settings import load_settings
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
 
@@ -97,26 +98,25 @@ def test_without_routes_whatever_has_a_default_destination_is_told(monkeypatch: 
     assert (route.name, route.after.total_seconds()) == ("route-1", 900)
 
 
+def alert_of(rule: AlertRule, now: datetime, *, job_name: str | None = None) -> Alert:
+    alert_id = RealWorld().new_id()
+    return Alert(alert_id, "dev", rule, "x", job_name, Severity.INFO, AlertState.OPEN, "", {}, 1, None, None, now, now)
+
+
+def test_a_first_run_that_is_under_way_is_told_and_not_that_there_never_was_one() -> None:
+    now = RealWorld().now()
+    alert = alert_of(AlertRule.STALENESS, now, job_name="digest")
+    never = alert_message(alert, AlertEvent.OPENED, Story(now)).fields
+    assert (never["Last run"], never["Last success"], never.get("Running since")) == ("never", "never", None)
+    first = alert_message(alert, AlertEvent.OPENED, Story(now, running_since=now)).fields
+    assert (first.get("Last run"), first["Last success"]) == (None, "never")
+    assert first["Running since"].startswith(f"{now:%Y-%m-%dT%H:%M}")
+
+
 def test_there_are_words_for_every_rule_and_event() -> None:
     now = RealWorld().now()
     for rule in AlertRule:
-        alert = Alert(
-            RealWorld().new_id(),
-            "dev",
-            rule,
-            "x",
-            None,
-            Severity.INFO,
-            AlertState.OPEN,
-            "",
-            {},
-            1,
-            None,
-            None,
-            now,
-            now,
-        )
         for event in AlertEvent:
-            assert alert_message(alert, event, Story(now)).title.startswith(
+            assert alert_message(alert_of(rule, now), event, Story(now)).title.startswith(
                 ("x", "Again: x", "Nobody looks after it: x", "Acknowledged: x", "Snoozed: x")
             )

@@ -23,6 +23,7 @@ from mainspring.domain.thresholds import Thresholds
 from mainspring.egress.client import Egress
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
+from mainspring.store.alerting import alert_facts
 from mainspring.store.engine.signals import Signals, Wakeup
 from mainspring.store.jobs import platform_jobs
 from mainspring.store.tables import executions
@@ -32,6 +33,7 @@ from tests.store.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from datetime import datetime
 
     from mainspring.alerts.channels.base import Channel
     from mainspring.domain.notification import Notification
@@ -191,25 +193,27 @@ async def test_a_job_that_stops_being_run_is_reported_to_slack_field_by_field(
     assert await told.deliver() == 0
 
 
-async def test_a_message_says_since_when_a_first_run_is_under_way_and_not_that_there_never_was_one(
-    slack: tuple[Told, Sent],
-) -> None:
-    told, sent = slack
-    clockwork = told.clockwork
+async def test_a_job_is_known_to_run_since_the_oldest_of_its_runs_that_are_under_way(clockwork: Clockwork) -> None:
+    lab = clockwork.lab
     await clockwork.declare(DIGEST)
-    await told.turn()
-    await clockwork.lab.enqueue_one(job_name="weekly-digest")
-    await clockwork.lab.claim(names=["weekly-digest"])
-    began = await clockwork.now()
-    stale_at = (await told.health("weekly-digest")).health.stale_at
-    assert stale_at is not None
-    await told.pass_time(stale_at + timedelta(seconds=1) - began)
-    await told.deliver()
 
-    (message,) = [found for found in sent() if found["Rule"] == "staleness"]
-    assert "Last run" not in message
-    assert message["Last success"] == "never"
-    assert message["Running since"].startswith(f"{began:%Y-%m-%dT%H:%M}")
+    async def since() -> datetime | None:
+        facts = await lab.database.read(
+            lambda connection: alert_facts.job_facts(connection, lab.environment, ["weekly-digest"])
+        )
+        return facts["weekly-digest"].running_since
+
+    assert await since() is None
+    await lab.enqueue_one(job_name="weekly-digest")
+    assert await since() is None
+    (oldest,) = await lab.claim(names=["weekly-digest"])
+    began = await since()
+    clockwork.clock.advance(60)
+    await lab.enqueue_one(job_name="weekly-digest")
+    await lab.claim(names=["weekly-digest"])
+    assert began == await since() is not None
+    await lab.succeed(oldest)
+    assert await since() != began
 
 
 class Misbehaving:
