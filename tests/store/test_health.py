@@ -13,12 +13,11 @@ from sqlalchemy.util import await_only
 
 from mainspring.alerts.telling import Telling
 from mainspring.domain.access import Scope
-from mainspring.domain.alert import AlertRule, Severity
+from mainspring.domain.alert import Severity
 from mainspring.domain.execution import Status
-from mainspring.domain.instants import instant_text
 from mainspring.domain.job import JobDefinition, Overlap
 from mainspring.domain.route import Route
-from mainspring.domain.schedule import Cron, Every
+from mainspring.domain.schedule import Cron
 from mainspring.domain.thresholds import Thresholds
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
@@ -247,22 +246,6 @@ async def test_a_disabled_job_says_so_and_one_that_is_retired_is_forgotten(watch
     assert not await lab.database.read(lambda connection: health.find(connection, lab.environment))
 
 
-async def test_what_was_due_while_no_node_was_alive_is_unknown_and_one_notice(watch: Watch) -> None:
-    jobs = [JobDefinition(f"job-{number}", schedule=Every(timedelta(minutes=10))) for number in range(20)]
-    await watch.clockwork.declare(*jobs)
-    await watch.turn()
-    await watch.run_now(Status.SUCCEEDED, name="job-3")
-    await watch.turn()
-    watch.clockwork.clock.advance(timedelta(hours=5).total_seconds())
-    await watch.turn()
-    (notice,) = (await watch.alerts()).values()
-    assert notice.rule is AlertRule.UNWATCHED
-    assert "nobody watched for 5 h" in notice.sentence
-    assert await watch.state("job-3") == "unknown"
-    await watch.pass_time(timedelta(minutes=16))
-    assert "unwatched:mainspring" not in await watch.alerts()
-
-
 async def test_a_clock_that_goes_back_stops_no_watch(watch: Watch) -> None:
     await watch.clockwork.declare(HOURLY)
     await watch.turn()
@@ -345,71 +328,6 @@ async def test_history_that_was_pruned_is_no_failure(watch: Watch, lab: Lab) -> 
     await lab.database.tx(lambda connection: connection.execute(sa.delete(executions)))
     await watch.turn()
     assert await watch.state("hourly") == "unknown"
-
-
-async def test_a_restart_that_nobody_saw_is_no_fault_of_the_jobs_and_needs_no_word(watch: Watch, lab: Lab) -> None:
-    await watch.clockwork.declare(MINUTELY)
-    await lab.register_node(name="before", lease_seconds=15)
-    await watch.turn()
-    await watch.run_now(Status.SUCCEEDED, settling=2)
-    await watch.turn()
-    watch.clockwork.clock.advance(80)
-    await lab.register_node(name="after", lease_seconds=1_000)
-    await watch.turn()
-    assert (await watch.watched()).unwatched_until is not None
-    assert "staleness:minutely" not in await watch.alerts()
-    assert "unwatched:mainspring" not in await watch.alerts()
-    watch.clockwork.clock.advance(150)
-    await watch.turn()
-    assert "staleness:minutely" in await watch.alerts()
-
-
-async def _restart(watch: Watch, lab: Lab, *, lasting: int) -> None:
-    watch.clockwork.clock.advance(lasting)
-    await lab.register_node(name="after", lease_seconds=10_000)
-    await watch.turn()
-
-
-async def test_a_restart_does_not_forget_what_a_job_had_missed_before_it(watch: Watch, lab: Lab) -> None:
-    limits = Thresholds(staleness=timedelta(minutes=5))
-    await watch.clockwork.declare(JobDefinition("hourly", schedule=Cron("0 * * * *"), thresholds=limits))
-    await lab.register_node(name="before", lease_seconds=15)
-    await watch.turn()
-    due = (await watch.clockwork.schedule("hourly")).next_run_at
-    assert due is not None
-    await watch.pass_time(due + timedelta(minutes=2) - await watch.clockwork.now())
-    assert await watch.state("hourly") == "late"
-    await _restart(watch, lab, lasting=20)
-    await watch.pass_time(timedelta(minutes=3))
-    assert (await watch.watched()).unwatched_until is not None
-    alert = (await watch.alerts())["staleness:hourly"]
-    assert alert.figures["dueAt"] == instant_text(due)
-
-
-async def test_a_stale_job_stays_stale_over_restarts_and_outages_until_it_succeeds(watch: Watch, lab: Lab) -> None:
-    limits = Thresholds(staleness=timedelta(minutes=5))
-    await watch.clockwork.declare(JobDefinition("hourly", schedule=Cron("0 * * * *"), thresholds=limits))
-    await watch.turn()
-    await watch.pass_time(timedelta(minutes=66))
-    due = (await watch.alerts())["staleness:hourly"].figures["dueAt"]
-    for lasting in (20, 600):
-        await _restart(watch, lab, lasting=lasting)
-        assert (await watch.alerts())["staleness:hourly"].figures["dueAt"] == due
-    await watch.run_now(Status.SUCCEEDED, name="hourly", settling=2)
-    await watch.turn()
-    assert "staleness:hourly" not in await watch.alerts()
-
-
-async def test_restarts_do_not_give_a_job_without_a_schedule_its_time_anew(watch: Watch, lab: Lab) -> None:
-    await watch.clockwork.declare(JobDefinition("asked", thresholds=Thresholds(staleness=timedelta(minutes=5))))
-    await lab.register_node(name="before", lease_seconds=15)
-    await watch.turn()
-    stale_at = (await watch.health("asked")).health.stale_at
-    for _ in range(3):
-        await _restart(watch, lab, lasting=80)
-        assert (await watch.health("asked")).health.stale_at == stale_at
-    await _restart(watch, lab, lasting=80)
-    assert "staleness:asked" in await watch.alerts()
 
 
 async def test_a_node_lost_is_told_until_one_of_its_name_is_back(watch: Watch, lab: Lab) -> None:
