@@ -241,9 +241,11 @@ async def test_rare_runs_of_many_jobs_are_counted_in_one_scan_of_the_index_by_jo
     assert counted == sum(is_meant(row, wanted) for row in rows)
     [(statement, values)] = [item for item in looks_of(sent) if "count(" in item[0]]
     plan = await plan_of(lab, statement, values, in_order=True)
-    looks = [line for line in plan.splitlines() if " executions_2" in line or "mainspring_executions" in line]
+    steps = plan.split("->") if "->" in plan else plan.splitlines()
+    looks = [step for step in steps if " executions_2" in step or "mainspring_executions" in step]
+    looks = [step for step in looks if " rows=1 " not in step]  # a week without rows is read by any index
     assert looks
-    assert all("_job_status" in line or "_job_name_status_trigger_id_idx" in line for line in looks), plan
+    assert all("_job_status" in step or "_job_name_status_trigger_id_idx" in step for step in looks), plan
+    assert not any("Filter" in step for step in looks), plan
     assert "Bitmap" not in plan
-    assert "Filter" not in plan
     assert "order by" not in statement.lower(), "no scan for each job"
