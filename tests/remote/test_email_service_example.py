@@ -233,9 +233,9 @@ def test_a_job_that_is_running_is_not_started_twice_and_can_be_cancelled(install
     execution = installation.trigger(RE_ENGAGEMENT)
     again = installation.client.post(f"/api/jobs/{RE_ENGAGEMENT}/trigger")
     assert (again.status_code, again.json()["detail"]) == (409, "Job already running")
-    assert installation.job(RE_ENGAGEMENT)["running"]
 
     installation.until(lambda: installation.run(RE_ENGAGEMENT, execution)["status"] == "running")
+    assert installation.job(RE_ENGAGEMENT)["running"]
     installation.client.post("/api/jobs/bulk", json={"action": "cancel", "names": [RE_ENGAGEMENT]})
     assert installation.ended(RE_ENGAGEMENT, execution)["status"] == "cancelled"
 
