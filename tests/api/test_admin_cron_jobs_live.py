@@ -172,6 +172,19 @@ async def test_a_page_of_another_site_may_not_listen(station: Station) -> None:
         assert (await heard(connection))["event"] == "resync"
 
 
+async def test_a_page_of_another_site_may_not_read_the_events_either(station: Station) -> None:
+    headers = {"Authorization": f"Bearer {station.token()}"}
+    address = f"http://127.0.0.1:{station.port}{PATH}/events"
+    async with httpx2.AsyncClient(timeout=10) as client:
+        for foreign in ("https://evil.example", "null"):
+            async with client.stream("GET", address, headers={**headers, "Origin": foreign}) as answer:
+                assert answer.status_code == 403
+                assert json.loads(await answer.aread())["code"] == "PERMISSION_DENIED"
+        own = {**headers, "Origin": f"http://127.0.0.1:{station.port}"}
+        async with client.stream("GET", address, headers=own) as answer:
+            assert answer.status_code == 200
+
+
 async def test_an_unknown_topic_is_refused(station: Station) -> None:
     connection = station.connect_as(station.token(), "?topics=runs,weather")
     assert await station.refusal(connection) == (422, "INVALID_REQUEST")

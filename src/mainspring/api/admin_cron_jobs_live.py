@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from starlette.datastructures import State
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Reader
@@ -93,6 +94,10 @@ async def create_ws_ticket(services: CurrentServices, actor: Reader) -> Response
     return json_response({"ticket": ticket, "expiresAt": instant_text(ends_at)})
 
 
+def _asked_by_own_page(request: Request, services: CurrentServices) -> None:
+    _require_own_page(request, services)
+
+
 async def _one_of_the_open_streams(request: Request, actor: Reader) -> AsyncGenerator[None]:
     """Count the stream for as long as its answer goes on."""
     with request.app.state.open_streams.one_more(actor):
@@ -103,7 +108,7 @@ async def _one_of_the_open_streams(request: Request, actor: Reader) -> AsyncGene
     "/events",
     response_class=Response,
     responses={**_ANSWERS, **documented(422, TooManyRequestsError)},
-    dependencies=[Depends(_one_of_the_open_streams)],
+    dependencies=[Depends(_asked_by_own_page), Depends(_one_of_the_open_streams)],
 )
 async def follow_topics(request: Request, services: CurrentServices, actor: Reader, topics: Topics = None) -> Response:
     """Follow topics by Server-Sent Events: what has changed, never the data."""
@@ -197,16 +202,16 @@ async def _identified(websocket: WebSocket, services: Services, ticket: str | No
     return await services.identity.actor_of(credential.strip(), origin)
 
 
-def _require_own_page(websocket: WebSocket, services: Services) -> None:
+def _require_own_page(asked: HTTPConnection, services: Services) -> None:
     """Refuse a page of another site: a browser says where a page comes from, and programs say nothing.
 
     Raises:
         PermissionDeniedError: The page is another site's.
     """
-    page = websocket.headers.get("origin")
+    page = asked.headers.get("origin")
     if page is None:
         return
-    places = {websocket.headers.get("host", ""), urlsplit(services.app.settings.public_url or "").netloc}
+    places = {asked.headers.get("host", ""), urlsplit(services.app.settings.public_url or "").netloc}
     if not urlsplit(page).netloc or urlsplit(page).netloc not in places:
         raise PermissionDeniedError(f"a page of {page} may not listen here: only this server's own pages may")
 
