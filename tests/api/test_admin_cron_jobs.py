@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -302,6 +303,9 @@ class TestReports:
         assert (both["count"], both["share"]) == (2, 0.5)
         assert told["gone"]["firstSeen"][:10] == (now - timedelta(days=30)).isoformat()[:10], "before the span, too"
         assert [item["codeVersion"] for item in report["deployments"]] == ["1.0", "1.1"]
+        table = await admin.get(f"{PATH}/reports/failures", params={"format": "csv"})
+        lines = {line["fingerprint"]: line for line in csv.DictReader(io.StringIO(table.text))}
+        assert json.loads(lines["both"]["byCodeVersion"]) == both["byCodeVersion"]
 
     async def test_trends_say_where_a_job_is_heading(self, door: Door, admin: httpx2.AsyncClient) -> None:
         now = door.app.world.now()

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import orjson
 from fastapi import Query
 from starlette.responses import Response
 
@@ -22,7 +23,7 @@ def csv_response(name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
 
     Args:
         name: Of the file, without its ending.
-        rows: What it holds; a value that is an object or a list is left out.
+        rows: What it holds; a value that is an object or a list is written as JSON.
         columns: Its columns.
     """
     text = io.StringIO()
@@ -36,4 +37,4 @@ def csv_response(name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
 def _cell(value: object) -> object:
     if isinstance(value, str):
         return harmless_text(value)
-    return "" if value is None or isinstance(value, dict | list) else value
+    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
