@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
+from mainspring.builtin.self_check_database import examine_migrations
+from mainspring.builtin.self_check_finding import Verdict
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.errors import SchemaMismatchError, StoreError
 from mainspring.store.engine import partitions
@@ -265,19 +267,44 @@ async def test_indexes_of_a_history_that_is_there_are_made_before_the_migration(
     database = await open_postgresql()
     await schema.downgrade(database, "0011")
     assert isinstance(database, PostgresqlDatabase)
+    wanted = len(indexes_ahead.MADE) * len(await database.read(partitions.weeks))
+    assert await told_of_indexes(database) == (Verdict.WARNING, f"0 of {wanted} of the history indexes")
     await indexes_ahead.make(database)
+    assert await told_of_indexes(database) == (Verdict.OK, f"{wanted} of {wanted} of the history indexes")
 
     def read(connection: sa.Connection) -> Sequence[Any]:
         return connection.execute(sa.text(INDEXES_OF_WEEKS)).all()
 
     ahead = {row.relname for row in await database.read(read) if row.made_for is None}
-    assert len(ahead) == len(indexes_ahead.MADE) * len(await database.read(partitions.weeks))
+    assert len(ahead) == wanted
     spoiled = min(ahead)
     await run(database, f"update pg_index set indisvalid = false where indexrelid = 'mainspring.{spoiled}'::regclass")
+    assert await told_of_indexes(database) == (Verdict.WARNING, f"{wanted - 1} of {wanted} of the history indexes")
     await schema.upgrade(database)
     found = await database.read(read)
     assert {row.relname for row in found if row.made_for in indexes_ahead.MADE} == ahead, "each was taken over"
     assert all(row.indisvalid for row in found)
+
+
+async def told_of_indexes(database: Database) -> tuple[Verdict, str]:
+    """Return what the self-check says of indexes that an upgrade makes beforehand, without what to do."""
+    schema_found, found = await examine_migrations(database)
+    assert (schema_found.verdict, found.check) == (Verdict.FAILED, "indexes")
+    assert ("mainspring db upgrade" in found.detail) == (found.verdict is Verdict.WARNING)
+    return found.verdict, found.detail.partition(" are made ahead of the upgrade")[0]
+
+
+@pytest.mark.parametrize("revision", ["0002", "0012"])
+async def test_nothing_is_said_of_indexes_without_history_or_with_all(open_database: Open, revision: str) -> None:
+    database = await open_database()
+    await schema.downgrade(database, revision)
+    assert [finding.check for finding in await examine_migrations(database)] == ["schema"]
+
+
+async def test_nothing_is_said_of_indexes_of_weeks_on_sqlite(open_sqlite: Open) -> None:
+    database = await open_sqlite()
+    await schema.downgrade(database, "0011")
+    assert [finding.check for finding in await examine_migrations(database)] == ["schema"]
 
 
 # What the migrations make is what `tables` says -----------------------------------------------------------------------

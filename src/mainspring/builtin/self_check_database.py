@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mainspring.builtin.self_check_finding import Finding, Verdict
 from mainspring.errors import SchemaMismatchError
 from mainspring.store.engine import partitions
-from mainspring.store.upkeep import diagnosis, schema
+from mainspring.store.upkeep import diagnosis, indexes_ahead, schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,17 +58,33 @@ async def _of_clock(database: Database, world: World) -> Finding:
 async def examine_migrations(database: Database) -> list[Finding]:
     """Ask an open database which version of the schema it holds, and how far history is prepared.
 
+    Of an older one it says how far the indexes are that an upgrade makes beforehand.
+
     Raises:
         StoreError: It does not answer, or this role may not read the schema.
     """
     state = await schema.check(database)
     if state.status is not schema.SchemaStatus.CURRENT:
-        return [Finding.of_error("schema", SchemaMismatchError(state.description))]
+        findings = [Finding.of_error("schema", SchemaMismatchError(state.description))]
+        if state.status is schema.SchemaStatus.OLDER and (state.database_version or "") < indexes_ahead.REVISION:
+            findings.extend(_of_indexes(*await database.read(indexes_ahead.progress)))
+        return findings
     findings = [Finding("schema", Verdict.OK, state.description)]
     weeks = await database.read(partitions.weeks)
     if weeks:
         findings.append(_of_weeks(weeks, await database.read(diagnosis.present_instant)))
     return findings
+
+
+def _of_indexes(made: int, wanted: int) -> list[Finding]:
+    """Say how much of the longest part of an upgrade is done already; nothing where there is no history."""
+    if not wanted:
+        return []
+    told = f"{made} of {wanted} of the history indexes are made ahead of the upgrade"
+    if made == wanted:
+        return [Finding("indexes", Verdict.OK, told)]
+    rest = f"{told}: `mainspring db upgrade` makes the others first"
+    return [Finding("indexes", Verdict.WARNING, rest)]
 
 
 def _of_weeks(weeks: Sequence[Week], now: datetime) -> Finding:

@@ -18,6 +18,8 @@ from mainspring.store.tables import executions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy.engine import Connection
+
     from mainspring.store.engine.database import Database
 
 REVISION: Final = "0012"
@@ -29,6 +31,11 @@ MADE: Final = (
 _WEEKS = sa.text(
     "select child.relname from pg_inherits join pg_class child on child.oid = inhrelid "
     "where inhparent = to_regclass('mainspring.executions') order by child.relname"
+)
+_USABLE = sa.text(
+    "select index.relname from pg_index join pg_class index on index.oid = indexrelid "
+    "join pg_inherits on pg_inherits.inhrelid = indrelid "
+    "where inhparent = to_regclass('mainspring.executions') and indisvalid"
 )
 _BROKEN = sa.text(
     "select index.relname from pg_index join pg_class index on index.oid = indexrelid "
@@ -58,12 +65,28 @@ async def make(database: Database) -> None:
                 await connection.exec_driver_sql(statement)
 
 
+def progress(connection: Connection) -> tuple[int, int]:
+    """Return how many of them are made, and how many there are to make in all weeks; no weeks: (0, 0).
+
+    Args:
+        connection: To a PostgreSQL database whose schema is older than `REVISION`; to SQLite the answer is (0, 0).
+    """
+    if connection.dialect.name != "postgresql":
+        return 0, 0
+    wanted = {_name(week, index) for week in connection.execute(_WEEKS).scalars() for index in MADE}
+    return len(wanted.intersection(connection.execute(_USABLE).scalars())), len(wanted)
+
+
+def _name(week: str, index: str) -> str:
+    return f"{week}_{index.removeprefix('executions_')}"
+
+
 def _statements(week: str) -> Sequence[str]:
     table = executions.to_metadata(sa.MetaData(), name=week)
     found: list[str] = []
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if index.name in MADE:
-            index.name = sa.quoted_name(f"{week}_{str(index.name).removeprefix('executions_')}", quote=None)
+            index.name = sa.quoted_name(_name(week, str(index.name)), quote=None)
             made = str(CreateIndex(index).compile(dialect=postgresql.dialect()))
             found.append(made.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY IF NOT EXISTS", 1))
     return found
