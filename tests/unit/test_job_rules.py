@@ -379,3 +379,16 @@ def test_a_back_test_of_what_is_unusual_learns_only_from_the_past() -> None:
     past = [run(ago * HOUR, seconds=60 if ago == 5 else 10) for ago in range(1, 80)]
     found = back_test(AlertRule.ANOMALY_DURATION, job(limits=Thresholds(anomaly=6)), HOURLY, past, 90 * DAY)
     assert [alert.opened_at for alert in found.alerts] == [NOW - 5 * HOUR]
+
+
+def test_a_back_test_finds_unusual_silences_between_runs_and_after_the_last() -> None:
+    past = [run(ago * HOUR, seconds=60) for ago in (*range(100, 50, -1), *range(40, 5, -1))]
+    limits = Thresholds(anomaly=6)
+    found = back_test(AlertRule.ANOMALY_SILENCE, job(limits=limits), HOURLY, past, 90 * DAY)
+    silent_after = HOUR + 6 * 3 * MINUTE + 5 * SECOND
+    assert [(alert.opened_at, alert.resolved_at) for alert in found.alerts] == [
+        (NOW - 51 * HOUR + silent_after, NOW - 40 * HOUR), (NOW - 6 * HOUR + silent_after, None),
+    ]  # fmt: skip
+    assert found.alerts[0].sentence.startswith("job has not succeeded for 1 h 18 min, 6.0 deviations longer than usual")
+    working = job(limits=limits, running_since=NOW - 5 * HOUR)
+    assert len(back_test(AlertRule.ANOMALY_SILENCE, working, HOURLY, past, 90 * DAY).alerts) == 1

@@ -11,6 +11,7 @@ from mainspring.domain.baseline import baseline_of
 from mainspring.domain.english import counted, in_words
 from mainspring.domain.rules.job_rules import RULES
 from mainspring.domain.rules.staleness import expectation, staleness
+from mainspring.domain.rules.unusual import silent_at, unusual_silence
 from mainspring.domain.rules.watched_job import MOST_RUNS, Streak
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 TESTED: Final = (AlertRule.STALENESS, *RULES)
 """The rules that can be tested: those about a job and its runs."""
 _LEARNS_AGAIN: Final = timedelta(days=1)
+_LOOKS_AGAIN: Final = timedelta(seconds=5)
+"""After what has become true without a run, such as a silence: so often the monitor looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,15 @@ def back_test(rule: AlertRule, job: WatchedJob, timetable: Timetable, runs: Sequ
         span: From how long ago they come.
     """
     ordered = sorted(runs, key=lambda run: run.completed_at)
+    match rule:
+        case AlertRule.STALENESS:
+            verdicts = _silences(job, timetable, ordered)
+        case AlertRule.ANOMALY_SILENCE:
+            verdicts = _unusual_silences(job, ordered)
+        case _:
+            verdicts = _verdicts(rule, job, ordered)
     found: list[PastAlert] = []
-    for now, breach in (
-        _silences(job, timetable, ordered) if rule is AlertRule.STALENESS else _verdicts(rule, job, ordered)
-    ):
+    for now, breach in verdicts:
         is_open = bool(found) and found[-1].resolved_at is None
         if breach is not None and not is_open:
             found.append(PastAlert(now, None, breach.sentence))
@@ -111,6 +119,17 @@ def _silences(job: WatchedJob, timetable: Timetable, runs: Sequence[Run]) -> Ite
         if expected is not None and expected.stale_at < until:
             silent = replace(at, now=max(expected.stale_at, at.now))
             yield silent.now, staleness(silent, then)
+
+
+def _unusual_silences(job: WatchedJob, runs: Sequence[Run]) -> Iterator[tuple[datetime, Breach | None]]:
+    """Yield the unusual silences until the next run begins, and the success that ends each."""
+    ends = [*(run.started_at for run in runs[1:]), job.running_since or job.now]
+    for at, until in zip(_moments(job, runs, learns=True), ends, strict=True):
+        if at.runs[0].succeeded:
+            yield at.now, None
+        begins = silent_at(at)
+        if begins is not None and (looked := max(begins, at.now) + _LOOKS_AGAIN) <= until:
+            yield looked, unusual_silence(replace(at, now=looked))
 
 
 def _moments(job: WatchedJob, runs: Sequence[Run], *, learns: bool) -> Iterator[WatchedJob]:
