@@ -45,6 +45,7 @@ def postgresql_server() -> Iterator[PostgresServer]:
     """
     run, chosen = os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.environ.get("MAINSPRING_TEST_POSTGRESQL")
     folder = Path(tempfile.gettempdir(), f"mainspring-{run}") if run else Path(tempfile.mkdtemp(prefix="mainspring-"))
+    folder.mkdir(exist_ok=True)  # two workers may begin at once, and the wheel fails where the other was faster
     with pytest.MonkeyPatch.context() as patch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the wheel asks for a runtime directory that not every machine has
