@@ -175,5 +175,5 @@ async def test_a_message_is_shown_before_anything_is_wrong(command: Command) -> 
     _, words, _ = await command("notifications", "preview", "--job", "close-books")
     assert words.startswith("close-books is overdue\n\nclose-books was due 35 min ago")
     blocks = json.loads((await command("notifications", "preview", "resolved", "--json"))[1])["blocks"]
-    assert blocks[0]["text"]["text"] == ":information_source: weekly-digest: over (staleness)"
+    assert blocks[0]["text"]["text"] == ":information_source: Over: weekly-digest is overdue"
     assert (await command("notifications", "preview", "counted"))[0] == 2

@@ -390,11 +390,11 @@ async def test_a_monitor_tells_once_of_a_week_that_is_missing_and_of_its_return(
     name = f"mainspring.executions_{next_week - timedelta(days=next_week.weekday()):%Y%m%d}"
     try:
         await postgresql_owner.tx(lambda connection: connection.execute(sa.text(f"drop table {name}")))
-        assert await turn() == ["critical: executions has no partition for what comes next"]
+        assert await turn() == ["critical: the history has no partition for what comes next"]
         assert len(await turn()) == 1
     finally:
         await postgresql_owner.tx(partitions.ensure_ahead)
-    assert (await turn())[1:] == ["info: executions: over (partition missing)"]
+    assert (await turn())[1:] == ["info: Over: the history has no partition for what comes next"]
 
 
 async def test_a_paused_job_that_is_run_by_hand_and_fails_is_told(watch: Watch) -> None:

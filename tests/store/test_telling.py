@@ -180,7 +180,7 @@ async def test_a_job_that_stops_being_run_is_reported_to_slack_field_by_field(
         "Last success": instant_text(run.completed_at),
         "Environment": environment,
         "Due at": instant_text(due),
-        "Threshold seconds": "300",
+        "Threshold": "5 min",
         "button Schedule": "https://jobs.example/ui/schedules/weekly-digest",
     }
     assert {name: message.get(name) for name in expected} == expected
@@ -189,7 +189,7 @@ async def test_a_job_that_stops_being_run_is_reported_to_slack_field_by_field(
     clockwork.clock.advance(10)
     await told.turn()
     await told.deliver()
-    assert sent()[-1]["title"] == ":information_source: weekly-digest: over (staleness)"
+    assert sent()[-1]["title"] == ":information_source: Over: weekly-digest is overdue"
     assert await told.deliver() == 0
 
 

@@ -156,7 +156,7 @@ CASES: list[tuple[str, AlertRule, WatchedJob, str | None]] = [
             *(run(number * 7 * DAY, items=1_000) for number in range(1, 6)),
             limits=Thresholds(share_of_usual_items=0.2),
         ),
-        "job succeeded with 100 items, and 1000 is the median of 5 runs on Mondays, of which 20% are expected",
+        "job succeeded with 100 items, and at least 20% of 1000, the median of 5 runs on Mondays, are expected",
     ),
     (
         "three Mondays are not enough",
@@ -225,7 +225,7 @@ CASES: list[tuple[str, AlertRule, WatchedJob, str | None]] = [
             baseline=baseline_of([run(number * DAY, seconds=3_000 - 60 * number) for number in range(1, 21)]),
             limits=Thresholds(trend_days=30),
         ),
-        "job takes 1 min longer each day, by 20 days: it will pass its timeout of 1 h in about 10 days",
+        "job takes 1 min longer each day, as 20 days say: it will pass its timeout of 1 h in about 10 days",
     ),
     (
         "it grows, and has time",

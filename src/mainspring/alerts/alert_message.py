@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from mainspring.domain import notification
 from mainspring.domain.alert import AlertEvent, AlertRule, AlertState
 from mainspring.domain.alert_advice import advice
-from mainspring.domain.english import in_words
+from mainspring.domain.english import in_words, precise
 from mainspring.domain.failure import ErrorClass
 from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import Message
@@ -31,17 +32,28 @@ _SAID: Final[Mapping[AlertRule, str]] = {
     AlertRule.RESULT_ASSERTION: "succeeded with a result that cannot be right",
     AlertRule.NEVER_CLAIMED: "is not started by any worker",
     AlertRule.BREAKER_OPEN: "is not called any more",
-    AlertRule.QUEUE_DEPTH: "is too deep",
+    AlertRule.QUEUE_DEPTH: "holds too much",
     AlertRule.QUEUE_AGE: "is not worked off",
     AlertRule.NODE_LOST: "was lost",
     AlertRule.PARTITION_MISSING: "has no partition for what comes next",
-    AlertRule.UNWATCHED: "was not watched for a while",
+    AlertRule.UNWATCHED: "were not watched for a while",
     AlertRule.ANOMALY_DURATION: "took unusually long",
     AlertRule.ANOMALY_ITEMS: "did an unusual amount of work",
     AlertRule.ANOMALY_FAILURE: "fails unusually often",
     AlertRule.ANOMALY_SILENCE: "is unusually silent",
     AlertRule.TREND: "gets slower and slower",
 }
+_NAMED: Final[Mapping[AlertRule, str]] = {
+    AlertRule.BREAKER_OPEN: "service {}",
+    AlertRule.QUEUE_DEPTH: "queue {}",
+    AlertRule.QUEUE_AGE: "queue {}",
+    AlertRule.NODE_LOST: "node {}",
+    AlertRule.PARTITION_MISSING: "the history",
+    AlertRule.UNWATCHED: "the jobs",
+}
+"""How what is no job is called."""
+_SECONDS: Final = "Seconds"
+_HELD_BACK: Final = "is held back by its breaker"
 _MOST_OF_AN_ERROR: Final = 500
 _MOST_OTHERS: Final = 5
 
@@ -95,20 +107,27 @@ def alert_message(alert: Alert, event: AlertEvent, story: Story) -> Message:
 
 def title_of(alert: Alert, event: AlertEvent) -> str:
     """Return one line."""
-    subject = alert.job_name or alert.subject
+    said = _said_of(alert)
     match event:
         case AlertEvent.RESOLVED:
-            return f"{subject}: over ({alert.rule.replace('_', ' ')})"
+            return f"Over: {said}"
         case AlertEvent.ESCALATED:
-            return f"Nobody looks after it: {subject} {_SAID[alert.rule]}"
+            return f"Nobody looks after it: {said}"
         case AlertEvent.REOPENED:
-            return f"Again: {subject} {_SAID[alert.rule]}"
+            return f"Again: {said}"
         case AlertEvent.ACKNOWLEDGED:
-            return f"Acknowledged: {subject} {_SAID[alert.rule]}"
+            return f"Acknowledged: {said}"
         case AlertEvent.SNOOZED:
-            return f"Snoozed: {subject} {_SAID[alert.rule]}"
+            return f"Snoozed: {said}"
         case _:
-            return f"{subject} {_SAID[alert.rule]}"
+            return said
+
+
+def _said_of(alert: Alert) -> str:
+    """Return what is wrong with what, in a few words."""
+    if alert.job_name is None:
+        return f"{_NAMED.get(alert.rule, '{}').format(alert.subject)} {_SAID[alert.rule]}"
+    return f"{alert.job_name} {_HELD_BACK if alert.rule is AlertRule.BREAKER_OPEN else _SAID[alert.rule]}"
 
 
 def links_of(alert: Alert, public_url: str | None) -> dict[str, str]:
@@ -133,16 +152,20 @@ def error_in(execution: Execution | None) -> Mapping[str, Any]:
 
 def _text(alert: Alert, event: AlertEvent, story: Story) -> str:
     if event is AlertEvent.RESOLVED:
-        who = f"{alert.resolved_by} says that it is over" if alert.resolved_by else "It holds again"
+        who = f"{alert.resolved_by} says that it is over" if alert.resolved_by else "It is over"
         lasted = in_words((alert.resolved_at or story.now) - alert.opened_at)
-        return f"{who}, after {lasted}. It was seen {_times(alert.occurrences)}.\nIt was: {alert.sentence}"
+        text = f"{who}, after {lasted}. It was seen {_times(alert.occurrences)}.\nIt was: {alert.sentence}"
+        return text + (f"\n\nStill open for this job: {_rules_of(story.others)}" if story.others else "")
     think = advice(alert.rule, _class_of(error_in(story.execution)))
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(think.steps, start=1))
     parts = [alert.sentence, f"Likely cause: {think.cause}", f"Next steps:\n{steps}"]
     if story.others:
-        also = ", ".join(other.rule.replace("_", " ") for other in story.others[:_MOST_OTHERS])
-        parts.append(f"Also open for this job: {also}")
+        parts.append(f"Also open for this job: {_rules_of(story.others)}")
     return "\n\n".join(parts)
+
+
+def _rules_of(others: Sequence[Alert]) -> str:
+    return ", ".join(other.rule.replace("_", " ") for other in others[:_MOST_OTHERS])
 
 
 def _fields(alert: Alert, event: AlertEvent, story: Story) -> dict[str, str]:
@@ -165,7 +188,8 @@ def _fields(alert: Alert, event: AlertEvent, story: Story) -> dict[str, str]:
         "Environment": alert.environment,
     }
     fields = {name: text for name, text in told.items() if text}
-    return fields | {_label(name): _figure(value) for name, value in alert.figures.items() if value is not None}
+    figures = (_figure(name, value) for name, value in alert.figures.items() if value is not None)
+    return fields | dict(figures)
 
 
 def _data(alert: Alert, event: AlertEvent, story: Story, links: Mapping[str, str]) -> dict[str, Any]:
@@ -234,11 +258,19 @@ def _label(name: str) -> str:
     return words.strip().capitalize()
 
 
-def _figure(value: object) -> str:
+def _figure(name: str, value: object) -> tuple[str, str]:
+    """Return the name and the value of a figure for people.
+
+    Example:
+        >>> _figure("oldestSeconds", 70), _figure("waiting", 10_001)
+        (('Oldest', '1 min 10 s'), ('Waiting', '10,001'))
+    """
     match value:
+        case int() | float() if name.endswith(_SECONDS):
+            return _label(name.removesuffix(_SECONDS)), precise(timedelta(seconds=value))
         case float():
-            return f"{value:g}"
+            return _label(name), f"{value:g}"
         case int():
-            return f"{value:,}"
+            return _label(name), f"{value:,}"
         case _:
-            return str(value)
+            return _label(name), str(value)

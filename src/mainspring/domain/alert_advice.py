@@ -66,7 +66,7 @@ _OF_ERRORS: Final[Mapping[ErrorClass, Advice]] = {
         ("Look whether the service runs and its address is right.", "Its calls go on by themselves once it answers."),
     ),
     ErrorClass.UNKNOWN: Advice(
-        "Its code raised an error that it does not expect, often since a deployment.",
+        "Its code raised an error that nobody foresaw; often a deployment has brought it.",
         (_LOOK_AT_ERROR, "Compare its code version with that of its last success."),
     ),
 }
@@ -84,7 +84,7 @@ _OF_RULES: Final[Mapping[AlertRule, Advice]] = {
         "It has more to do than usual, or waits for something slow.", (_UNUSUAL, "Look at what it calls.")
     ),
     AlertRule.CONSECUTIVE_FAILURES: Advice(
-        "Something that every run needs has broken.", (_LOOK_AT_ERROR, "Look what was deployed before it began.")
+        "Something that every run needs has broken.", (_LOOK_AT_ERROR, "Look at what was deployed before it began.")
     ),
     AlertRule.TOO_FAST: Advice(
         "It had nothing to do, or stopped early without an error.", ("Look at its items and its result.", _UNUSUAL)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.alert import AlertRule, Breach, Severity
-from mainspring.domain.english import counted, in_words
+from mainspring.domain.english import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,13 +87,7 @@ def never_claimed(jobs: Iterable[Unclaimed]) -> list[Breach]:
             subject=job.job_name,
             job_name=job.job_name,
             severity=Severity.CRITICAL,
-            sentence=f"{counted(job.waiting, 'execution')} of {job.job_name} could have started "
-            f"{in_words(job.oldest)} ago and nobody takes them: "
-            + (
-                f"there is room for {job.free}, so does any node have its code, and work on its queue?"
-                if job.free
-                else "no node with the worker role is alive"
-            ),
+            sentence=_sentence_of(job),
             figures={
                 "waiting": job.waiting,
                 "oldestSeconds": round(job.oldest.total_seconds()),
@@ -104,3 +98,13 @@ def never_claimed(jobs: Iterable[Unclaimed]) -> list[Breach]:
         for job in jobs
         if job.oldest >= UNCLAIMED_AFTER
     ]
+
+
+def _sentence_of(job: Unclaimed) -> str:
+    waits = f"an execution of {job.job_name} has waited for {in_words(job.oldest)}, and nobody takes it"
+    if job.waiting > 1:
+        many = f"{job.waiting:,} executions of {job.job_name}"
+        waits = f"{many} wait, the oldest for {in_words(job.oldest)}, and nobody takes them"
+    if not job.free:
+        return f"{waits}: no node with the worker role is alive"
+    return f"{waits}: nodes have room for {job.free:,} more, so does any of them know this job and work on its queue?"

@@ -47,5 +47,5 @@ def _too_few(job: WatchedJob, run: Run) -> tuple[str, float] | None:
     ]
     if len(samples) < LEAST_SAMPLES or run.items >= (limit := share * median(samples)):
         return None
-    usual = f"{median(samples):g} is the median of {len(samples)} runs on {_WEEKDAYS[weekday]}"
-    return f"{usual}, of which {share:.0%} are expected", round(limit, 2)
+    usual = f"{median(samples):g}, the median of {len(samples)} runs on {_WEEKDAYS[weekday]}"
+    return f"at least {share:.0%} of {usual}, are expected", round(limit, 2)

@@ -98,7 +98,7 @@ def open_breakers(breakers: Iterable[OpenBreaker]) -> list[Breach]:
             job_name=None,
             severity=Severity.WARNING,
             sentence=f"service {breaker.service} is not called: {counted(breaker.failures, 'call')} in a row did not "
-            f"get through" + (f", the last one because of {breaker.last_error}" if breaker.last_error else ""),
+            f"get through{_of_the_last(breaker.last_error)}",
             figures={"failures": breaker.failures, "lastError": breaker.last_error},
         )
         for breaker in breakers
@@ -123,8 +123,12 @@ def held_jobs(jobs: Iterable[HeldJob]) -> list[Breach]:
 def _why_held(job: HeldJob) -> str:
     if job.held_by is not None:
         return f"job {job.name} is not started: {job.held_by} holds its breaker open"
-    because = f", the last time because of {job.last_error}" if job.last_error else ""
-    return f"job {job.name} is not started: it failed {counted(job.failures, 'time')} in a row{because}"
+    failed = f"it failed {counted(job.failures, 'time')} in a row{_of_the_last(job.last_error)}"
+    return f"job {job.name} is not started: {failed}"
+
+
+def _of_the_last(error: str | None) -> str:
+    return f"; the last error: {error}" if error else ""
 
 
 def missing_weeks(weeks: Iterable[datetime]) -> list[Breach]:

@@ -25,9 +25,9 @@ def trend(job: WatchedJob) -> Breach | None:
         return None
     return job.breach(
         AlertRule.TREND,
-        f"{job.name} takes {precise(timedelta(seconds=known.trend.slope))} longer each day, by "
-        f"{counted(known.days, 'day')}: it will pass its timeout of {precise(job.timeout)} in about "
-        f"{counted(days, 'day')}",
+        f"{job.name} takes {precise(timedelta(seconds=known.trend.slope))} longer each day, as "
+        f"{counted(known.days, 'day')} say: it will pass its timeout of {precise(job.timeout)} "
+        + (f"in about {counted(days, 'day')}" if days else "within a day"),
         {
             "secondsPerDay": round(known.trend.slope, 4),
             "days": days,

@@ -35,7 +35,7 @@ def unusual_duration(job: WatchedJob) -> Breach | None:
     return job.breach(
         AlertRule.ANOMALY_DURATION,
         f"a run of {job.name} took {precise(run.duration)}, {_factor(deviation)} deviations more than usual: {usual}",
-        _figures(known, deviation, run.duration.total_seconds()),
+        _figures(known, deviation, run.duration.total_seconds(), unit="Seconds"),
         shown_by=run,
         occurrences=int(run in job.fresh),
     )
@@ -109,7 +109,7 @@ def unusual_silence(job: WatchedJob) -> Breach | None:
         AlertRule.ANOMALY_SILENCE,
         f"{job.name} has not succeeded for {in_words(silence)}, {_factor(deviation)} deviations longer than usual: "
         f"{in_words(_seconds(known.middle))} ± {in_words(_seconds(known.spread))} over {known.samples} runs",
-        _figures(known, deviation, silence.total_seconds()),
+        _figures(known, deviation, silence.total_seconds(), unit="Seconds"),
         occurrences=0 if AlertRule.ANOMALY_SILENCE in job.breached else 1,
     )
 
@@ -132,11 +132,11 @@ def _is_wild(job: WatchedJob, deviation: float) -> bool:
     return job.thresholds.anomaly is not None and deviation >= job.thresholds.anomaly
 
 
-def _figures(known: Usual, deviation: float, value: float) -> dict[str, object]:
+def _figures(known: Usual, deviation: float, value: float, unit: str = "") -> dict[str, object]:
     return {
-        "value": round(value, 3),
-        "median": round(known.middle, 3),
-        "spread": round(known.spread, 3),
+        f"value{unit}": round(value, 3),
+        f"median{unit}": round(known.middle, 3),
+        f"spread{unit}": round(known.spread, 3),
         "samples": known.samples,
         "deviations": round(deviation, 2),
     }
