@@ -22,7 +22,7 @@ from mainspring.domain.thresholds import Thresholds
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
 from mainspring.store.alerting import notifications
-from mainspring.store.coordination import dead_nodes
+from mainspring.store.coordination import cluster, dead_nodes
 from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import present_instant, store_now
 from mainspring.store.engine.signals import Signals
@@ -338,10 +338,25 @@ async def test_a_node_lost_is_told_until_one_of_its_name_is_back(watch: Watch, l
     await watch.turn()
     alert = (await watch.alerts())["node_lost:lost"]
     assert (alert.severity, alert.figures["alive"]) == (Severity.CRITICAL, 0)
-    await lab.register_node(name="lost", lease_seconds=1_000)
+    back = await lab.register_node(name="lost", lease_seconds=1_000)
     watch.clockwork.clock.advance(5)
     await watch.turn()
     assert not await watch.alerts()
+    await lab.database.tx(lambda connection: cluster.leave(connection, back))
+    watch.clockwork.clock.advance(5)
+    await watch.turn()
+    assert not await watch.alerts(), "it was back, and went in peace"
+
+
+async def test_a_node_that_is_lost_again_is_told_again(watch: Watch, lab: Lab) -> None:
+    for _ in range(2):
+        await lab.register_node(name="lost", lease_seconds=5)
+        await watch.turn()
+        assert not await watch.alerts()
+        watch.clockwork.clock.advance(10)
+        await lab.database.tx(dead_nodes.bury)
+        await watch.turn()
+        assert list(await watch.alerts()) == ["node_lost:lost"]
 
 
 async def test_what_nobody_takes_is_told_and_what_waits_for_room_is_not(watch: Watch, lab: Lab) -> None:

@@ -58,7 +58,12 @@ _ALIVE = (
 _LOST = sa.select(nodes.c.name, sa.func.max(nodes.c.last_heartbeat).label("last"), _ALIVE.label("alive")).where(
     nodes.c.environment == _environment,
     nodes.c.dead_at > _before(system_rules.TOLD_FOR),
-    ~sa.exists().where(_other.c.environment == nodes.c.environment, _other.c.name == nodes.c.name, _is_alive(_other)),
+    ~sa.exists().where(
+        _other.c.environment == nodes.c.environment,
+        _other.c.name == nodes.c.name,
+        # One that came after it has taken its place for good: where that was lost too, it is told of by itself.
+        sa.or_(_is_alive(_other), _other.c.started_at > nodes.c.last_heartbeat),
+    ),
 ).group_by(nodes.c.name)  # fmt: skip
 _QUIET_NODES = sa.select(nodes.c.id).where(nodes.c.last_heartbeat < _before(SILENT_AFTER))
 _SILENT = (
