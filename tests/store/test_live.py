@@ -225,6 +225,21 @@ async def test_a_hub_without_listeners_does_not_look(lab: Lab, monkeypatch: pyte
     assert looks
 
 
+async def test_topics_that_are_chosen_anew_are_told_once(lab: Lab) -> None:
+    run = await lab.enqueue_one()
+    hub = hub_on(lab)
+    with hub.listening({"runs"}) as listener:
+        await hub.look()
+        assert await listener.news(_SOON) == {"runs"}
+        listener.watch({"runs", "queues", of_run(run)})
+        assert await listener.news(0.0) == frozenset(), "with what the next look finds"
+        await lab.enqueue_one()
+        await hub.look()
+        assert await listener.news(_SOON) == {"runs", "queues", of_run(run)}
+        await hub.look()
+        assert await listener.news(0.0) == frozenset()
+
+
 def test_changes_that_nobody_has_fetched_become_one() -> None:
     async def listen() -> None:
         listener = Listener({"runs", "nodes"})
@@ -234,6 +249,7 @@ def test_changes_that_nobody_has_fetched_become_one() -> None:
         assert await listener.news(0.0) == {"runs"}
         assert await listener.news(0.0) == frozenset()
         listener.watch({"alerts"})
+        listener.tell(())
         assert await listener.news(0.0) == {"alerts"}, "what is new to a listener has changed for it"
         listener.tell({"runs"})
         assert await listener.news(0.0) == frozenset()

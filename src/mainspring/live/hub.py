@@ -21,7 +21,7 @@ from mainspring.store.engine.signals import ATTEMPTS, SERVICES, TOLD, WORK
 from mainspring.store.runs import execution_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping
 
     from mainspring.store.engine.database import Connection, Database
     from mainspring.store.engine.live_marks import Marks
@@ -48,14 +48,19 @@ class Listener:
     Args:
         topics: What is watched: words of `Topic`, and `run:{id}` for single executions.
         hears_all: Whether everything counts as changed at first; else it does when a hub says so.
+        chosen_anew: Called when other topics are watched: a hub is to look soon.
 
     Attributes:
         has_left: Whether it listens no more.
     """
 
-    def __init__(self, topics: Collection[str], *, hears_all: bool = True) -> None:
+    def __init__(
+        self, topics: Collection[str], *, hears_all: bool = True, chosen_anew: Callable[[], None] | None = None
+    ) -> None:
         self._watched = frozenset(topics)
+        self._unheard = frozenset[str]()
         self._changed = frozenset[str]()
+        self._chosen_anew = chosen_anew
         self.has_left = False
         self._has_news = asyncio.Event()
         if hears_all:
@@ -72,10 +77,14 @@ class Listener:
         return self._watched
 
     def watch(self, topics: Collection[str]) -> None:
-        """Watch these topics from now on, in the place of those before; the new ones count as changed."""
-        added = frozenset(topics) - self._watched
+        """Watch these topics from now on, in the place of those before; the new ones count as changed.
+
+        That is told with what the next look of the hub finds, so that no topic is told twice within a second.
+        """
+        self._unheard |= frozenset(topics) - self._watched
         self._watched = frozenset(topics)
-        self.tell(added)
+        if self._chosen_anew is not None:
+            self._chosen_anew()
 
     async def news(self, longest: float) -> frozenset[str]:
         """Return the topics that have changed since the last call.
@@ -96,8 +105,9 @@ class Listener:
         return changed
 
     def tell(self, topics: Collection[str]) -> None:
-        """Take note of topics that have changed."""
-        if changed := self._watched.intersection(topics):
+        """Take note of topics that have changed, and of those that were chosen anew."""
+        unheard, self._unheard = self._unheard, frozenset[str]()
+        if changed := self._watched.intersection(unheard.union(topics)):
             self._changed |= changed
             self._has_news.set()
 
@@ -144,7 +154,7 @@ class Hub:
         Args:
             topics: What is watched; `Listener.watch` changes it later.
         """
-        listener = Listener(topics, hears_all=False)
+        listener = Listener(topics, hears_all=False, chosen_anew=self._wakeup.set)
         self._listeners.add(listener)
         self._newcomers.add(listener)
         self._wakeup.set()
