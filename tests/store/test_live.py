@@ -225,18 +225,33 @@ async def test_a_hub_without_listeners_does_not_look(lab: Lab, monkeypatch: pyte
     assert looks
 
 
+class RestingWorld(RealWorld):
+    """A world in which whoever sleeps does so for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rests = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """Never return."""
+        self.rests.set()
+        await asyncio.Event().wait()
+
+
 async def test_topics_that_are_chosen_anew_are_told_once(lab: Lab) -> None:
     run = await lab.enqueue_one()
-    hub = hub_on(lab)
+    world = RestingWorld()
+    hub = hub_on(lab, world=world)
     with hub.listening({"runs"}) as listener:
-        await hub.look()
+        await world.rests.wait()  # the hub's own look has been; those that follow are the test's
         assert await listener.news(_SOON) == {"runs"}
         listener.watch({"runs", "queues", of_run(run)})
         assert await listener.news(0.0) == frozenset(), "with what the next look finds"
         await lab.enqueue_one()
-        await hub.look()
-        assert await listener.news(_SOON) == {"runs", "queues", of_run(run)}
-        await hub.look()
+        told = {"runs", "queues", of_run(run)}
+        assert told <= await hub.look(), "after which the hub rests for a second"
+        assert await listener.news(_SOON) == told
+        assert await hub.look() == frozenset()
         assert await listener.news(0.0) == frozenset()
 
 

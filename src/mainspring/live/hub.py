@@ -72,6 +72,11 @@ class Listener:
         self._has_news.set()
 
     @property
+    def unheard(self) -> frozenset[str]:
+        """What was chosen anew, and has not been told since."""
+        return self._unheard
+
+    @property
     def watched(self) -> frozenset[str]:
         """What is watched."""
         return self._watched
@@ -167,7 +172,7 @@ class Hub:
             self._newcomers.discard(listener)
 
     async def look(self) -> frozenset[str]:
-        """Look once, tell the listeners, and return what has changed; where the store does not answer, nothing."""
+        """Look once, tell the listeners, and return what has changed or was chosen anew; nothing without the store."""
         newcomers = frozenset(self._newcomers)
         watched = frozenset[str]().union(*(listener.watched for listener in self._listeners))
         runs = {UUID(topic.partition(":")[2]) for topic in watched if is_of_run(topic)}
@@ -181,10 +186,11 @@ class Hub:
         self._marks, self._heads = marks, heads
         newcomers &= self._newcomers  # another look may have served them meanwhile
         self._newcomers -= newcomers
+        chosen_anew = frozenset[str]().union(*(listener.unheard for listener in self._listeners))
         for listener in self._listeners:
             # Who is new hears of everything once there is a mark to compare with: what changes from now on is seen.
             listener.tell(listener.watched if listener in newcomers else changed)
-        return frozenset(changed)
+        return chosen_anew.union(changed)
 
     def _read(self, connection: Connection, runs: Collection[UUID]) -> tuple[Marks, Mapping[UUID, Head]]:
         heads = execution_heads.live_heads(connection, self._scope, runs) if runs else {}
