@@ -67,7 +67,7 @@ CASES: list[tuple[str, AlertRule, WatchedJob, str | None]] = [
         "a limit of one",
         AlertRule.CONSECUTIVE_FAILURES,
         job(run(ok=False), streak=Streak(failures=1), limits=Thresholds(consecutive_failures=1)),
-        "job has failed 1 time in a row, and 1 are too many: disk full",
+        "job has failed once, and one failure is too many: disk full",
     ),
     (
         "one success of two ends nothing",
@@ -96,6 +96,12 @@ CASES: list[tuple[str, AlertRule, WatchedJob, str | None]] = [
         AlertRule.FAILURE_RATE,
         job(*many(10, 3)),
         "3 of the last 10 runs of job failed, 30%, and 20% are allowed",
+    ),
+    (
+        "a little more than a fifth looks like more",
+        AlertRule.FAILURE_RATE,
+        job(*many(49, 10)),
+        "10 of the last 49 runs of job failed, 20.4%, and 20% are allowed",
     ),
     ("failures of the day before are past", AlertRule.FAILURE_RATE, job(*many(20, 10, every=2 * HOUR)), None),
     ("no limit of time", AlertRule.EXECUTION_TIME, job(run(SECOND, seconds=999)), None),
@@ -226,6 +232,16 @@ CASES: list[tuple[str, AlertRule, WatchedJob, str | None]] = [
             limits=Thresholds(trend_days=30),
         ),
         "job takes 1 min longer each day, as 20 days say: it will pass its timeout of 1 h in about 10 days",
+    ),
+    (
+        "it has grown up to its timeout",
+        AlertRule.TREND,
+        job(
+            timeout=3_000 * SECOND,
+            baseline=baseline_of([run(number * DAY, seconds=3_000 - 60 * number) for number in range(1, 21)]),
+            limits=Thresholds(trend_days=30),
+        ),
+        "job takes 1 min longer each day, as 20 days say: it will pass its timeout of 50 min within a day",
     ),
     (
         "it grows, and has time",

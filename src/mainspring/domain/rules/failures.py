@@ -29,8 +29,9 @@ def consecutive_failures(job: WatchedJob) -> Breach | None:
     if not is_open and streak.failures < limit:
         return None
     last = next((run for run in job.runs if not run.succeeded), None)
+    often = "once" if streak.failures == 1 else f"{streak.failures} times in a row"
     sentence = (
-        f"{job.name} has failed {counted(streak.failures, 'time')} in a row, and {limit} are too many"
+        f"{job.name} has failed {often}, and " + ("one failure is too many" if limit == 1 else f"{limit} are too many")
         if streak.failures
         else f"{job.name} succeeds again, {counted(streak.successes, 'time')} of the {job.thresholds.recovery} "
         "in a row that end this alert"
@@ -56,8 +57,15 @@ def failure_rate(job: WatchedJob) -> Breach | None:
     share, limit = len(failed) / len(runs), job.thresholds.failure_rate
     return job.breach(
         AlertRule.FAILURE_RATE,
-        f"{len(failed)} of the last {len(runs)} runs of {job.name} failed, {share:.0%}, and {limit:.0%} are allowed",
+        f"{len(failed)} of the last {len(runs)} runs of {job.name} failed, {_shown(share, beside=limit)}, and "
+        f"{limit:.0%} are allowed",
         {"failed": len(failed), "runs": len(runs), "rate": round(share, 4), "threshold": limit},
         shown_by=failed[0],
         occurrences=job.failed if AlertRule.FAILURE_RATE in job.breached else len(failed),
     )
+
+
+def _shown(share: float, *, beside: float) -> str:
+    """Return a share so that it does not look like the one beside it where it is not the same."""
+    whole = f"{share:.0%}"
+    return f"{share:.1%}" if whole == f"{beside:.0%}" else whole
