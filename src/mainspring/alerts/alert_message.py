@@ -52,7 +52,8 @@ _NAMED: Final[Mapping[AlertRule, str]] = {
     AlertRule.UNWATCHED: "the jobs",
 }
 """How what is no job is called."""
-_SECONDS: Final = "Seconds"
+_UNITS: Final = {"Seconds": timedelta(seconds=1), "Ms": timedelta(milliseconds=1)}
+"""How the name of a figure ends that is a span."""
 _HELD_BACK: Final = "is held back by its breaker"
 _MOST_OF_AN_ERROR: Final = 500
 _MOST_OTHERS: Final = 5
@@ -265,9 +266,10 @@ def _figure(name: str, value: object) -> tuple[str, str]:
         >>> _figure("oldestSeconds", 70), _figure("waiting", 10_001)
         (('Oldest', '1 min 10 s'), ('Waiting', '10,001'))
     """
+    unit = next((unit for unit in _UNITS if name.endswith(unit)), None)
     match value:
-        case int() | float() if name.endswith(_SECONDS):
-            return _label(name.removesuffix(_SECONDS)), precise(timedelta(seconds=value))
+        case int() | float() if unit is not None:
+            return _label(name.removesuffix(unit)), precise(value * _UNITS[unit])
         case float():
             return _label(name), f"{value:g}"
         case int():
