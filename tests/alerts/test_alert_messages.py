@@ -72,7 +72,7 @@ def test_the_end_of_the_worst_says_what_is_still_open() -> None:
     now = RealWorld().now()
     over = alert_of(AlertRule.CONSECUTIVE_FAILURES, now, job_name="digest")
     still = alert_of(AlertRule.FAILURE_RATE, now, job_name="digest")
-    story = Story(now + timedelta(minutes=5), others=[still])
+    story = Story(now + timedelta(minutes=5), others=[still, still])
     told = alert_message(over, AlertEvent.RESOLVED, story).text
     assert told.startswith("It is over, after 5 min. It was seen once.")
     assert told.endswith("Still open for this job: failure rate")

@@ -42,6 +42,23 @@ async def test_what_was_due_while_no_node_was_alive_is_unknown_and_one_notice(wa
     assert "unwatched:mainspring" not in await watch.alerts()
 
 
+async def test_what_ran_when_all_nodes_were_lost_is_given_time_to_be_taken_back(watch: Watch, lab: Lab) -> None:
+    before = await lab.register_node(name="before", lease_seconds=15)
+    run = await lab.enqueue_one(job_name="long")
+    await lab.claim(names=["long"], node_id=before)
+    await watch.turn()
+    watch.clockwork.clock.advance(200)
+    await lab.register_node(name="after", lease_seconds=10_000)
+    await watch.turn()
+    key = f"staleness:long/{run}"
+    assert {"unwatched:mainspring"} == {found for found in await watch.alerts() if not found.startswith("node_lost")}
+    await watch.pass_time(timedelta(seconds=50))
+    assert "nobody has taken it back" in (await watch.alerts())[key].sentence
+    watch.clockwork.clock.advance(200)
+    await watch.turn()
+    assert key in await watch.alerts(), "another outage does not end what was found before it"
+
+
 async def test_a_restart_that_nobody_saw_is_no_fault_of_the_jobs_and_needs_no_word(watch: Watch, lab: Lab) -> None:
     await watch.clockwork.declare(MINUTELY)
     await lab.register_node(name="before", lease_seconds=15)

@@ -166,7 +166,8 @@ def _text(alert: Alert, event: AlertEvent, story: Story) -> str:
 
 
 def _rules_of(others: Sequence[Alert]) -> str:
-    return ", ".join(other.rule.replace("_", " ") for other in others[:_MOST_OTHERS])
+    rules = list(dict.fromkeys(other.rule.replace("_", " ") for other in others))
+    return ", ".join(rules[:_MOST_OTHERS])
 
 
 def _fields(alert: Alert, event: AlertEvent, story: Story) -> dict[str, str]:

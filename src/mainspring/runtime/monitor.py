@@ -148,7 +148,12 @@ class Monitor:
         names = look.names
         covered = {*health_system.OF_NODES, AlertRule.UNWATCHED}
         system = [
-            *health_system.nodes_and_services(connection, self._environment),
+            *health_system.nodes_and_services(
+                connection,
+                self._environment,
+                unwatched=unwatched,
+                known=frozenset() if watch is None else watch.breached,
+            ),
             *outage(unwatched, look.now),
         ]
         if with_queues:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mainspring.domain.alert import Breach
+    from mainspring.domain.health import Unwatched
 
 _live = executions_live.c
 _environment = sa.bindparam("environment", type_=sa.Text())
@@ -87,8 +88,17 @@ _BREAKERS = sa.select(services.c.name, services.c.consecutive_failures, services
 )
 
 
-def nodes_and_services(connection: sa.Connection, environment: str) -> list[Breach]:
-    """Return what is wrong with nodes, services and what they run."""
+def nodes_and_services(
+    connection: sa.Connection, environment: str, *, unwatched: Unwatched | None = None, known: Collection[str] = ()
+) -> list[Breach]:
+    """Return what is wrong with nodes, services and what they run.
+
+    Args:
+        connection: Where to read.
+        environment: The environment.
+        unwatched: The last span in which nobody watched: who comes back after it needs a moment to take back what ran.
+        known: Deduplication keys of what was wrong before.
+    """
     asked = {"environment": environment}
     now = connection.execute(sa.select(store_now())).scalar_one()
     lost = [system_rules.LostNode(row.name, row.last, row.alive) for row in connection.execute(_LOST, asked)]
@@ -97,6 +107,9 @@ def nodes_and_services(connection: sa.Connection, environment: str) -> list[Brea
         for statement in (_SILENT, _SILENT_ELSEWHERE)
         for row in connection.execute(statement, asked)
     ]
+    silences = system_rules.silent_runs(silent, now)
+    if unwatched is not None and now - unwatched.end < SILENT_AFTER:
+        silences = [breach for breach in silences if breach.deduplication_key in known]
     breakers = [
         system_rules.OpenBreaker(row.name, row.consecutive_failures, row.last_error)
         for row in connection.execute(_BREAKERS, asked)
@@ -107,7 +120,7 @@ def nodes_and_services(connection: sa.Connection, environment: str) -> list[Brea
     ]
     return [
         *system_rules.lost_nodes(lost),
-        *system_rules.silent_runs(silent, now),
+        *silences,
         *system_rules.open_breakers(breakers),
         *system_rules.held_jobs(held),
     ]
