@@ -17,7 +17,7 @@ from mainspring.domain.rules.back_test import back_test
 from mainspring.domain.rules.job_rules import RULES, breaches_of
 from mainspring.domain.rules.staleness import Timetable, expectation, staleness
 from mainspring.domain.rules.watched_job import Run, Streak, WatchedJob
-from mainspring.domain.schedule import Cron, Every, OnStartup
+from mainspring.domain.schedule import Cron, Every, OnStartup, Schedule
 from mainspring.domain.thresholds import Thresholds
 from mainspring.domain.trend import Line, theil_sen
 
@@ -349,6 +349,25 @@ def test_how_a_job_is_doing_is_the_worst_that_holds() -> None:
     assert state(job(run(3 * HOUR)), held=Held(HealthState.PAUSED)) is HealthState.PAUSED
     assert state(job(run(3 * HOUR)), today, unwatched=Unwatched(NOW - 2 * HOUR, NOW - MINUTE)) is HealthState.UNKNOWN
     assert state(job(run(3 * HOUR)), today, unwatched=Unwatched(NOW - 2 * MINUTE, NOW - MINUTE)) is HealthState.HEALTHY
+
+
+def test_only_what_was_due_while_nobody_watched_is_unknown() -> None:
+    outage = Unwatched(NOW - 2 * HOUR + 30 * SECOND, NOW - MINUTE)
+
+    def state(watched: WatchedJob, schedule: Schedule | None) -> HealthState:
+        return health_of(watched, Timetable(schedule=schedule, since=outage.end), [], unwatched=outage).state
+
+    yearly, hourly, asked_for = Cron("0 0 1 1 *"), Cron("30 * * * *"), None
+    before = job(run(3 * HOUR))
+    assert [state(before, schedule) for schedule in (yearly, hourly, asked_for, OnStartup())] == [
+        HealthState.HEALTHY, HealthState.UNKNOWN, HealthState.HEALTHY, HealthState.HEALTHY,
+    ]  # fmt: skip
+    assert state(job(run(SECOND)), hourly) is HealthState.HEALTHY, "it has run since"
+    ten = Cron("0 10 * * *")
+    assert state(before, ten) is HealthState.UNKNOWN, "due half a minute before the outage, and it did not run"
+    assert state(job(run(2 * HOUR - 10 * SECOND)), ten) is HealthState.HEALTHY, "it ran before the outage"
+    for own, expected in ((4 * HOUR, HealthState.HEALTHY), (2 * HOUR, HealthState.UNKNOWN)):
+        assert state(job(run(3 * HOUR), limits=Thresholds(staleness=own)), asked_for) is expected
 
 
 def test_what_is_usual_is_not_moved_by_a_few_wild_figures() -> None:

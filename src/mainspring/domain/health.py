@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.alert import AlertRule
 from mainspring.domain.english import counted, in_words, precise
-from mainspring.domain.rules.staleness import expectation
+from mainspring.domain.rules.staleness import START_GRACE, expectation
 from mainspring.domain.rules.unusual import silent_at
+from mainspring.domain.schedule import OnStartup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +144,7 @@ def health_of(
         or _broken(HealthState.STALE, (AlertRule.STALENESS,), broken)
         or _late(job, expected)
         or _broken(HealthState.SLOW, _SLOW, broken)
-        or _unknown(job, unwatched)
+        or _unknown(job, timetable, unwatched)
         or Health(HealthState.HEALTHY, _healthy(job), figures=_figures(job))
     )
     stale_at = None if expected is None else expected.stale_at
@@ -165,10 +166,24 @@ def _late(job: WatchedJob, expected: Expectation | None) -> Health | None:
     return Health(HealthState.LATE, sentence, AlertRule.STALENESS, figures)
 
 
-def _unknown(job: WatchedJob, unwatched: Unwatched | None) -> Health | None:
-    if unwatched is not None and unwatched.is_outage and (not job.runs or job.runs[0].completed_at < unwatched.end):
+def _unknown(job: WatchedJob, timetable: Timetable, unwatched: Unwatched | None) -> Health | None:
+    if unwatched is not None and unwatched.is_outage and _was_due(job, timetable, unwatched):
         return Health(HealthState.UNKNOWN, _unwatched(unwatched))
     return None if job.runs else Health(HealthState.UNKNOWN, f"{job.name} has not run yet")
+
+
+def _was_due(job: WatchedJob, timetable: Timetable, unwatched: Unwatched) -> bool:
+    """Whether a job was expected while nobody watched, and has not run since."""
+    last = next(iter(job.runs), None)
+    if last is not None and last.completed_at >= unwatched.end:
+        return False
+    if timetable.schedule is None or isinstance(timetable.schedule, OnStartup):
+        own, success = job.thresholds.staleness, next(iter(job.successes), None)
+        return own is not None and success is not None and success.completed_at + own < unwatched.end
+    # What was due a moment before may not have begun either.
+    begins = unwatched.start - START_GRACE
+    due = timetable.next_due(begins if last is None else max(begins, last.started_at))
+    return due is not None and due < unwatched.end
 
 
 def _look_at(job: WatchedJob, expected: Expectation | None) -> datetime | None:
