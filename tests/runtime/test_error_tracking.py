@@ -19,7 +19,8 @@ from mainspring.jobs.job_run import Harness, JobRun
 from mainspring.observability.log_writer import LogWriter
 from mainspring.observability.sentry import Sentry
 from mainspring.remote.protocol import CallbackResult
-from mainspring.runtime.attempt import Attempt, ending_of, prepare
+from mainspring.runtime.attempt import Attempt, prepare
+from mainspring.runtime.attempt_end import ending_of
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.overdue_work import OverdueWork
 from mainspring.store.jobs import registration

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import STOP_SECONDS
 from mainspring.jobs.job_run import JobRun
-from mainspring.runtime.attempt import StopReason, carry_out, ending_of
+from mainspring.runtime.attempt import StopReason
+from mainspring.runtime.attempt_end import ending_of
+from mainspring.runtime.attempt_run import carry_out
 from mainspring.runtime.loop import Turn
 from mainspring.runtime.suspects import Suspects
 from mainspring.store.runs import executions
