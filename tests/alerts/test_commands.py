@@ -12,8 +12,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from mainspring import Mainspring
-from mainspring.alerts.observing import observe
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.lifecycle import observe
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.cli.main import main
 from mainspring.domain.alert import AlertRule, Breach, Severity
 from mainspring.domain.notification import Message, NotificationStatus
@@ -144,7 +144,7 @@ async def test_the_secret_of_an_organization_can_be_told_again(command: Command)
 async def test_somebody_at_a_terminal_looks_after_an_alert_and_ends_it(command: Command) -> None:
     app = Mainspring()
     async with app.connected():
-        telling = Telling.of(app.settings, app.world)
+        telling = NotificationSettings.of(app.settings, app.world)
         figures = {"thresholdSeconds": 300}
         found = Breach(AlertRule.STALENESS, "digest", "digest", Severity.CRITICAL, "It is late.", figures)
         await app.opened.database.tx(lambda connection: observe(connection, "dev", [found], [], telling=telling))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.alerts.sample import sample_message
-from mainspring.alerts.telling import Telling
 from mainspring.domain.alert import AlertEvent, Severity
 from mainspring.errors import ConfigurationError
 from mainspring.settings import load_settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def told(folder: Path, event: AlertEvent = AlertEvent.OPENED, *, channel: str = "slack", job: str = "digest") -> str:
-    telling = Telling.of(load_settings(templates=str(folder)), RealWorld())
+    telling = NotificationSettings.of(load_settings(templates=str(folder)), RealWorld())
     message = sample_message(event, telling.templates, channel=channel, job_name=job, public_url=None)
     return f"{message.title}|{message.text}"
 
@@ -61,12 +61,12 @@ def test_the_nearest_template_is_taken_and_the_rest_stays_as_it_is(tmp_path: Pat
 def test_what_cannot_be_filled_in_is_said_at_the_start(tmp_path: Path, name: str, text: str, problem: str) -> None:
     write(tmp_path, **{name: text})
     with pytest.raises(ConfigurationError, match=problem):
-        Telling.of(load_settings(templates=str(tmp_path)), RealWorld())
+        NotificationSettings.of(load_settings(templates=str(tmp_path)), RealWorld())
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no folder"):
-        Telling.of(load_settings(templates=str(tmp_path / "nowhere")), RealWorld())
+        NotificationSettings.of(load_settings(templates=str(tmp_path / "nowhere")), RealWorld())
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,17 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_be_read_say_so(settings: dict[str, object], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
-        Telling.of(load_settings(**settings), RealWorld())
+        NotificationSettings.of(load_settings(**settings), RealWorld())
 
 
 def test_without_routes_whatever_has_a_default_destination_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAINSPRING_SLACK_WEBHOOK_URL", "https://slack.example/")
     monkeypatch.setenv("MAINSPRING_EMAIL_TO", "ops@example.org")
-    routes = Telling.of(load_settings(), RealWorld()).routes
+    routes = NotificationSettings.of(load_settings(), RealWorld()).routes
     assert [(route.channel, route.severity) for route in routes] == [
         ("slack", Severity.WARNING),
         ("email", Severity.WARNING),
     ]
     monkeypatch.setenv("MAINSPRING_ROUTES", '[{"channel": "email", "after": "15m", "severity": "critical"}]')
-    (route,) = Telling.of(load_settings(), RealWorld()).routes
+    (route,) = NotificationSettings.of(load_settings(), RealWorld()).routes
     assert (route.name, route.after.total_seconds()) == ("route-1", 900)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mainspring.alerts.observing import observe
+from mainspring.alerts.lifecycle import observe
 from mainspring.domain.access import Role
 from mainspring.domain.alert import AlertRule, Breach, Severity
 from mainspring.domain.route import Route

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mainspring.alerts import news
+from mainspring.alerts import notifier
 from mainspring.domain.access import Role, Scope
 from mainspring.store.identity import users
 from tests.api.test_admin_alerts import find, stale
@@ -40,7 +40,7 @@ async def vera(door: Door) -> httpx2.AsyncClient:
 
 async def told_to(door: Door) -> set[tuple[str, str]]:
     routes = await door.services.database.read(
-        lambda connection: news.routes_in_force(connection, door.app.settings.environment, ())
+        lambda connection: notifier.routes_in_force(connection, door.app.settings.environment, ())
     )
     return {(route.channel, route.destination) for route in routes}
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from mainspring.alerts import news
-from mainspring.alerts.observing import observe
-from mainspring.alerts.telling import Telling
+from mainspring.alerts import notifier
+from mainspring.alerts.lifecycle import observe
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.alerts.templates import Templates
 from mainspring.domain.access import Scope
 from mainspring.domain.alert import Alert, AlertEvent, AlertRule, AlertState, Breach, Severity
@@ -64,7 +64,7 @@ class Watch:
 
     database: Database
     clock: StoreClock
-    telling: Telling
+    telling: NotificationSettings
     environment: str = "test"
     changes: list[AlertChange] = field(default_factory=list["AlertChange"])
 
@@ -81,7 +81,7 @@ class Watch:
 
         def undo(connection: Connection) -> list[AlertChange]:
             alert_handling.undo(connection, alert.id, state)
-            return news.tell(connection, self.environment, {alert.id: AlertEvent.TAKEN_BACK}, self.telling)
+            return notifier.tell(connection, self.environment, {alert.id: AlertEvent.TAKEN_BACK}, self.telling)
 
         return [change.event for change in await self.database.tx(undo)]
 
@@ -182,7 +182,9 @@ def watch(database: Database, clock: StoreClock, world: RealWorld) -> Watch:
         Route("slack", name="ops"),
         Route("pager", name="on call", severity=Severity.CRITICAL, after=15 * MINUTE),
     ]
-    telling = Telling(world, routes, "https://jobs.example", 10 * MINUTE, Rate.parse("5/5m"), Templates({}))
+    telling = NotificationSettings(
+        world, routes, "https://jobs.example", 10 * MINUTE, Rate.parse("5/5m"), Templates({})
+    )
     return Watch(database, clock, telling)
 
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.domain.access import Scope
 from mainspring.domain.alert import Severity
 from mainspring.domain.execution import Status
@@ -391,7 +391,7 @@ async def test_a_week_of_history_that_is_missing_is_told(postgresql_owner: Datab
 async def test_a_monitor_tells_once_of_a_week_that_is_missing_and_of_its_return(
     postgresql_owner: Database, clock: StoreClock, world: RealWorld
 ) -> None:
-    telling = replace(Telling.of(Settings(), world), routes=[Route("slack", name="ops")])
+    telling = replace(NotificationSettings.of(Settings(), world), routes=[Route("slack", name="ops")])
 
     async def turn() -> list[str]:
         clock.advance(60)

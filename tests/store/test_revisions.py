@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mainspring.alerts import news
+from mainspring.alerts import notifier
 from mainspring.domain.alert import AlertEvent, AlertRule, Severity
 from mainspring.domain.notification import Notification, NotificationStatus
 from mainspring.domain.silence import Coverage
@@ -42,7 +42,7 @@ async def do(watch: Watch, event: AlertEvent, change: Callable[[Connection, UUID
 
     def work(connection: Connection) -> None:
         change(connection, alert.id)
-        news.tell(connection, watch.environment, {alert.id: event}, watch.telling)
+        notifier.tell(connection, watch.environment, {alert.id: event}, watch.telling)
 
     await watch.database.tx(work)
 

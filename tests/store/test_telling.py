@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from mainspring.alerts.channels.base import ChannelTools, TransientDeliveryError
 from mainspring.alerts.configured_channels import configured_channels
 from mainspring.alerts.dispatcher import Dispatcher
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.domain.execution import Status
 from mainspring.domain.instants import instant_text
 from mainspring.domain.job import JobDefinition
@@ -58,7 +58,7 @@ class Told(Watch):
 
     def monitor(self) -> Monitor:
         lab = self.clockwork.lab
-        telling = Telling.of(self.settings, lab.world)
+        telling = NotificationSettings.of(self.settings, lab.world)
         return Monitor(lab.database, Signals(lab.world), telling, environment=lab.environment, world=lab.world)
 
     async def deliver(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.domain.execution import Status
 from mainspring.runtime.monitor import Monitor
 from mainspring.settings import Settings
@@ -41,7 +41,7 @@ class Watch:
 
     def monitor(self) -> Monitor:
         lab = self.clockwork.lab
-        telling = Telling.of(Settings(environment=lab.environment), lab.world)
+        telling = NotificationSettings.of(Settings(environment=lab.environment), lab.world)
         return Monitor(lab.database, Signals(lab.world), telling, environment=lab.environment, world=lab.world)
 
     async def turn(self, **options: Any) -> Turn:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mainspring.alerts.observing import observe
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.lifecycle import observe
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.domain.access import Role, Scope
 from mainspring.domain.alert import Alert, AlertRule, AlertState, Breach, Severity
 from mainspring.domain.route import Route
@@ -24,7 +24,7 @@ SENTENCE = "digest <b> has not succeeded for 3 hours, and 30 minutes are too man
 
 
 async def find(site: Site, *breaches: Breach, recovered: tuple[str, ...] = ()) -> None:
-    telling = replace(Telling.of(site.app.settings, site.app.world), routes=[Route("slack", name="ops")])
+    telling = replace(NotificationSettings.of(site.app.settings, site.app.world), routes=[Route("slack", name="ops")])
     await site.app.opened.database.tx(
         lambda connection: observe(connection, "dev", breaches, recovered, telling=telling)
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mainspring.alerts import outgoing
 from mainspring.alerts.alert_message import title_of
-from mainspring.alerts.news import routes_in_force
+from mainspring.alerts.notifier import routes_in_force
 from mainspring.domain import notification
 from mainspring.domain.alert import AlertEvent
 from mainspring.domain.english import counted
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.domain.alert import Alert
     from mainspring.domain.silence import Silence
     from mainspring.store.engine.database import Connection
 
 
-def sum_up(connection: Connection, environment: str, telling: Telling) -> None:
+def sum_up(connection: Connection, environment: str, telling: NotificationSettings) -> None:
     """Close the silences whose end has come, and tell what maintenance windows among them held back."""
     kept = silences.kept(connection, environment)
     if not kept:
@@ -37,7 +37,7 @@ def sum_up(connection: Connection, environment: str, telling: Telling) -> None:
             summarize(connection, silence, telling, now)
 
 
-def summarize(connection: Connection, silence: Silence, telling: Telling, now: datetime) -> None:
+def summarize(connection: Connection, silence: Silence, telling: NotificationSettings, now: datetime) -> None:
     """Tell what a maintenance window held back, to those who would have been told of it."""
     if silence.kind is not SilenceKind.MAINTENANCE:
         return

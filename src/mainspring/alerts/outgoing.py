@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.store.engine.database import Connection
 
 _LISTED: Final = 20
@@ -24,7 +24,12 @@ _RANKS: Final = list(Severity)
 
 
 def send(
-    connection: Connection, environment: str, items: Sequence[NewNotification], *, telling: Telling, now: datetime
+    connection: Connection,
+    environment: str,
+    items: Sequence[NewNotification],
+    *,
+    telling: NotificationSettings,
+    now: datetime,
 ) -> set[tuple[UUID, Address]]:
     """Write notifications of alerts to the outbox; above the rate of a destination, they wait for its digest.
 
@@ -64,7 +69,7 @@ def _digest(
     address: Address,
     held: Sequence[NewNotification],
     *,
-    telling: Telling,
+    telling: NotificationSettings,
     now: datetime,
 ) -> None:
     waiting = alert_notifications.waiting_digest(connection, environment, address)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.domain.alert import Alert
     from mainspring.domain.notification import Message
     from mainspring.store.alerting.alert_notifications import Address
@@ -47,7 +47,7 @@ def revise(
     changed: Sequence[tuple[Alert, AlertEvent]],
     sent: Collection[tuple[UUID, Address]],
     *,
-    telling: Telling,
+    telling: NotificationSettings,
     now: datetime,
     as_things_stand: Callable[[Alert, AlertEvent, str], Message],
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from mainspring.alerts import news
+from mainspring.alerts import notifier
 from mainspring.api.admin_notifications_bodies import GivenRoute, RouteList, RulesOfJob, route_json
 from mainspring.api.deps import CurrentServices, body_schema, json_body
 from mainspring.api.known_parameters import only_known_parameters
@@ -57,14 +57,14 @@ async def get_rules_of_job(services: CurrentServices, _actor: Reader, name: JobN
 
     def read(connection: Connection) -> tuple[JobFacts | None, list[Route]]:
         facts = alert_facts.job_facts(connection, environment, [name]).get(name)
-        return facts, news.routes_in_force(connection, environment, telling.routes)
+        return facts, notifier.routes_in_force(connection, environment, telling.routes)
 
     facts, routes = await services.database.read(read)
     if facts is None:
         raise JobNotFoundError(f"no job is called {name!r}: `mainspring jobs list` lists them")
     fitting = [route for route in routes if route.may_tell_of(name, facts.group, environment)]
     shown = [route_json(route, enabled=True, source="all jobs") for route in fitting]
-    own = [route_json(route, enabled=True, source="job") for route in news.routes_of_job(name, facts.notify)]
+    own = [route_json(route, enabled=True, source="job") for route in notifier.routes_of_job(name, facts.notify)]
     return json_response({"jobName": name, "routes": shown + own, "templates": telling.templates.of_job(name)})
 
 

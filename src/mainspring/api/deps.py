@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.api.faults import faults_in
 from mainspring.api.kept_answers import KeptAnswers
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
@@ -79,7 +79,7 @@ class Services:
     egress: Egress
     callbacks: Callbacks
     secret_keys: Sequence[SecretKey]
-    telling: Telling
+    telling: NotificationSettings
     answers: KeptAnswers
 
     @classmethod
@@ -113,7 +113,7 @@ class Services:
                 sentry=app.sentry,
             ),
             secret_keys=[key, *secret_keys_in_force(settings, world)[1:]],
-            telling=Telling.of(settings, world),
+            telling=NotificationSettings.of(settings, world),
             answers=KeptAnswers(opened.database, settings.environment, answer_cache(settings, world)),
         )
 

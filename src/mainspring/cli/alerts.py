@@ -142,11 +142,11 @@ def mute(alert_id: IdArgument, reason: ReasonOption = None, app_path: AppOption 
 
 def _change(app_path: str | None, change: Callable[[AlertCommands, Actor], Awaitable[Answer]]) -> Answer:
     async def work(app: Mainspring) -> Answer:
-        from mainspring.alerts.telling import Telling
+        from mainspring.alerts.notification_settings import NotificationSettings
         from mainspring.control.alerts import AlertCommands
 
         access, opened = AccessAtTerminal.of(app), app.opened
-        telling = Telling.of(app.settings, app.world)
+        telling = NotificationSettings.of(app.settings, app.world)
         return await change(AlertCommands(opened.database, access.audit, opened.signals, telling), access.actor)
 
     return run_connected(lambda: app_or_store(app_path), work)

@@ -107,11 +107,11 @@ def end(
 
 def _change(app_path: str | None, change: Callable[[MaintenanceCommands, Actor], Awaitable[Silence]]) -> Silence:
     async def work(app: Mainspring) -> Silence:
-        from mainspring.alerts.telling import Telling
+        from mainspring.alerts.notification_settings import NotificationSettings
         from mainspring.control.maintenance import MaintenanceCommands
 
         access, opened = AccessAtTerminal.of(app), app.opened
-        telling = Telling.of(app.settings, app.world)
+        telling = NotificationSettings.of(app.settings, app.world)
         return await change(MaintenanceCommands(opened.database, access.audit, opened.signals, telling), access.actor)
 
     return run_connected(lambda: app_or_store(app_path), work)

@@ -117,16 +117,16 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """Show a message of an alert that there is not, as the templates have it; with --json the blocks of Slack."""
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.alerts.sample import sample_message
     from mainspring.alerts.slack_blocks import blocks_of
-    from mainspring.alerts.telling import Telling
     from mainspring.alerts.templates import TOLD
 
     if event not in TOLD:
         raise typer.BadParameter(f"nothing is told of {event}: there are {', '.join(TOLD)}")
     with redirect_stdout(sys.stderr):
         app = app_or_store(app_path)
-        telling = Telling.of(app.settings, app.world)
+        telling = NotificationSettings.of(app.settings, app.world)
     message = sample_message(
         event, telling.templates, channel=channel, job_name=job, public_url=telling.public_url or "https://jobs.example"
     )

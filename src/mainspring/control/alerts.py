@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.alerts import news
+from mainspring.alerts import notifier
 from mainspring.control.schedules import PastInstantError
 from mainspring.control.telling_commands import TellingCommands
 from mainspring.domain.access import Permission
@@ -193,7 +193,7 @@ class AlertCommands(TellingCommands):
             if before.resolved_at is not None and not may_be_over:
                 raise AlertEndedError(f"alert {alert_id} ended at {instant_text(before.resolved_at)}")
             change(connection, before)
-            news.tell(connection, actor.environment, {alert_id: event}, self._telling)
+            notifier.tell(connection, actor.environment, {alert_id: event}, self._telling)
             (after,) = alerts.get_each(connection, actor.environment, [alert_id])
             self._audit.record(
                 connection, actor, action, target, before=_audited(before), after=_audited(after), reason=reason

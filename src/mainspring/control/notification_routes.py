@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mainspring.alerts.telling import require_channel
+from mainspring.alerts.notification_settings import require_channel
 from mainspring.domain.access import Permission
 from mainspring.domain.route import Route
 from mainspring.errors import DefinitionError, MainspringError
@@ -16,7 +16,7 @@ from mainspring.store.alerting import notification_routes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.domain.access import Actor
     from mainspring.security.audit import Audit
     from mainspring.store.alerting.notification_routes import StoredRoute
@@ -46,7 +46,7 @@ class RouteCommands:
         telling: The routes of the settings.
     """
 
-    def __init__(self, database: Database, audit: Audit, telling: Telling) -> None:
+    def __init__(self, database: Database, audit: Audit, telling: NotificationSettings) -> None:
         self._database = database
         self._audit = audit
         self._telling = telling

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mainspring.alerts.notification_settings import require_channel
 from mainspring.alerts.sample import message_of_a_test
-from mainspring.alerts.telling import require_channel
 from mainspring.domain.access import Permission
 from mainspring.domain.notification import DEFAULT_DESTINATION
 from mainspring.domain.route import Route

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.security.audit import Audit
     from mainspring.store.engine.database import Database
     from mainspring.store.engine.signals import Signals
@@ -21,7 +21,7 @@ class TellingCommands:
         telling: Whom it is told to.
     """
 
-    def __init__(self, database: Database, audit: Audit, signals: Signals, telling: Telling) -> None:
+    def __init__(self, database: Database, audit: Audit, signals: Signals, telling: NotificationSettings) -> None:
         self._database = database
         self._audit = audit
         self._signals = signals

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from mainspring.alerts.observing import observe
+from mainspring.alerts.lifecycle import observe
 from mainspring.domain.alert import AlertEvent, AlertRule
 from mainspring.domain.baseline import baseline_of
 from mainspring.domain.health import Unwatched, health_of
@@ -21,7 +21,7 @@ from mainspring.store.monitoring import health, health_facts, health_history, he
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.domain.alert import AlertChange, Breach
     from mainspring.domain.baseline import Baseline
     from mainspring.store.engine.database import Connection, Database
@@ -91,7 +91,7 @@ class Monitor:
         self,
         database: Database,
         signals: Signals,
-        telling: Telling,
+        telling: NotificationSettings,
         *,
         environment: str,
         world: World,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.errors import StoreError
 from mainspring.runtime.dead_man import PING_SECONDS, DeadMan
 from mainspring.runtime.delivery import Delivery
@@ -50,7 +50,7 @@ class MonitorRole:
         self._rolling_up = RollingUp(
             database, environment=settings.environment, retention=settings.retention, world=world
         )
-        telling = Telling.of(settings, world)
+        telling = NotificationSettings.of(settings, world)
         monitor = self._monitor = Monitor(database, signals, telling, environment=settings.environment, world=world)
         url = settings.deadman_url
         self._dead_man = None if url is None else DeadMan(url, world, lambda: monitor.watched_at)

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.errors import MainspringError
 from mainspring.observability.metrics import Metrics
 from mainspring.runtime.conditions import Conditions
@@ -68,7 +68,7 @@ class PassingTime:
         self._monitor = Monitor(
             store.database,
             store.signals,
-            Telling.of(settings, app.world),
+            NotificationSettings.of(settings, app.world),
             environment=settings.environment,
             world=app.world,
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, Response
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.control.alerts import AlertCommands, AlertNotFoundError
 from mainspring.control.maintenance import MaintenanceCommands
 from mainspring.domain.access import Permission
@@ -127,11 +127,11 @@ def _until(visit: PageVisit, hours: str) -> datetime | None:
 
 def _commands(visit: PageVisit) -> AlertCommands:
     services = visit.services
-    telling = Telling.of(services.app.settings, services.app.world)
+    telling = NotificationSettings.of(services.app.settings, services.app.world)
     return AlertCommands(visit.database, services.audit, services.opened.signals, telling)
 
 
 def _maintenance(visit: PageVisit) -> MaintenanceCommands:
     services = visit.services
-    telling = Telling.of(services.app.settings, services.app.world)
+    telling = NotificationSettings.of(services.app.settings, services.app.world)
     return MaintenanceCommands(visit.database, services.audit, services.opened.signals, telling)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Form, Query
 from starlette.responses import HTMLResponse, Response
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.control.notifications import NotificationCommands
 from mainspring.domain.access import Permission
 from mainspring.domain.english import precise
@@ -73,7 +73,7 @@ Asked = Annotated[AskedNotifications, Depends(asked_notifications)]
 async def show_notifications(visit: Visit, asked: Asked) -> HTMLResponse:
     """Show what was told, and figures about it."""
     await visit.require(Permission.READ_ADMIN_SETTINGS)
-    cooldown = Telling.of(visit.services.app.settings, visit.services.app.world).cooldown
+    cooldown = NotificationSettings.of(visit.services.app.settings, visit.services.app.world).cooldown
 
     def read(connection: Connection) -> tuple[NotificationPage, NotificationFigures]:
         figures = notification_figures.figures(connection, visit.scope, period=_SPAN, cooldown=cooldown)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from mainspring.alerts.telling import Telling
+from mainspring.alerts.notification_settings import NotificationSettings
 from mainspring.control.notification_routes import UnfitRouteError
 from mainspring.control.own_notifications import OWN_CHANNELS, OwnNotificationCommands
 from mainspring.domain.alert import Severity
@@ -76,7 +76,7 @@ def _saved(visit: PageVisit) -> Response:
 def _commands(visit: PageVisit) -> OwnNotificationCommands:
     services = visit.services
     app = services.app
-    declared = [route.name for route in Telling.of(app.settings, app.world).routes]
+    declared = [route.name for route in NotificationSettings.of(app.settings, app.world).routes]
     return OwnNotificationCommands(visit.database, services.audit, app.recipients, app.settings, declared)
 
 

@@ -1,10 +1,10 @@
-"""What the monitor has found becomes alerts, and what of them is told: each thing once, to the right ones."""
+"""Opens, counts and resolves alerts as the monitor finds breaches, and lets the notifier tell of them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mainspring.alerts import maintenance, news
+from mainspring.alerts import maintenance, notifier
 from mainspring.domain.alert import AlertEvent
 from mainspring.store.alerting import alert_breaches, alert_handling
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from uuid import UUID
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.domain.alert import AlertChange, Breach, Severity
     from mainspring.store.engine.database import Connection
 
@@ -23,7 +23,7 @@ def observe(
     breaches: Sequence[Breach],
     recovered: Collection[str],
     *,
-    telling: Telling,
+    telling: NotificationSettings,
 ) -> list[AlertChange]:
     """Open, count and resolve alerts, and write what is told of them, in the caller's transaction.
 
@@ -35,7 +35,7 @@ def observe(
         environment: Where the breaches are.
         breaches: What does not hold in this turn, at most one for each deduplication key.
         recovered: Deduplication keys of what holds again; those that no alert has are passed over.
-        telling: Whom to tell and how: `Telling.of(settings, world)`, made once.
+        telling: Whom to tell and how: `NotificationSettings.of(settings, world)`, made once.
 
     Returns:
         What has changed; the caller signals the topic `alerts` after its commit if there is anything, and that of
@@ -43,11 +43,11 @@ def observe(
     """
     events = _record(connection, environment, breaches, telling) | _end(connection, environment, recovered, telling)
     maintenance.sum_up(connection, environment, telling)
-    return news.tell(connection, environment, events, telling)
+    return notifier.tell(connection, environment, events, telling)
 
 
 def _record(
-    connection: Connection, environment: str, breaches: Sequence[Breach], telling: Telling
+    connection: Connection, environment: str, breaches: Sequence[Breach], telling: NotificationSettings
 ) -> dict[UUID, AlertEvent]:
     """Write what does not hold, and return what that is to each alert."""
     keys = [breach.deduplication_key for breach in breaches]
@@ -78,7 +78,7 @@ def _record(
 
 
 def _end(
-    connection: Connection, environment: str, recovered: Collection[str], telling: Telling
+    connection: Connection, environment: str, recovered: Collection[str], telling: NotificationSettings
 ) -> dict[UUID, AlertEvent]:
     """Resolve the alerts of what holds again, and return them."""
     cooldown = telling.cooldown.total_seconds()

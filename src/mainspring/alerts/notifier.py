@@ -1,4 +1,4 @@
-"""Telling what happened to alerts: who is told, what is held back and why, and the notifications of it."""
+"""The notifier of alerts: who is told what happened to them, what is held back and why, by which routes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from mainspring.alerts.telling import Telling
+    from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.domain.alert import Alert
     from mainspring.domain.alert_telling import Decision
     from mainspring.domain.execution import Execution
@@ -47,7 +47,7 @@ _logger = logging.getLogger(__name__)
 
 
 def tell(
-    connection: Connection, environment: str, events: Mapping[UUID, AlertEvent], telling: Telling
+    connection: Connection, environment: str, events: Mapping[UUID, AlertEvent], telling: NotificationSettings
 ) -> list[AlertChange]:
     """Tell what happened to alerts, and what is due of others, in the transaction of what happened.
 
@@ -106,7 +106,7 @@ class _News:
 
     connection: Connection
     environment: str
-    telling: Telling
+    telling: NotificationSettings
     around: Surroundings
     jobs: Mapping[str, JobFacts]
     routes: Sequence[Route]
@@ -120,7 +120,9 @@ class _News:
     unaware: Mapping[UUID, set[Address]] = field(default_factory=dict["UUID", "set[Address]"])
 
     @classmethod
-    def about(cls, connection: Connection, environment: str, about: Sequence[Alert], telling: Telling) -> _News:
+    def about(
+        cls, connection: Connection, environment: str, about: Sequence[Alert], telling: NotificationSettings
+    ) -> _News:
         """Read what decides about some alerts."""
         names = {alert.job_name for alert in about if alert.job_name is not None}
         jobs = alert_facts.job_facts(connection, environment, names)

@@ -1,4 +1,4 @@
-"""Whom alerts are told to, and how: what the settings of a deployment say about it."""
+"""What the settings of a deployment say of notifications: routes, rate, cooldown, templates."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _REACHED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """What alerts are told by.
+class NotificationSettings:
+    """What decides whom alerts are told to, and how.
 
     Attributes:
         world: Ids.
@@ -50,7 +50,7 @@ class Telling:
     templates: Templates
 
     @classmethod
-    def of(cls, settings: Settings, world: World) -> Telling:
+    def of(cls, settings: Settings, world: World) -> NotificationSettings:
         """Return what the settings say.
 
         Raises:
