@@ -317,6 +317,14 @@ class TestReports:
         trend = job["p95DurationMs"]
         assert (trend["direction"], trend["perDay"]) == ("rising", 100.0)
         assert trend["reachesLimitInDays"] in {0, 1}
+        later = {"to": (now + timedelta(days=1)).isoformat(), "from": (now - timedelta(days=30)).isoformat()}
+        await admin.patch(f"{PATH}/nightly", json={"timeout": 4.03})
+        [today], [tomorrow] = [
+            (await admin.get(f"{PATH}/reports/trends", params=params)).json()["jobs"]
+            for params in ({**later, "to": now.isoformat()}, later)
+        ]
+        days = [job["p95DurationMs"]["reachesLimitInDays"] for job in (today, tomorrow)]
+        assert days[0] - days[1] == 1, "counted from the end of the span, and not from the last run"
         assert job["runs"]["direction"] == "steady"
 
     @pytest.mark.parametrize("report", ["stats", "reports/performance", "reports/failures", "reports/trends"])

@@ -213,11 +213,13 @@ async def report_trends(
             job.name: timeout_of({**job.code, **job.override}).total_seconds() * 1000
             for job in definitions.find(connection, environment, retired=True)
         }
-        return {"jobs": [_trend_json(name, days, timeouts.get(name)) for name, days in sorted(_by_day(rows).items())]}
+        today = span[1].toordinal()
+        jobs = sorted(_by_day(rows).items())
+        return {"jobs": [_trend_json(name, days, timeouts.get(name), today) for name, days in jobs]}
 
     found = await services.answers.of(["trends", *asked.about(span)], state_versions.of_figures, read)
     if asked.format == "csv":
-        return csv_response("trends", [_flat(job) for job in found["jobs"]], list(_flat(_trend_json("", {}, None))))
+        return csv_response("trends", [_flat(job) for job in found["jobs"]], list(_flat(_trend_json("", {}, None, 0))))
     return json_response({**_span_json(span), **found})
 
 
@@ -231,13 +233,13 @@ def _by_day(rows: list[Rollup]) -> dict[str, dict[int, Figures]]:
     return found
 
 
-def _trend_json(name: str, days: Mapping[int, Figures], timeout_ms: float | None) -> dict[str, Any]:
+def _trend_json(name: str, days: Mapping[int, Figures], timeout_ms: float | None, today: int) -> dict[str, Any]:
     ran = {day: figures for day, figures in days.items() if figures.ran}
     durations = [(day, float(figures.counts.durations.percentile(0.95) or 0)) for day, figures in ran.items()]
     return {
         "jobName": name,
         "days": len(ran),
-        "p95DurationMs": trend_json(trend_of(durations, timeout_ms)),
+        "p95DurationMs": trend_json(trend_of(durations, timeout_ms, today=today)),
         "failureRate": trend_json(trend_of([(day, 1 - (figures.success_rate or 0)) for day, figures in ran.items()])),
         "itemsProcessed": trend_json(
             trend_of([(day, float(figures.counts.items_processed)) for day, figures in ran.items()])

@@ -30,24 +30,26 @@ class Trend:
     reaches_limit_in_days: int | None = None
 
 
-def trend_of(values: Sequence[tuple[int, float]], limit: float | None = None) -> Trend:
+def trend_of(values: Sequence[tuple[int, float]], limit: float | None = None, *, today: int | None = None) -> Trend:
     """Return how a figure changes from day to day, by a line that a few wild days do not move.
 
     Args:
         values: Pairs of a day and its figure; days without one are left out.
         limit: What it should not pass.
+        today: The day from which it is counted in how many days it does; None: the last day that has a figure.
 
     Example:
-        >>> trend_of([(day, 100.0 + 10 * day) for day in range(20)], limit=400.0)
-        Trend(per_day=10.0, direction='rising', reaches_limit_in_days=11)
+        >>> trend_of([(day, 100.0 + 10 * day) for day in range(20)], limit=400.0, today=21)
+        Trend(per_day=10.0, direction='rising', reaches_limit_in_days=9)
     """
     line = theil_sen(values)
     if line is None:
         return Trend(None, "unknown")
-    today = max(day for day, _value in values)
-    height = line.intercept + line.slope * today
+    last = max(day for day, _value in values)
+    height = line.intercept + line.slope * last
     if abs(line.slope) <= _NOTABLE * abs(height):
         return Trend(round(line.slope, 4), "steady")
     at = None if limit is None else line.reaches(limit)
-    days = None if at is None or not 0 <= at - today <= _FARTHEST_DAYS else round(at - today)
+    since = last if today is None else today
+    days = None if at is None or at < last or at - since > _FARTHEST_DAYS else max(0, round(at - since))
     return Trend(round(line.slope, 4), "rising" if line.slope > 0 else "falling", days)
