@@ -14,8 +14,8 @@ from mainspring.domain.access import Role, Scope
 from mainspring.domain.execution import Outcome
 from mainspring.security.callback_tokens import callback_token
 from mainspring.security.secret_key import SecretKey
-from mainspring.store.queue import finishes, handed_over
-from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.queue import finishes, service_attempts
+from mainspring.store.queue.service_attempts import HandOver
 from mainspring.store.runs import executions
 from tests.api.conftest import SECRET_KEY
 from tests.api.remote_job import NAME, register_remote_job
@@ -41,7 +41,7 @@ class Attempts:
         job_id = (await self.door.app.enqueue("greet", organization_id="acme")).id
         claimed = await WorkerByHand(self.door).start(str(job_id))
         news = HandOver(claimed.id, claimed.fence, 60.0, 300.0)
-        await self.door.services.database.tx(lambda connection: handed_over.hand_over(connection, [news]))
+        await self.door.services.database.tx(lambda connection: service_attempts.hand_over(connection, [news]))
         return claimed
 
     async def tell(

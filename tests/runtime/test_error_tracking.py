@@ -24,9 +24,9 @@ from mainspring.runtime.attempt_end import ending_of
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.overdue_work import OverdueWork
 from mainspring.store.jobs import registration
-from mainspring.store.queue import claims, handed_over
+from mainspring.store.queue import claims, service_attempts
 from mainspring.store.queue.claimed import ClaimedExecution
-from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.queue.service_attempts import HandOver
 from mainspring.store.scheduling.firing import Firing
 from mainspring.store.tables import executions_live
 from tests.sentry_transport import Broken, Kept
@@ -186,7 +186,7 @@ async def accept(bench: Bench, *, lease_seconds: float, max_retries: int = 0) ->
     request = claims.ClaimRequest("dev", world.new_id(), ["digest"], [claims.QueueCursor("default")], 5)
     (claimed,) = await database.tx(lambda connection: claims.claim(connection, request, 1))
     news = HandOver(claimed.id, claimed.fence, lease_seconds, 300.0)
-    await database.tx(lambda connection: handed_over.hand_over(connection, [news]))
+    await database.tx(lambda connection: service_attempts.hand_over(connection, [news]))
     return execution_id, TokenHolder(claimed.id, claimed.fence)
 
 

@@ -226,7 +226,7 @@ async def test_work_that_was_handed_over_goes_on_without_its_node(lab: Lab, cloc
     clock.advance(16)
     assert (await bury(lab), await rescue(lab)) == (["node"], [])
     clock.advance(300)
-    assert await rescue(lab) == [], "its end is decided by its own lease: tests/store/test_handed_over.py"
+    assert await rescue(lab) == [], "its end is decided by its own lease: tests/store/test_service_attempts.py"
 
 
 async def test_a_rescue_makes_room_under_the_limits(lab: Lab, clock: StoreClock) -> None:

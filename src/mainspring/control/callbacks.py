@@ -13,8 +13,8 @@ from mainspring.errors import LeaseLostError
 from mainspring.remote.answers import failure_told
 from mainspring.remote.protocol import CallbackAnswer
 from mainspring.store.engine.signals import TOLD, WORK
-from mainspring.store.queue import handed_over, handed_over_ends
-from mainspring.store.queue.handed_over_ends import Told
+from mainspring.store.queue import service_attempt_ends, service_attempts
+from mainspring.store.queue.service_attempt_ends import Told
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mainspring.remote.protocol import CallbackResult, ProgressReport
     from mainspring.store.engine.database import Connection, Database
     from mainspring.store.engine.signals import Signals
-    from mainspring.store.queue.handed_over import Held
-    from mainspring.store.queue.handed_over_ends import Ended
+    from mainspring.store.queue.service_attempt_ends import Ended
+    from mainspring.store.queue.service_attempts import Held
     from mainspring.world import World
 
 _NOTHING_WANTED = CallbackAnswer(cancel_requested=False)
@@ -94,10 +94,10 @@ class Callbacks:
         """
 
         def write(connection: Connection) -> Held | None:
-            held = handed_over.renew(connection, holder.execution_id, holder.fence, lease_seconds=self._lease)
+            held = service_attempts.renew(connection, holder.execution_id, holder.fence, lease_seconds=self._lease)
             if held is not None and said is not None:
                 _take_over(held, said)
-                handed_over.report(connection, held, held.progress)
+                service_attempts.report(connection, held, held.progress)
             return held
 
         held = await self._database.tx(write)
@@ -116,10 +116,10 @@ class Callbacks:
         told = Told(said.result, failure_told(said), said.skip_reason)
 
         def write(connection: Connection) -> Ended | bool:
-            held = handed_over.lock_to_end(connection, holder.execution_id, holder.fence)
+            held = service_attempts.lock_to_end(connection, holder.execution_id, holder.fence)
             if held is None:
-                return handed_over.has_told_its_end(connection, holder.execution_id, holder.fence)
-            return handed_over_ends.complete(
+                return service_attempts.has_told_its_end(connection, holder.execution_id, holder.fence)
+            return service_attempt_ends.complete(
                 connection, held, told, chance=self._world.random(), new_id=self._world.new_id
             )
 

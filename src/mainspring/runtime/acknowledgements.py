@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import StoreError
-from mainspring.store.queue import finishes, handed_over
-from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.queue import finishes, service_attempts
+from mainspring.store.queue.service_attempts import HandOver
 from mainspring.store.recovery import breaker_ends, job_breakers
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Acknowledgements:
         if going_on:
             written |= finishes.release(connection, self._environment, going_on)
         if accepted:
-            written |= handed_over.hand_over(connection, accepted)
+            written |= service_attempts.hand_over(connection, accepted)
         if closed:
             job_breakers.admit(connection, self._environment, closed)
         return written

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.runtime.loop import Turn
 from mainspring.store.engine.signals import TOLD, WORK
-from mainspring.store.queue import handed_over, handed_over_ends
+from mainspring.store.queue import service_attempt_ends, service_attempts
 
 if TYPE_CHECKING:
     from mainspring.observability.metrics import Metrics
     from mainspring.observability.sentry import Sentry
     from mainspring.store.engine.database import Connection, Database
     from mainspring.store.engine.signals import Signals
-    from mainspring.store.queue.handed_over_ends import Ended
+    from mainspring.store.queue.service_attempt_ends import Ended
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class OverdueWork:
     async def run_once(self) -> Turn:
         """End them: cancelled, out of time, or lost."""
         # A look first: a transaction that writes would wait for every other writer of an SQLite file.
-        if not await self._database.read(handed_over.is_any_overdue):
+        if not await self._database.read(service_attempts.is_any_overdue):
             return Turn()
         found = await self._database.tx(self._give_up)
         for ended in found:
@@ -60,5 +60,5 @@ class OverdueWork:
         return Turn(did=len(found), again_in=0.0 if found else None)
 
     def _give_up(self, connection: Connection) -> list[Ended]:
-        overdue = handed_over.overdue(connection)
-        return [handed_over_ends.give_up(connection, held, chance=self._world.random()) for held in overdue]
+        overdue = service_attempts.overdue(connection)
+        return [service_attempt_ends.give_up(connection, held, chance=self._world.random()) for held in overdue]

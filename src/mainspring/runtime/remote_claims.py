@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.breaker import BreakerState
 from mainspring.store.queue import claims
-from mainspring.store.queue.handed_over import HandOver
+from mainspring.store.queue.service_attempts import HandOver
 from mainspring.store.remote import breakers, services
 
 if TYPE_CHECKING:

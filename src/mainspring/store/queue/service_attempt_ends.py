@@ -1,4 +1,4 @@
-"""How work that was handed over ends: as its service says, or because it has said nothing for too long."""
+"""How attempts of services end: as the service says, or because it has said nothing for too long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.domain.retry import Retry
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobCancelledError, JobTimeoutError, LeaseLostError
-from mainspring.store.queue import finishes, handed_over
+from mainspring.store.queue import finishes, service_attempts
 from mainspring.store.recovery import breaker_ends, job_breakers
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from mainspring.domain.result import JobResult
-    from mainspring.store.queue.handed_over import Held
+    from mainspring.store.queue.service_attempts import Held
 
 _MAX_MESSAGE: Final = 2_000
 _DEFAULT_WAITS: Final = Retry()
@@ -72,7 +72,7 @@ def complete(connection: sa.Connection, held: Held, told: Told, *, chance: float
     What its service has stopped, because it shuts down, waits as if it had not begun.
 
     Args:
-        connection: Where to run, in the transaction of `handed_over.lock_to_end`.
+        connection: Where to run, in the transaction of `service_attempts.lock_to_end`.
         held: The attempt.
         told: Its end.
         chance: A random number in [0, 1), for the jitter of a retry.
@@ -159,7 +159,7 @@ def _count_items(connection: sa.Connection, held: Held, said: JobResult) -> None
     progress.items_processed = said.items_processed
     progress.items_succeeded = said.items_succeeded
     progress.items_failed = said.items_failed
-    handed_over.report(connection, held, progress)
+    service_attempts.report(connection, held, progress)
 
 
 def _finish(ended: Ended, told: Told | None) -> finishes.Finish:

@@ -1,4 +1,4 @@
-"""Work that goes on elsewhere: an attempt that a service has accepted, under a lease of its own (design 4).
+"""Attempts that a service has accepted: the work goes on elsewhere, under a lease of its own (design 4).
 
 Its node has given the slot back. What keeps the execution from being lost is `lease_until`, which each callback moves
 on: never past the attempt's deadline, and past a wish to cancel by no more than work here gets to stop.

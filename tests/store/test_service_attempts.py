@@ -16,9 +16,9 @@ from mainspring.domain.failure import failure_of
 from mainspring.domain.result import JobResult
 from mainspring.errors import PermanentError, ServiceUnreachableError
 from mainspring.store.engine.dialect import store_now
-from mainspring.store.queue import claims, handed_over, handed_over_ends
-from mainspring.store.queue.handed_over import HandOver
-from mainspring.store.queue.handed_over_ends import Told
+from mainspring.store.queue import claims, service_attempt_ends, service_attempts
+from mainspring.store.queue.service_attempt_ends import Told
+from mainspring.store.queue.service_attempts import HandOver
 from mainspring.store.recovery import job_breakers
 from mainspring.store.runs import executions
 from mainspring.store.tables import definitions, executions_live
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.store.queue.claims import ClaimedExecution
-    from mainspring.store.queue.handed_over import Held
-    from mainspring.store.queue.handed_over_ends import Ended
+    from mainspring.store.queue.service_attempt_ends import Ended
+    from mainspring.store.queue.service_attempts import Held
     from tests.store.conftest import Lab, StoreClock
 
 LEASE = 60.0
@@ -46,13 +46,15 @@ class Elsewhere:
         await self.lab.enqueue_one(**fields)
         claimed = await self.lab.claim_one(node_id=await self.lab.register_node())
         news = HandOver(claimed.id, claimed.fence, LEASE, TIMEOUT)
-        assert await self.lab.database.tx(lambda connection: handed_over.hand_over(connection, [news])) == {claimed.id}
+        assert await self.lab.database.tx(lambda connection: service_attempts.hand_over(connection, [news])) == {
+            claimed.id
+        }
         return claimed
 
     async def beat(self, claimed: ClaimedExecution, fence: int | None = None) -> Held | None:
         """Send a heartbeat."""
         return await self.lab.database.tx(
-            lambda connection: handed_over.renew(
+            lambda connection: service_attempts.renew(
                 connection, claimed.id, claimed.fence if fence is None else fence, lease_seconds=LEASE
             )
         )
@@ -62,10 +64,10 @@ class Elsewhere:
         told = Told(JobResult(success=error is None, **said), failure_of(error) if error else None)
 
         def end(connection: sa.Connection) -> Ended | None:
-            held = handed_over.lock_to_end(connection, claimed.id, claimed.fence)
+            held = service_attempts.lock_to_end(connection, claimed.id, claimed.fence)
             if held is None:
                 return None
-            return handed_over_ends.complete(connection, held, told, chance=0.5, new_id=self.lab.world.new_id)
+            return service_attempt_ends.complete(connection, held, told, chance=0.5, new_id=self.lab.world.new_id)
 
         return await self.lab.database.tx(end)
 
@@ -73,7 +75,8 @@ class Elsewhere:
         """End what is overdue."""
         return await self.lab.database.tx(
             lambda connection: [
-                handed_over_ends.give_up(connection, held, chance=0.5) for held in handed_over.overdue(connection)
+                service_attempt_ends.give_up(connection, held, chance=0.5)
+                for held in service_attempts.overdue(connection)
             ]
         )
 
@@ -84,7 +87,7 @@ class Elsewhere:
     async def has_told_its_end(self, execution_id: UUID, fence: int) -> bool:
         """Ask whether the service has ended it."""
         return await self.lab.database.read(
-            lambda connection: handed_over.has_told_its_end(connection, execution_id, fence)
+            lambda connection: service_attempts.has_told_its_end(connection, execution_id, fence)
         )
 
 
@@ -117,7 +120,7 @@ async def test_silence_is_a_loss_and_the_third_one_ends_it(elsewhere: Elsewhere,
     for _ in range(2):
         again = await elsewhere.lab.claim_one(node_id=await elsewhere.lab.register_node())
         news = HandOver(again.id, again.fence, LEASE, TIMEOUT)
-        await elsewhere.lab.database.tx(lambda connection, news=news: handed_over.hand_over(connection, [news]))
+        await elsewhere.lab.database.tx(lambda connection, news=news: service_attempts.hand_over(connection, [news]))
         clock.advance(61)
         (ended,) = await elsewhere.give_up()
     execution = await elsewhere.lab.get(claimed.id)
@@ -259,7 +262,7 @@ async def test_an_end_that_comes_before_the_news_of_the_hand_over_stands(elsewhe
     claimed = await lab.claim_one(node_id=await lab.register_node())
     assert await elsewhere.complete(claimed) is not None
     news = HandOver(claimed.id, claimed.fence, LEASE, TIMEOUT)
-    assert await lab.database.tx(lambda connection: handed_over.hand_over(connection, [news])) == set()
+    assert await lab.database.tx(lambda connection: service_attempts.hand_over(connection, [news])) == set()
     assert await lab.status(claimed.id) is Status.SUCCEEDED
 
 
@@ -276,7 +279,7 @@ async def test_progress_is_written_while_the_fence_holds(elsewhere: Elsewhere) -
     held = await elsewhere.beat(claimed)
     assert held is not None
     said = Progress(percent=40, current_step=2, total_steps=5, message="sending")
-    await elsewhere.lab.database.tx(lambda connection: handed_over.report(connection, held, said))
+    await elsewhere.lab.database.tx(lambda connection: service_attempts.report(connection, held, said))
     assert (await elsewhere.lab.get(claimed.id)).progress == said
 
 
