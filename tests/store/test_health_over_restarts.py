@@ -42,6 +42,18 @@ async def test_what_was_due_while_no_node_was_alive_is_unknown_and_one_notice(wa
     assert "unwatched:mainspring" not in await watch.alerts()
 
 
+async def test_another_outage_soon_after_the_first_is_counted_with_its_own_figures(watch: Watch) -> None:
+    await watch.turn()
+    for times, hours in ((1, 5), (2, 7)):
+        watch.clockwork.clock.advance(timedelta(hours=hours).total_seconds())
+        await watch.turn()
+        watch.clockwork.clock.advance(5)
+        await watch.turn()
+        (notice,) = (await watch.alerts()).values()
+        assert notice.occurrences == times
+        assert notice.sentence.startswith(f"nobody watched for {hours} h, ")
+
+
 async def test_what_ran_when_all_nodes_were_lost_is_given_time_to_be_taken_back(watch: Watch, lab: Lab) -> None:
     before = await lab.register_node(name="before", lease_seconds=15)
     run = await lab.enqueue_one(job_name="long")

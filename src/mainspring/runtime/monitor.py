@@ -181,7 +181,12 @@ class Monitor:
         breached = (before - recovered) | system.keys()
         if not health_look.take(connection, self._environment, look, unwatched=seen.unwatched, breached=breached):
             return None
-        breaches = [breach for key, breach in system.items() if key not in before]
+        is_another_outage = watch is not None and watch.unwatched != seen.unwatched
+        breaches = [
+            breach
+            for key, breach in system.items()
+            if key not in before or (is_another_outage and breach.rule is AlertRule.UNWATCHED)
+        ]
         findings: list[Finding] = []
         for facts in seen.facts:
             broken = breaches_of(facts.job, None if facts.held is not None else facts.timetable, why=facts.why)
