@@ -21,7 +21,7 @@ from mainspring.domain.webhook_signature import new_secret
 from mainspring.store.alerting import notification_claims, notifications
 from mainspring.store.alerting.notification_claims import EndOfTry
 from mainspring.store.alerting.notifications import NewNotification
-from mainspring.store.auditing.audit_entries import audit_trail
+from tests.audited_things import audit_trail
 from tests.egress.conftest import answer
 
 if TYPE_CHECKING:

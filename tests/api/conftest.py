@@ -17,10 +17,10 @@ from mainspring import Cron, JobContext, Mainspring
 from mainspring.api.app import create_api
 from mainspring.control.access import AccessChanges
 from mainspring.domain.access import Actor, Permission, Role, Scope
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.jobs import registration
 from mainspring.store.scheduling.firing import Firing
 from tests.api.documented import DocumentedTransport
+from tests.audited_things import audit_trail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection

@@ -20,10 +20,10 @@ from mainspring.domain.execution import Status
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.secret_key import Purpose, SecretKey
 from mainspring.security.tokens import Tokens
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.identity import revocations
 from mainspring.store.queue import history
 from mainspring.store.tables import audit_entries
+from tests.audited_things import audit_trail
 
 if TYPE_CHECKING:
     import httpx2

@@ -75,7 +75,7 @@ async def test_it_is_loaded_once_on_a_thread_while_the_event_loop_goes_on() -> N
 async def test_the_collector_leaves_alone_what_was_loaded() -> None:
     loading = Loading()
     loading.may_end.set()
-    interpreter.leave_alone.cache_clear()
+    interpreter.leave_alone_once.cache_clear()
     gc.unfreeze()
     try:
         await Deferred(loading, RealWorld(), name="doors").load()

@@ -10,9 +10,9 @@ import pytest
 from mainspring import JobContext, Mainspring, PermanentError
 from mainspring.domain.access import Role, Scope
 from mainspring.security.secret_key import Purpose, SecretKey
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.upkeep import schema
 from tests.api.remote_job import NAME, register_remote_job
+from tests.audited_things import audit_trail
 from tests.node_role import node_url, run_statements
 
 if TYPE_CHECKING:

@@ -29,11 +29,11 @@ from mainspring.security.keys import TOUCH_SECONDS, Keys, hash_of, signing_secre
 from mainspring.security.passwords import Passwords, UnfitPasswordError
 from mainspring.security.revocation import FRESH_SECONDS
 from mainspring.security.secret_key import SecretKey
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.identity import api_keys, revocations, users
 from mainspring.store.tables import api_keys as api_keys_table
 from mainspring.store.tables import audit_entries
 from mainspring.world import RealWorld
+from tests.audited_things import audit_trail
 
 if TYPE_CHECKING:
     from mainspring.security.keys import NewKey

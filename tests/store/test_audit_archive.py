@@ -14,8 +14,8 @@ from mainspring.security.audit_archive import verify_archive, verify_archives
 from mainspring.security.audit_chain import BrokenChainError, Flaw
 from mainspring.store.auditing import audit_chain
 from mainspring.store.auditing.audit_chain import GENESIS, Head
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.tables import audit_entries, audit_seals, audit_unsealed
+from tests.audited_things import audit_trail
 from tests.store.audit_trail import KEY, Trail, entry_at, seal_at
 
 if TYPE_CHECKING:

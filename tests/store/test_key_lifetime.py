@@ -14,8 +14,8 @@ from mainspring.security.audit import Audit
 from mainspring.security.authentication import ExpiredKeyError
 from mainspring.security.keys import Keys
 from mainspring.security.secret_key import SecretKey
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.world import RealWorld
+from tests.audited_things import audit_trail
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,10 +11,10 @@ from mainspring.control.nodes import NodeCommands, NodeNotFoundError
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.coordination import cluster, dead_nodes, nodes
 from mainspring.store.engine.signals import Signals
 from mainspring.store.queue.claim_looks import ClaimLooks
+from tests.audited_things import audit_trail
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:

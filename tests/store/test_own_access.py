@@ -19,8 +19,8 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.logins import LIMIT, Logins, TooManySignInsError
 from mainspring.security.passwords import Passwords, UnfitPasswordError
 from mainspring.security.sessions import Sessions
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.identity import revocations
+from tests.audited_things import audit_trail
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import OnStartup
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.engine.signals import Signals
 from mainspring.store.scheduling import firing, pauses
+from tests.audited_things import audit_trail
 from tests.store.audit_trail import KEY, ROOT
 from tests.store.clockwork import MINUTELY
 

@@ -14,10 +14,10 @@ from mainspring.control.schedules import PastInstantError, VersionConflictError
 from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.engine.signals import WORK, Signals
 from mainspring.store.queue import queues
 from mainspring.store.queue.queues import StoredQueue
+from tests.audited_things import audit_trail
 from tests.store.audit_trail import KEY, ROOT
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from mainspring.security.authentication import SessionEndedError, SignInRefusedE
 from mainspring.security.logins import LIMIT, Logins, TooManySignInsError
 from mainspring.security.passwords import Passwords
 from mainspring.security.sessions import IDLE, LIFETIME, Sessions
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.identity import sessions
 from mainspring.store.identity import users as stored_users
 from mainspring.store.tables import audit_entries, login_attempts
 from mainspring.store.tables import sessions as sessions_table
+from tests.audited_things import audit_trail
 
 if TYPE_CHECKING:
     from mainspring.store.auditing.audit_entries import AuditEntry

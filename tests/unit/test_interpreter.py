@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def _forget() -> None:
     interpreter.suit_a_node.cache_clear()
-    interpreter.leave_alone.cache_clear()
+    interpreter.leave_alone_once.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +50,13 @@ def test_a_part_that_is_loaded_later_is_left_alone_too_once_a_process() -> None:
     interpreter.suit_a_node()
     before = gc.get_freeze_count()
     doors = [[number] for number in range(1000)]
-    interpreter.leave_alone("doors")
+    interpreter.leave_alone_once("doors")
     assert gc.get_freeze_count() >= before + len(doors)
     frozen = gc.get_freeze_count()
     pages = [[number] for number in range(1000)]
-    interpreter.leave_alone("doors")
+    interpreter.leave_alone_once("doors")
     assert gc.get_freeze_count() <= frozen
-    interpreter.leave_alone("dashboard")
+    interpreter.leave_alone_once("dashboard")
     assert gc.get_freeze_count() >= frozen + len(pages) // 2
 
 

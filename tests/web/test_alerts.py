@@ -13,7 +13,7 @@ from mainspring.domain.access import Role, Scope
 from mainspring.domain.alert import Alert, AlertRule, AlertState, Breach, Severity
 from mainspring.domain.route import Route
 from mainspring.store.alerting import alerts
-from mainspring.store.auditing.audit_entries import audit_trail
+from tests.audited_things import audit_trail
 from tests.web.conftest import Page, take_back
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mainspring.domain.access import Role, Scope
-from mainspring.store.auditing.audit_entries import audit_trail
 from mainspring.store.coordination import cluster, nodes
 from mainspring.store.queue import queues
+from tests.audited_things import audit_trail
 from tests.web.conftest import Page, take_back
 from tests.web.runs import ended
 

@@ -54,5 +54,5 @@ class Deferred:
     def _load_without_collecting(self) -> ASGIApp:
         with interpreter.collecting_nothing():
             loaded = self._load()
-            interpreter.leave_alone(self._name)
+            interpreter.leave_alone_once(self._name)
             return loaded

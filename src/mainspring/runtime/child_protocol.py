@@ -48,11 +48,6 @@ class Word(StrEnum):
     SKIPPED = "skipped"
     CRASHED = "crashed"
 
-    @property
-    def is_answer(self) -> bool:
-        """Whether it ends the attempt."""
-        return self in {Word.RESULT, Word.FAILED, Word.SKIPPED, Word.CRASHED}
-
 
 class RemoteFailureError(MainspringError):
     """A handler failed in another process, which has described the exception.

@@ -49,16 +49,16 @@ def _take_turns_soon() -> None:
 
 
 @functools.cache
-def leave_alone(loaded: str) -> None:
+def leave_alone_once(part: str) -> None:
     """Let the collector leave alone what a part of the program has loaded. Once a process for each part.
 
     The doors and the dashboard are 40,000 objects and the modules behind them many more, loaded after a node was set
     up: without this the collector walks them all now and then, and each time an answer is 150 to 200 ms late.
 
     Args:
-        loaded: What was loaded, in a word.
+        part: The name of the part; a second call with it does nothing.
     """
-    del loaded  # it tells the parts apart
+    del part  # the cache alone needs it
     gc.freeze()
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from mainspring.domain.access import Scope
-
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
@@ -89,21 +87,3 @@ def insert_audit_entry(connection: sa.Connection, entry: AuditEntry, key: bytes)
     """
     connection.execute(sa.insert(audit_entries).values(**asdict(entry), mac=entry.mac(key)))
     connection.execute(sa.insert(audit_unsealed).values(entry_id=entry.id))
-
-
-def audit_trail(
-    connection: sa.Connection, scope: Scope, *, target_id: str, most: int = 100
-) -> list[tuple[AuditEntry, str]]:
-    """Return the entries about one thing, the newest first, each with the MAC that was written with it."""
-    conditions = [audit_entries.c.environment == scope.environment, audit_entries.c.target_id == target_id]
-    if scope.organization_id is not None:
-        conditions.append(audit_entries.c.organization_id == scope.organization_id)
-    rows = connection.execute(
-        sa.select(audit_entries).where(*conditions).order_by(audit_entries.c.id.desc()).limit(most)
-    ).mappings()
-    found: list[tuple[AuditEntry, str]] = []
-    for row in rows:
-        facts: dict[str, Any] = dict(row)
-        mac = facts.pop("mac")
-        found.append((AuditEntry(**facts), mac))
-    return found
