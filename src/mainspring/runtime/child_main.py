@@ -14,7 +14,6 @@ import signal
 import sys
 import traceback
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.failure import failure_of
@@ -29,6 +28,7 @@ from mainspring.observability.trace_export import flush_traces, set_up_trace_exp
 from mainspring.observability.tracing import joined_trace
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.breadcrumbs import Breadcrumbs
+from mainspring.runtime.child_limits import limit_resources
 from mainspring.runtime.child_link import NodeLink
 from mainspring.runtime.child_protocol import Word
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
@@ -37,7 +37,6 @@ from mainspring.world import RealWorld
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from mainspring.domain.job import JobDefinition
     from mainspring.jobs.context import JobContext
     from mainspring.jobs.registry import RegisteredJob
     from mainspring.world import World
@@ -201,41 +200,6 @@ def find_job(application: Any, app: str, name: str) -> RegisteredJob:  # noqa: A
         raise JobNotFoundError(
             f"{error}. The child process has imported {app!r} alone: import the module of the job from there"
         ) from None
-
-
-def limit_resources(definition: JobDefinition) -> None:
-    """Set the limits of a job on this process; what the handler starts inherits them.
-
-    Raises:
-        DefinitionError: The process is larger than its memory limit before the handler begins.
-    """
-    if definition.cpu_limit is not None:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        seconds = math.ceil(used.ru_utime + used.ru_stime + definition.cpu_limit.total_seconds())
-        lower_limit(resource.RLIMIT_CPU, seconds)
-    if definition.memory_limit is not None:
-        size = address_space()
-        if size >= definition.memory_limit:
-            raise DefinitionError(
-                f"job {definition.name!r}: memory_limit is {definition.memory_limit:,} bytes of address space, and its "
-                f"process has {size:,} before the handler begins: set it higher"
-            )
-        lower_limit(resource.RLIMIT_AS, definition.memory_limit)
-
-
-def lower_limit(kind: int, value: int) -> None:
-    """Set the soft limit of a resource, which the process may lift again, within the hard one."""
-    _, hard_limit = resource.getrlimit(kind)
-    soft_limit = value if hard_limit == resource.RLIM_INFINITY else min(value, hard_limit)
-    resource.setrlimit(kind, (soft_limit, hard_limit))
-
-
-def address_space() -> int:
-    """Return the bytes of address space that this process uses; 0 where the system does not say."""
-    if sys.platform != "linux":
-        return 0
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    return pages * resource.getpagesize()
 
 
 def die_with_the_node(lifeline: int) -> None:
