@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from docs.pictures.days import MINUTE, SECOND, at, clock_axis
 from docs.pictures.timeline import Lane, Picture, Run
-from mainspring.domain.firing import FiringPolicy, decide_due
+from mainspring.domain.firing_policy import FiringPolicy, decide_due
 from mainspring.domain.schedule import Cron, Every, OnStartup, jitter_for
 
 START, END = at("08:50"), at("11:40")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from docs.pictures.days import MINUTE, at, clock_axis
 from docs.pictures.timeline import Lane, Picture, Run
-from mainspring.domain.firing import Tick, TickOutcome, skip_overlaps
+from mainspring.domain.firing_policy import Tick, TickOutcome, skip_overlaps
 from mainspring.domain.job import Overlap
 from mainspring.domain.schedule import Cron
 

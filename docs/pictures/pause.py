@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from docs.pictures.days import HOUR, MINUTE, at, clock_axis
 from docs.pictures.timeline import Lane, Picture, Run
-from mainspring.domain.firing import FiringPolicy, TickReason, decide_due
+from mainspring.domain.firing_policy import FiringPolicy, TickReason, decide_due
 from mainspring.domain.schedule import Cron
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mainspring.domain.firing import Tick
+    from mainspring.domain.firing_policy import Tick
 
     Band = tuple[datetime, datetime, str]
 

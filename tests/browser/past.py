@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring import Mainspring
-    from mainspring.domain.firing import TickOutcome, TickReason
+    from mainspring.domain.firing_policy import TickOutcome, TickReason
 
 _ROWS_A_STATEMENT: Final = 5_000
 _RANDOM_BITS: Final = 74

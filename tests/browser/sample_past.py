@@ -7,7 +7,7 @@ from random import Random  # noqa: TID251 - from a seed
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Status, Trigger
-from mainspring.domain.firing import TickOutcome, TickReason
+from mainspring.domain.firing_policy import TickOutcome, TickReason
 from tests.browser.past import Past, PastRun, failure
 
 if TYPE_CHECKING:

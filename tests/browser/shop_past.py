@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring import Cron, Mainspring
 from mainspring.domain.execution import Status, Trigger
-from mainspring.domain.firing import TickOutcome, TickReason
+from mainspring.domain.firing_policy import TickOutcome, TickReason
 from mainspring.errors import ExecutionFailedError
 from tests.browser import evil
 from tests.browser.past import Past, PastRun, failure

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Actor
-from mainspring.domain.firing import TickOutcome
+from mainspring.domain.firing_policy import TickOutcome
 from mainspring.domain.job import JobDefinition
 from mainspring.domain.schedule import Cron
 from mainspring.store.remote import service_jobs

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from mainspring.domain.execution import Execution
-    from mainspring.domain.firing import TickReason
+    from mainspring.domain.firing_policy import TickReason
     from mainspring.store.scheduling.firing import Fired
     from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from mainspring.store.scheduling.ticks import RecordedTick

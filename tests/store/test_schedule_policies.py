@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Status
-from mainspring.domain.firing import TickReason
+from mainspring.domain.firing_policy import TickReason
 from mainspring.domain.job import Misfire, Overlap
 from mainspring.domain.schedule import Cron, Every
 from mainspring.store.tables import ticks as ticks_table

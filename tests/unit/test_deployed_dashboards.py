@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from mainspring.domain.execution import Outcome
-from mainspring.domain.firing import TickOutcome
+from mainspring.domain.firing_policy import TickOutcome
 from mainspring.observability.metrics import Metrics
 from mainspring.observability.metrics_text import Gauges, metrics_text
 

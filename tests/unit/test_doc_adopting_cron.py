@@ -9,7 +9,7 @@ from typing import Any
 from mainspring.builtin.tracked_program import DEFAULT_GRACE, STOP_GRACE_SECONDS, TIMED_OUT
 from mainspring.domain.crontab import CrontabJob, UnreadableLine, read_crontab
 from mainspring.domain.crontab_names import names_of
-from mainspring.domain.firing import Tick, TickOutcome, TickReason
+from mainspring.domain.firing_policy import Tick, TickOutcome, TickReason
 from mainspring.domain.tick_words import explain
 from mainspring.jobs.command import Command
 from mainspring.runtime.program import PASSED_ON

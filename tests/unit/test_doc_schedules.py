@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mainspring import Cron, Every, JobContext, Mainspring, OnStartup
-from mainspring.domain.firing import TickOutcome, TickReason
+from mainspring.domain.firing_policy import TickOutcome, TickReason
 from mainspring.domain.job import Misfire, Overlap
 
 ROOT = Path(__file__).parents[2]

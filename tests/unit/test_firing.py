@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainspring.domain.firing import (
+from mainspring.domain.firing_policy import (
     ON_TIME,
     FiringPolicy,
     Tick,

@@ -11,7 +11,7 @@ import pytest
 from mainspring.domain.alert import AlertRule, Severity
 from mainspring.domain.baseline import baseline_of, hour_of_week, usual
 from mainspring.domain.execution import Status
-from mainspring.domain.firing import FiringPolicy
+from mainspring.domain.firing_policy import FiringPolicy
 from mainspring.domain.health import HealthState, Held, Unwatched, health_of
 from mainspring.domain.rules.back_test import back_test
 from mainspring.domain.rules.job_rules import RULES, breaches_of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.firing import ON_TIME, TickOutcome, TickReason
+from mainspring.domain.firing_policy import ON_TIME, TickOutcome, TickReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.domain.firing import Tick
+    from mainspring.domain.firing_policy import Tick
 
 _WORDS: Final[Mapping[tuple[TickOutcome, TickReason | None], str]] = {
     (TickOutcome.FIRED, None): "on time",
@@ -41,7 +41,7 @@ def explain(tick: Tick) -> str:
 
     Example:
         >>> from datetime import UTC, datetime
-        >>> from mainspring.domain.firing import Tick
+        >>> from mainspring.domain.firing_policy import Tick
         >>> explain(Tick(datetime(2027, 1, 1, tzinfo=UTC), TickOutcome.SKIPPED, TickReason.OVERLAP))
         'the run before it had not ended'
     """

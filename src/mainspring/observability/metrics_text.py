@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from mainspring.domain.firing import TickOutcome
+from mainspring.domain.firing_policy import TickOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.firing import TickReason
+from mainspring.domain.firing_policy import TickReason
 from mainspring.world import run_in_thread
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from mainspring.domain.firing import TickReason
+    from mainspring.domain.firing_policy import TickReason
     from mainspring.jobs.registry import JobRegistry
     from mainspring.runtime.conditions import Conditions
     from mainspring.store.engine.database import Database

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from mainspring.domain.access import Permission, Scope
 from mainspring.domain.english import counted
-from mainspring.domain.firing import TickOutcome
+from mainspring.domain.firing_policy import TickOutcome
 from mainspring.domain.tick_words import explain
 from mainspring.store.analytics import statistics
 from mainspring.store.analytics.statistics import By, Figures

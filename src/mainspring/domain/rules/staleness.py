@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.alert import AlertRule, Severity
 from mainspring.domain.english import counted, in_words
-from mainspring.domain.firing import FiringPolicy, next_open_instant
+from mainspring.domain.firing_policy import FiringPolicy, next_open_instant
 from mainspring.domain.schedule import OnStartup
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from mainspring.domain.english import in_words
-from mainspring.domain.firing import TickOutcome, TickReason
+from mainspring.domain.firing_policy import TickOutcome, TickReason
 from mainspring.domain.health import HealthState, Held, owed_since
 from mainspring.domain.rules.staleness import Timetable, expectation
 from mainspring.domain.rules.watched_job import MOST_RUNS, Streak, WatchedJob

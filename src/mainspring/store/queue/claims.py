@@ -1,4 +1,4 @@
-"""The hot path's first half: a node claims a batch of executions, each with a new fence.
+"""The hot path's first half: a node claims a batch, in fair shares of tenants, each execution with a new fence.
 
 Claims are fair between organizations, exact in their limits on any number of nodes, and cost a fixed number of
 statements per batch, whatever the backlog. Within an organization, and among executions without one, the order is

@@ -1,4 +1,4 @@
-"""Organizations: the rows under whose locks their executions are claimed, at most so many of each at once."""
+"""Organizations (tenants): the rows under whose locks their executions are claimed, at most so many of each at once."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.execution import Trigger
-from mainspring.domain.firing import Tick, TickOutcome, TickReason
+from mainspring.domain.firing_policy import Tick, TickOutcome, TickReason
 from mainspring.domain.schedule import OnStartup
 from mainspring.errors import DefinitionError
 from mainspring.store.queue import enqueues

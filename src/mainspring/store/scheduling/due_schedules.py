@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Trigger
-from mainspring.domain.firing import MOST_TICKS, Tick, TickOutcome, TickReason, decide_due, next_open_instant
+from mainspring.domain.firing_policy import MOST_TICKS, Tick, TickOutcome, TickReason, decide_due, next_open_instant
 from mainspring.domain.schedule import OnStartup, jitter_for
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.lists import one_of

@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.domain.firing import MOST_TICKS, Tick, TickOutcome, TickReason, newest_before
+from mainspring.domain.firing_policy import MOST_TICKS, Tick, TickOutcome, TickReason, newest_before
 from mainspring.domain.schedule import OnStartup
 from mainspring.store.scheduling import due_schedules, firing, ticks
 from mainspring.store.scheduling.stored_schedule import schedule_of, stored_schedule

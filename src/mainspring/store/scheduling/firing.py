@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Status
-from mainspring.domain.firing import Tick, TickOutcome, TickReason, skip_overlaps
+from mainspring.domain.firing_policy import Tick, TickOutcome, TickReason, skip_overlaps
 from mainspring.domain.job import Overlap
 from mainspring.store.engine.lists import one_of
 from mainspring.store.queue import endings, enqueues

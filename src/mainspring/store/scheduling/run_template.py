@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from mainspring.domain.firing import FiringPolicy
+from mainspring.domain.firing_policy import FiringPolicy
 from mainspring.domain.job import Misfire, OnLost, Overlap
 from mainspring.domain.rate import Rate
 from mainspring.domain.retry import NO_RETRY

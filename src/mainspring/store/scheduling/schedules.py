@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mainspring.domain.firing import TickReason
+from mainspring.domain.firing_policy import TickReason
 from mainspring.domain.schedule import OnStartup
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.scheduling import due_schedules, firing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import sqlalchemy as sa
 
-from mainspring.domain.firing import Tick, TickOutcome, TickReason
+from mainspring.domain.firing_policy import Tick, TickOutcome, TickReason
 from mainspring.store.engine.dialect import POSTGRESQL_NOW, SQLITE_NOW, clock_shift
 from mainspring.store.engine.lists import one_of
 from mainspring.store.tables import ticks

@@ -1,4 +1,7 @@
-"""What becomes of the instants of a schedule that have come: pure rules, the same on every node."""
+"""The firing policy of a schedule: what misfire, overlap, catch-up and pauses make of instants that have come.
+
+Pure rules, the same on every node.
+"""
 
 from __future__ import annotations
 
