@@ -9,7 +9,10 @@ import orjson
 import pytest
 
 from mainspring.domain.access import Role
+from mainspring.errors import StoreError
 from mainspring.live import turns
+from mainspring.security.authentication import AuthenticationError
+from mainspring.web import live
 from mainspring.web.cookies import SESSION_COOKIE
 
 if TYPE_CHECKING:
@@ -136,6 +139,19 @@ async def test_the_end_of_the_session_ends_the_socket(site: Site, socket_of: Any
     await site.services.opened.database.tx(lambda connection: site.services.sessions.end(connection, session))
     ended = await socket.hears()
     assert (ended["type"], ended["code"]) == ("websocket.close", 1008)
+
+
+@pytest.mark.parametrize("why", [AuthenticationError("the session is over"), StoreError("nobody can say")])
+async def test_the_events_of_who_may_listen_no_longer_end_in_good_order(
+    site: Site, monkeypatch: pytest.MonkeyPatch, why: Exception
+) -> None:
+    async def told_once(*_: object, **__: object) -> AsyncIterator[frozenset[str]]:
+        yield frozenset({"runs"})
+        raise why
+
+    monkeypatch.setattr(live, "turns", told_once)
+    answer = await (await site.client()).get("/live/events", params={"topics": "runs"})
+    assert (answer.status_code, answer.text) == (200, 'data: {"event":"changed","topics":["runs"]}\n\n')
 
 
 async def test_a_stopping_node_sends_its_pages_to_another_one(site: Site, socket_of: Any, session: str) -> None:

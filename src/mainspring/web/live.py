@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -14,6 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from mainspring.domain.access import Origin, Permission
 from mainspring.domain.topics import Topic, is_of_run, of_run
+from mainspring.errors import StoreError
 from mainspring.live.hub import MOST_TOPICS
 from mainspring.live.turns import SLOWEST_READER_SECONDS, turns
 from mainspring.security.authentication import AuthenticationError
@@ -73,7 +75,8 @@ async def live_events(request: Request, visit: Visit, topics: str = "") -> Strea
     open_topics = await _open_to(visit.services, visit.actor, topics.split(","))
 
     async def lines() -> AsyncGenerator[str]:
-        with visit.services.hub.listening(open_topics) as listener:
+        # Its status is sent: whoever may listen no longer, or cannot be asked, learns why when its page asks again.
+        with suppress(AuthenticationError, StoreError), visit.services.hub.listening(open_topics) as listener:
             async for changed in turns(
                 listener,
                 may_go_on=lambda: _still(visit.services, visit.actor),
