@@ -318,10 +318,10 @@ def _of_receivers() -> list[Removal]:
 
 def _of_bodies() -> list[Removal]:
     def deps(defence: str, text: str, instead: str) -> Removal:
-        return Removal(defence, BODIES, (("api/deps.py", text, instead),))
+        return Removal(defence, BODIES, (("api/request_body.py", text, instead),))
 
     counted = (
-        "api/deps.py",
+        "api/request_body.py",
         "if len(body) > MAX_BODY_BYTES:\n            raise too_large",
         "if len(body) > 10**7:\n            break",
     )
@@ -329,7 +329,7 @@ def _of_bodies() -> list[Removal]:
         Removal(
             "the announced size and the counted one",
             BODIES,
-            (("api/deps.py", "if announced.isdecimal() and", "if False and"), counted),
+            (("api/request_body.py", "if announced.isdecimal() and", "if False and"), counted),
         ),
         Removal("the counted size", BODIES, (counted,)),
         deps("the depth", "if not _is_shallow(value):", "if False:"),

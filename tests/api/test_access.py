@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fastapi import Depends
 
 from mainspring import Mainspring
-from mainspring.api.deps import json_body
+from mainspring.api.request_body import json_body
 from mainspring.api.v1_jobs_bodies import CreateJob
 from mainspring.control.executions import ExecutionCommands
 from mainspring.domain.access import Actor, ActorKind, Permission, Role, Scope

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from mainspring import JobConfig, JobResult, PermanentError
-from mainspring.api.deps import MAX_BODY_BYTES
+from mainspring.api.request_body import MAX_BODY_BYTES
 from mainspring.domain.access import Role, Scope
 from mainspring.domain.execution import Status
 

@@ -10,11 +10,12 @@ from pydantic.alias_generators import to_camel
 from mainspring.api.admin_cron_jobs_commands_bodies import Patched, PatchJob, Paused, PauseJob, ResumeJob, Started
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Editor, JobName, Operator
 from mainspring.api.api_jobs_bodies import TriggerJob
-from mainspring.api.deps import CurrentCommands, CurrentServices, body_schema, json_body
+from mainspring.api.deps import CurrentCommands, CurrentServices
 from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_trigger import TRIGGER_FAULTS, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
+from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.control.service_job_checks import UnfitJobError
