@@ -134,7 +134,7 @@ async def test_a_week_in_use_is_left_for_another_time(weekly: Database) -> None:
         reading.set()
         await_only(done.wait())
 
-    reader = RealWorld().spawn(weekly.read(read_for_long), name="reader")
+    reader = RealWorld().spawn(weekly.tx(read_for_long), name="reader")
     await reading.wait()
     assert not await weekly.tx(lambda connection: partitions.drop(connection, week))
     done.set()

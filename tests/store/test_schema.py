@@ -461,7 +461,7 @@ async def test_a_migration_gives_way_to_a_long_transaction(
         reading.set()
         await_only(done.wait())
 
-    reader = RealWorld().spawn(other.read(read_for_long), name="reader")
+    reader = RealWorld().spawn(other.tx(read_for_long), name="reader")
     await reading.wait()
     with pytest.raises(StoreError, match="was not changed"):
         await schema.downgrade(database, "base")

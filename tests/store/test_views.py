@@ -353,5 +353,5 @@ async def test_one_run_is_looked_up_by_its_key_and_not_by_reading_the_history(la
             connection.execute(sa.text("set local enable_seqscan = off"))  # the tables of a test are small
         return "\n".join(str(line[-1]) for line in connection.execute(sa.text(query)).all())
 
-    plan = await lab.database.read(plan_of)
+    plan = await lab.database.tx(plan_of)
     assert not re.search(r"SCAN mainspring_executions|Seq Scan on executions", plan), plan

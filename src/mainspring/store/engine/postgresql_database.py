@@ -20,6 +20,7 @@ from mainspring.store.engine import partitions
 from mainspring.store.engine.address import split_options, without_password
 from mainspring.store.engine.database import unreachable
 from mainspring.store.engine.dialect import clock_shift, qualify
+from mainspring.store.engine.local_settings import each_statement_by_itself
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -80,23 +81,39 @@ class PostgresqlDatabase:
 
     async def tx(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run `work` in one transaction on a pooled connection."""
-        if self._engine is None:
-            msg = f"the database {self.shown} is not open"
-            raise DatabaseUnreachableError(msg)
-        engine = self._engine
 
         async def once() -> Result:
-            connection = await self.connect(engine)
-            try:
+            async with self._pooled() as connection:
                 return await self.transact(connection, work)
-            finally:
-                await connection.close()
 
         return await self.persist(once)
 
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run `work` on a pooled connection."""
-        return await self.tx(work)
+        """Run `work` on a pooled connection, each of its statements by itself (`local_settings`).
+
+        Behind PgBouncer in one transaction: without it a statement could be prepared at one server and run at another.
+        """
+        if self._behind_pgbouncer:
+            return await self.tx(work)
+
+        async def once() -> Result:
+            async with self._pooled() as connection:
+                driver = (await connection.get_raw_connection()).dbapi_connection
+                with each_statement_by_itself(driver):
+                    return await self.transact(connection, work)
+
+        return await self.persist(once)
+
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncGenerator[AsyncConnection]:
+        if self._engine is None:
+            msg = f"the database {self.shown} is not open"
+            raise DatabaseUnreachableError(msg)
+        connection = await self.connect(self._engine)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     @asynccontextmanager
     async def outside_transactions(self, lock: str) -> AsyncGenerator[AsyncConnection]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
-import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from mainspring.errors import MainspringError
+from mainspring.store.engine.local_settings import set_local
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator
 
+    import sqlalchemy as sa
+
     from mainspring.world import World
 
 _STEPS_PER_LOOK: Final = 100_000
 """Instructions of SQLite's virtual machine between two looks at the clock: about a millisecond."""
-_LIMIT = sa.text("select set_config('statement_timeout', :milliseconds, true)")
 
 
 class SearchTooSlowError(MainspringError):
@@ -42,7 +43,7 @@ def time_limit(connection: sa.Connection, seconds: float, world: World) -> Gener
     is_over = False
     on_sqlite = connection.dialect.name == "sqlite"
     if not on_sqlite:
-        connection.execute(_LIMIT, {"milliseconds": str(int(seconds * 1000))})
+        set_local(connection, statement_timeout=str(int(seconds * 1000)))
     until = world.monotonic() + seconds
 
     def look() -> bool:

@@ -69,10 +69,17 @@ def page(connection: sa.Connection, environment: str, wanted: WantedRuns, *, ski
         size: How many the page holds.
     """
     history = HistoryEnds(connection, _ended_ones(environment, wanted))
-    ids = _in_their_order(connection, environment, wanted, history, skip + size + 1)
-    has_more = len(ids) > skip + size
-    is_whole = wanted.after is None and not has_more
-    total = len(ids) if is_whole else _count(connection, environment, wanted, history)
+    most = skip + size + 1
+    live = _live_ids(connection, environment, wanted, most)
+    ids = _in_their_order(wanted, live, history, most)
+    has_more = len(ids) == most
+    is_from_start = wanted.after is None
+    if is_from_start and not has_more:
+        total = len(ids)
+    else:
+        has_all_live = is_from_start and len(live) < most
+        total = len(live) if has_all_live else _count_live(connection, environment, wanted)
+        total += history.count(most=MOST_COUNTED + 1)
     return Page(
         executions=_read(connection, environment, ids[skip : skip + size]),
         total=min(total, MOST_COUNTED),
@@ -89,18 +96,22 @@ def page_of(runs: list[Execution]) -> Page:
 def first(connection: sa.Connection, environment: str, wanted: WantedRuns, *, most: int) -> list[Execution]:
     """Return the first runs of a list, without counting what follows."""
     history = HistoryEnds(connection, _ended_ones(environment, wanted))
-    return _read(connection, environment, _in_their_order(connection, environment, wanted, history, most))
+    live = _live_ids(connection, environment, wanted, most)
+    return _read(connection, environment, _in_their_order(wanted, live, history, most))
 
 
-def _in_their_order(
-    connection: sa.Connection, environment: str, wanted: WantedRuns, history: HistoryEnds, most: int
-) -> list[UUID]:
+def _live_ids(connection: sa.Connection, environment: str, wanted: WantedRuns, most: int) -> list[UUID]:
+    """Return the first ids of live runs, in their order."""
+    conditions = _conditions_of_live(environment, wanted)
+    if not conditions:
+        return []
+    order = _live.id.asc() if wanted.oldest_first else _live.id.desc()
+    return list(connection.execute(sa.select(_live.id).where(*conditions).order_by(order).limit(most)).scalars())
+
+
+def _in_their_order(wanted: WantedRuns, live: Sequence[UUID], history: HistoryEnds, most: int) -> list[UUID]:
     """Return the first ids of live runs and of those that have ended, in their order."""
-    found: set[UUID] = set()
-    if live := _conditions_of_live(environment, wanted):
-        order = _live.id.asc() if wanted.oldest_first else _live.id.desc()
-        found = set(connection.execute(sa.select(_live.id).where(*live).order_by(order).limit(most)).scalars())
-    found |= set(history.first_ids(most=most, oldest_first=wanted.oldest_first))
+    found = {*live, *history.first_ids(most=most, oldest_first=wanted.oldest_first)}
     return sorted(found, reverse=not wanted.oldest_first)[:most]
 
 
@@ -110,13 +121,13 @@ def _read(connection: sa.Connection, environment: str, ids: Sequence[UUID]) -> l
     return [found[execution_id] for execution_id in ids if execution_id in found]
 
 
-def _count(connection: sa.Connection, environment: str, wanted: WantedRuns, history: HistoryEnds) -> int:
-    """Count what matches, no further than 10,000 and without regard to the cursor."""
-    total = history.count(most=MOST_COUNTED + 1)
-    if live := _conditions_of_live(environment, replace(wanted, after=None)):
-        some = sa.select(_live.id).where(*live).limit(MOST_COUNTED + 1).subquery()
-        total += connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
-    return total
+def _count_live(connection: sa.Connection, environment: str, wanted: WantedRuns) -> int:
+    """Count the live runs that match, no further than 10,000 and without regard to the cursor."""
+    conditions = _conditions_of_live(environment, replace(wanted, after=None))
+    if not conditions:
+        return 0
+    some = sa.select(_live.id).where(*conditions).limit(MOST_COUNTED + 1).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
 
 
 def _ended_ones(environment: str, wanted: WantedRuns) -> WantedHistory:

@@ -1,4 +1,7 @@
-"""Stored rows as the domain's executions."""
+"""Stored rows as the domain's executions.
+
+Their facts are looked up in the mapping of a row: as attributes each would take six times as long.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from mainspring.domain.execution import Execution, Outcome, Progress, Stage, Sta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import sqlalchemy as sa
+
 
 def read_json(text: str | None) -> Any:  # noqa: ANN401 - whatever was stored
     """Return stored JSON text as a value."""
@@ -19,65 +24,67 @@ def read_json(text: str | None) -> Any:  # noqa: ANN401 - whatever was stored
 
 def from_live(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
     """Return a row of `executions_live`."""
-    stage = Stage(row.stage)
+    facts = row._mapping
+    stage = Stage(facts["stage"])
     return Execution(
-        **_common(row),
-        status=live_status(stage, retrying=row.retrying),
-        available_at=row.available_at,
-        cancel_requested=row.cancel_requested_at is not None,
+        **_common(facts),
+        status=live_status(stage, retrying=facts["retrying"]),
+        available_at=facts["available_at"],
+        cancel_requested=facts["cancel_requested_at"] is not None,
     )
 
 
 def from_history(row: Any) -> Execution:  # noqa: ANN401 - a row of either driver
     """Return a row of `executions`."""
+    facts = row._mapping
     return Execution(
-        **_common(row),
-        status=Status(row.status),
-        completed_at=row.completed_at,
-        duration_ms=row.duration_ms,
-        result=read_json(row.result),
-        outcome=Outcome(row.outcome) if row.outcome else None,
-        skip_reason=row.skip_reason,
-        message_code=row.message_code,
-        summary=row.summary,
+        **_common(facts),
+        status=Status(facts["status"]),
+        completed_at=facts["completed_at"],
+        duration_ms=facts["duration_ms"],
+        result=read_json(facts["result"]),
+        outcome=Outcome(facts["outcome"]) if facts["outcome"] else None,
+        skip_reason=facts["skip_reason"],
+        message_code=facts["message_code"],
+        summary=facts["summary"],
     )
 
 
-def _common(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of either driver
-    terms: Sequence[str] = row.search_terms or ()
+def _common(facts: sa.RowMapping) -> dict[str, Any]:
+    terms: Sequence[str] = facts["search_terms"] or ()
     return {
-        "id": row.id,
-        "environment": row.environment,
-        "job_name": row.job_name,
-        "queue": row.queue,
-        "priority": row.priority,
-        "payload": read_json(row.payload),
-        "trigger": Trigger(row.trigger),
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "organization_id": row.organization_id,
-        "user_id": row.user_id,
-        "attempt": row.attempt,
-        "retry_count": row.retry_count,
-        "lost_count": row.lost_count,
-        "max_retries": row.max_retries,
-        "fence": row.fence,
-        "node_id": row.node_id,
-        "scheduled_at": row.scheduled_at,
-        "scheduled_for": row.scheduled_for,
-        "started_at": row.started_at,
-        "error": read_json(row.error),
-        "error_message": row.error_message,
-        "last_heartbeat": row.last_heartbeat,
-        "replay_of": row.replay_of,
+        "id": facts["id"],
+        "environment": facts["environment"],
+        "job_name": facts["job_name"],
+        "queue": facts["queue"],
+        "priority": facts["priority"],
+        "payload": read_json(facts["payload"]),
+        "trigger": Trigger(facts["trigger"]),
+        "created_at": facts["created_at"],
+        "updated_at": facts["updated_at"],
+        "organization_id": facts["organization_id"],
+        "user_id": facts["user_id"],
+        "attempt": facts["attempt"],
+        "retry_count": facts["retry_count"],
+        "lost_count": facts["lost_count"],
+        "max_retries": facts["max_retries"],
+        "fence": facts["fence"],
+        "node_id": facts["node_id"],
+        "scheduled_at": facts["scheduled_at"],
+        "scheduled_for": facts["scheduled_for"],
+        "started_at": facts["started_at"],
+        "error": read_json(facts["error"]),
+        "error_message": facts["error_message"],
+        "last_heartbeat": facts["last_heartbeat"],
+        "replay_of": facts["replay_of"],
         "tags": tuple(term.removeprefix("tag:") for term in terms if term.startswith("tag:")),
         "progress": Progress(
-            percent=row.progress,
-            current_step=row.current_step,
-            total_steps=row.total_steps,
-            message=row.progress_message,
-            items_processed=row.items_processed,
-            items_succeeded=row.items_succeeded,
-            items_failed=row.items_failed,
+            percent=facts["progress"],
+            current_step=facts["current_step"],
+            total_steps=facts["total_steps"],
+            message=facts["progress_message"],
+            items_processed=facts["items_processed"],
+            items_succeeded=facts["items_succeeded"],
+            items_failed=facts["items_failed"],
         ),
     }

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -17,6 +19,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from mainspring.store.engine.lists import ListOf, one_of
+from mainspring.store.engine.local_settings import set_local
 from mainspring.store.tables import executions
 from mainspring.store.tables.newest_first import NewestFirst, OldestFirst
 from mainspring.store.tables.types import Identifier
@@ -27,10 +30,8 @@ if TYPE_CHECKING:
 SKEW: Final = timedelta(minutes=5)
 """An id is made by the clock of a node, other instants are those of the store."""
 _ended = executions.c
-_BY_INDEX: Final = sa.text(
-    "select set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true), "
-    "set_config('enable_bitmapscan', 'off', true)"
-)
+Shape = tuple[tuple[str, ...], ...]
+"""The names of neighbouring columns of an index, part for part: what the statements about some of its ends share."""
 _WHOLE_POWERS: Final = 4096
 _STEPS: Final = 8
 
@@ -77,6 +78,11 @@ class Ends:
         return prod(len(part.values) for part in self.parts)
 
     @property
+    def shape(self) -> Shape:
+        """The columns of each part."""
+        return tuple(part.columns for part in self.parts)
+
+    @property
     def bound(self) -> dict[str, Any]:
         """The values as a statement takes them: a list for each column."""
         lists = {
@@ -92,10 +98,18 @@ def keep_order(connection: sa.Connection) -> None:
 
     Of an end it knows only how many runs there are for any job, status and tenant: of each a handful. It would sort
     these, above all while a week is new and empty, and so read an end of thousands as a whole. Nor does it know how few
-    runs a scan of many ends at once will find: it would rather read a week that nobody has vacuumed yet.
+    runs a scan of many ends at once will find: it would rather read a week that nobody has vacuumed yet. Nor need it
+    plan anew for each question, which it does where it sees that some weeks are out of it, and which takes longer than
+    most answers: a plan of all weeks leaves these out when it begins.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(_BY_INDEX)
+        set_local(
+            connection,
+            enable_sort="off",
+            enable_seqscan="off",
+            enable_bitmapscan="off",
+            plan_cache_mode="force_generic_plan",
+        )
 
 
 def first_ids(
@@ -116,7 +130,8 @@ def first_ids(
         oldest_first: The order; by default the newest come first.
     """
     order = (OldestFirst if oldest_first else NewestFirst)(_ended.id)
-    found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions).order_by(order), most)
+    wanted = sa.select(_ended.id).where(*conditions).order_by(order)
+    found = _at_each_end(connection.dialect.name, ends.shape, wanted, most)
     first = found.order_by(sa.asc("id") if oldest_first else sa.desc("id")).limit(written(most))
     return list(connection.execute(first, ends.bound).scalars())[:most]
 
@@ -132,7 +147,7 @@ def all_ids(
         conditions: As of `first_ids`.
         most: How many are read at most.
     """
-    found = _at_each_end(connection, ends, sa.select(_ended.id).where(*conditions), most + 1)
+    found = _at_each_end(connection.dialect.name, ends.shape, sa.select(_ended.id).where(*conditions), most + 1)
     ids = list(connection.execute(found.limit(written(most + 1)), ends.bound).scalars())
     return ids if len(ids) <= most else None
 
@@ -180,19 +195,30 @@ def _names(connection: sa.Connection, statement: sa.Select[str | None], asked: d
 
 def count(connection: sa.Connection, ends: Ends, conditions: Sequence[sa.ColumnElement[bool]], *, most: int) -> int:
     """Count what stands at all ends together, no further than `most`."""
-    wanted = sa.select(_ended.id).where(*conditions)
-    if ends.in_order:  # which keeps to the index
-        wanted = wanted.order_by(OldestFirst(_ended.id))
-    found = _at_each_end(connection, ends, wanted, most)
-    counted = sa.select(sa.func.count()).select_from(found.limit(written(most)).subquery("found"))
+    write = _counting if conditions else _counting_all
+    counted = write(connection.dialect.name, ends.shape, rounded(most), *conditions, in_order=ends.in_order)
     return min(most, connection.execute(counted, ends.bound).scalar_one())
+
+
+def _counting(
+    dialect: str, shape: Shape, most: int, *conditions: sa.ColumnElement[bool], in_order: bool
+) -> sa.Select[int]:
+    wanted = sa.select(_ended.id).where(*conditions)
+    if in_order:  # which keeps to the index
+        wanted = wanted.order_by(OldestFirst(_ended.id))
+    found = _at_each_end(dialect, shape, wanted, most)
+    return sa.select(sa.func.count()).select_from(found.limit(written(most)).subquery("found"))
+
+
+_counting_all = lru_cache(_counting)
+"""To write such a statement takes as long as its server takes to count thousands."""
 
 
 def present(connection: sa.Connection, ends: Ends) -> list[tuple[str, ...]]:
     """Return those values of ends at which anything stands."""
-    rows = _rows(connection, ends)
+    rows = _rows(connection.dialect.name, ends.shape)
     # Not `exists`, which PostgreSQL would turn into a join with all of history.
-    there = [_IN_ENVIRONMENT, *_at(ends, rows), *ends.said]
+    there = [_IN_ENVIRONMENT, *_at(ends.shape, rows), *ends.said]
     newest = sa.select(_ended.id).where(*there).order_by(NewestFirst(_ended.id)).limit(1)
     is_there = newest.correlate(*rows.parts).scalar_subquery().is_not(None)
     found = sa.select(*rows.columns).select_from(rows.joined).where(is_there)
@@ -237,8 +263,8 @@ class _Rows:
     columns: Sequence[sa.ColumnElement[str]]
 
 
-def _rows(connection: sa.Connection, ends: Ends) -> _Rows:
-    of_each = [_rows_of(connection, part) for part in ends.parts]
+def _rows(dialect: str, shape: Shape) -> _Rows:
+    of_each = [_rows_of(dialect, columns) for columns in shape]
     joined = of_each[0].joined
     for rows in of_each[1:]:
         joined = sa.join(joined, rows.joined, sa.true())
@@ -249,14 +275,14 @@ def _rows(connection: sa.Connection, ends: Ends) -> _Rows:
     )
 
 
-def _rows_of(connection: sa.Connection, some: Some) -> _Rows:
-    lists = [sa.bindparam(f"end_{column}", type_=ListOf(sa.Text())) for column in some.columns]
-    if connection.dialect.name == "postgresql":
-        rows = sa.func.unnest(*lists).table_valued(*some.columns).render_derived()
-        return _Rows(rows, [rows], [sa.type_coerce(rows.c[column], sa.Text()) for column in some.columns])
+def _rows_of(dialect: str, columns: Sequence[str]) -> _Rows:
+    lists = [sa.bindparam(f"end_{column}", type_=ListOf(sa.Text())) for column in columns]
+    if dialect == "postgresql":
+        rows = sa.func.unnest(*lists).table_valued(*columns).render_derived()
+        return _Rows(rows, [rows], [sa.type_coerce(rows.c[column], sa.Text()) for column in columns])
     parts = [
         sa.func.json_each(values).table_valued(sa.column("key"), sa.column("value", sa.Text()), name=f"end_{column}")
-        for column, values in zip(some.columns, lists, strict=True)
+        for column, values in zip(columns, lists, strict=True)
     ]
     joined: sa.FromClause = parts[0]
     for part in parts[1:]:
@@ -264,8 +290,8 @@ def _rows_of(connection: sa.Connection, some: Some) -> _Rows:
     return _Rows(joined, parts, [part.c.value for part in parts])
 
 
-def _at(ends: Ends, rows: _Rows) -> list[sa.ColumnElement[bool]]:
-    return [_ended[name] == column for name, column in zip(ends.columns, rows.columns, strict=True)]
+def _at(shape: Shape, rows: _Rows) -> list[sa.ColumnElement[bool]]:
+    return [_ended[name] == column for name, column in zip(chain.from_iterable(shape), rows.columns, strict=True)]
 
 
 def written(most: int) -> sa.ColumnElement[int]:
@@ -274,16 +300,21 @@ def written(most: int) -> sa.ColumnElement[int]:
     It is a power of two, so that few statements serve all pages; beyond thousands, where that would read much for
     nothing, a quarter of one.
     """
+    return sa.literal_column(str(rounded(most)), sa.Integer())
+
+
+def rounded(most: int) -> int:
+    """Return the limit that is written for one."""
     power = 1 << (most - 1).bit_length()
     step = power if power <= _WHOLE_POWERS else power // _STEPS
-    return sa.literal_column(str(-(-most // step) * step), sa.Integer())
+    return -(-most // step) * step
 
 
-def _at_each_end(connection: sa.Connection, ends: Ends, wanted: sa.Select[Any], most: int) -> sa.Select[Any]:
+def _at_each_end(dialect: str, shape: Shape, wanted: sa.Select[Any], most: int) -> sa.Select[Any]:
     """Select `id` of what is wanted at each end, a few more of any than `most`: a lateral join, as either spells it."""
-    rows = _rows(connection, ends)
-    of_one = wanted.where(_IN_ENVIRONMENT, *_at(ends, rows)).limit(written(most))
-    if connection.dialect.name == "postgresql":
+    rows = _rows(dialect, shape)
+    of_one = wanted.where(_IN_ENVIRONMENT, *_at(shape, rows)).limit(written(most))
+    if dialect == "postgresql":
         first = of_one.lateral("first")
         return sa.select(first.c.id).select_from(sa.join(rows.joined, first, sa.true()))
     # SQLite looks aside only in the arguments of a function.

@@ -11,6 +11,8 @@ from mainspring.domain.schedule import Cron, Every, OnStartup
 from mainspring.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mainspring.domain.schedule import Schedule
 
 _EVERY: Final = re.compile(r"@every (\d+)(s|ms)(?: from (\S+))?")
@@ -157,18 +159,19 @@ def stored_schedule(row: Any, at: datetime | None = None) -> StoredSchedule:  # 
         row: The row; its `now` is the store's instant.
         at: When what is in force is asked for; by default `now`.
     """
-    instant: datetime = at or row.now
+    facts = row._mapping
+    instant: datetime = at or facts["now"]
     return StoredSchedule(
-        code=ScheduleText(row.s_kind, row.s_code_expression, row.s_code_timezone),
-        code_enabled=row.s_code_enabled,
-        override=_override(row, instant),
-        pause=_pause(row, instant),
-        next_run_at=row.s_next_run_at,
-        watermark=row.s_watermark,
-        problem=row.s_problem,
-        retired_at=row.s_retired_at,
-        has_condition=row.s_has_condition,
-        version=row.s_version,
+        code=ScheduleText(facts["s_kind"], facts["s_code_expression"], facts["s_code_timezone"]),
+        code_enabled=facts["s_code_enabled"],
+        override=_override(facts, instant),
+        pause=_pause(facts, instant),
+        next_run_at=facts["s_next_run_at"],
+        watermark=facts["s_watermark"],
+        problem=facts["s_problem"],
+        retired_at=facts["s_retired_at"],
+        has_condition=facts["s_has_condition"],
+        version=facts["s_version"],
     )
 
 
@@ -176,24 +179,24 @@ def _is_in_force(until: datetime | None, at: datetime) -> bool:
     return until is None or until >= at
 
 
-def _override(row: Any, at: datetime) -> Override | None:  # noqa: ANN401 - as above
-    has_expression = row.s_override_expression is not None and _is_in_force(row.s_override_expires_at, at)
-    has_enabled = row.s_override_enabled is not None and _is_in_force(row.s_override_enabled_until, at)
+def _override(facts: Mapping[Any, Any], at: datetime) -> Override | None:
+    has_expression = facts["s_override_expression"] is not None and _is_in_force(facts["s_override_expires_at"], at)
+    has_enabled = facts["s_override_enabled"] is not None and _is_in_force(facts["s_override_enabled_until"], at)
     if not has_expression and not has_enabled:
         return None
     return Override(
-        expression=row.s_override_expression if has_expression else None,
-        timezone=row.s_override_timezone if has_expression else None,
-        enabled=row.s_override_enabled if has_enabled else None,
-        by=row.s_override_by,
-        reason=row.s_override_reason,
-        at=row.s_override_at,
-        expires_at=row.s_override_expires_at if has_expression else None,
-        enabled_until=row.s_override_enabled_until if has_enabled else None,
+        expression=facts["s_override_expression"] if has_expression else None,
+        timezone=facts["s_override_timezone"] if has_expression else None,
+        enabled=facts["s_override_enabled"] if has_enabled else None,
+        by=facts["s_override_by"],
+        reason=facts["s_override_reason"],
+        at=facts["s_override_at"],
+        expires_at=facts["s_override_expires_at"] if has_expression else None,
+        enabled_until=facts["s_override_enabled_until"] if has_enabled else None,
     )
 
 
-def _pause(row: Any, at: datetime) -> Pause | None:  # noqa: ANN401 - as above
-    if row.s_paused_at is None or not _is_in_force(row.s_paused_until, at):
+def _pause(facts: Mapping[Any, Any], at: datetime) -> Pause | None:
+    if facts["s_paused_at"] is None or not _is_in_force(facts["s_paused_until"], at):
         return None
-    return Pause(row.s_paused_at, row.s_paused_until, row.s_paused_by, row.s_paused_reason)
+    return Pause(facts["s_paused_at"], facts["s_paused_until"], facts["s_paused_by"], facts["s_paused_reason"])

@@ -49,6 +49,10 @@ class Instant(TypeDecorator[datetime]):
             return None
         return from_microseconds(value) if dialect.name == "sqlite" else value.astimezone(UTC)
 
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ANN401 - SQLAlchemy's
+        """Take what asyncpg returns as it is: it is in UTC already."""
+        return None if dialect.driver == "asyncpg" else super().result_processor(dialect, coltype)
+
 
 class Identifier(TypeDecorator[UUID]):
     """A UUID: the database's own type on PostgreSQL, 36 characters on SQLite, so that people can read it."""
@@ -67,6 +71,10 @@ class Identifier(TypeDecorator[UUID]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> UUID | None:  # noqa: ANN401 - as declared
         """Return a UUID."""
         return UUID(value) if value is not None and dialect.name == "sqlite" else value
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ANN401 - SQLAlchemy's
+        """Take what drivers of PostgreSQL return as it is."""
+        return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
 
 def terms_column() -> sa.types.TypeEngine[Any]:
