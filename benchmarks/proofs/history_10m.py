@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from benchmarks.proofs.history_questions import Question
-    from mainspring.api.deps import Services
+    from mainspring.api.services import Services
 
 ROWS: Final = 10_000_000
 MOST_MS: Final = 100.0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from mainspring.api.deps import Services
+    from mainspring.api.services import Services
     from mainspring.store.auditing.audit_entries import AuditEntry
 
 for deferred in ("mainspring.api.doors", "mainspring.web.app"):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mainspring.api.deps import Services
+from mainspring.api.services import Services
 from mainspring.cli.serving import serving
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Status

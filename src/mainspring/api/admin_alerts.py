@@ -16,13 +16,13 @@ from mainspring.api.admin_alerts_bodies import (
     Snooze,
     alert_json,
 )
-from mainspring.api.deps import CurrentServices, Services
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices, Services
 from mainspring.api.staff import staff_who_may
 from mainspring.control.alerts import AlertCommands, AlertEndedError, AlertNotFoundError, NothingToUndoError
 from mainspring.control.schedules import PastInstantError

@@ -21,13 +21,13 @@ from mainspring.api.admin_cron_jobs_bodies import (
 )
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, STORABLE, Reader, RunId, Text
 from mainspring.api.api_jobs_history_bodies import tick_json
-from mainspring.api.deps import CurrentServices
 from mainspring.api.faults import Fault
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import InvalidRequestError, documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.v1_jobs_history_bodies import log_line_json
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Trigger

@@ -10,13 +10,13 @@ from pydantic.alias_generators import to_camel
 from mainspring.api.admin_cron_jobs_commands_bodies import Patched, PatchJob, Paused, PauseJob, ResumeJob, Started
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Editor, JobName, Operator
 from mainspring.api.api_jobs_bodies import TriggerJob
-from mainspring.api.deps import CurrentCommands, CurrentServices
 from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_trigger import TRIGGER_FAULTS, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentCommands, CurrentServices
 from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.control.service_job_checks import UnfitJobError
 from mainspring.domain.instants import instant_text
@@ -26,7 +26,7 @@ from mainspring.store.jobs import definitions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mainspring.api.deps import Services
+    from mainspring.api.services import Services
     from mainspring.store.scheduling.stored_schedule import StoredSchedule
 
 router = APIRouter(prefix=CRON_JOBS_PATH, tags=["Cron jobs"], dependencies=[only_known_parameters])

@@ -19,13 +19,13 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, Reader
-from mainspring.api.deps import CurrentServices, Services
 from mainspring.api.event_stream import HEARTBEAT, MEDIA_TYPE, Event, EventStreamResponse, reconnect_after
 from mainspring.api.faults import Fault
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import InvalidRequestError, NotReadyError, documented
 from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices, Services
 from mainspring.domain.access import Actor, Origin, Permission
 from mainspring.domain.instants import instant_text
 from mainspring.domain.topics import Topic, is_of_run

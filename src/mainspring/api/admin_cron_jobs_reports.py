@@ -23,12 +23,12 @@ from mainspring.api.admin_cron_jobs_reports_bodies import (
     trend_json,
 )
 from mainspring.api.csv_answer import Format, csv_response
-from mainspring.api.deps import CurrentServices, Services
 from mainspring.api.faults import Fault
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import InvalidRequestError, documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices, Services
 from mainspring.domain.instants import instant_text
 from mainspring.domain.job_trend import trend_of
 from mainspring.store.analytics import failure_report, rollup_rows, statistics

@@ -12,11 +12,11 @@ from pydantic.alias_generators import to_camel
 
 from mainspring.api.admin_cron_jobs_bodies import ShownStatus, shown_status
 from mainspring.api.admin_cron_jobs_paths import CRON_JOBS_PATH, STORABLE, Reader, Text
-from mainspring.api.deps import CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.domain.breaker import BreakerState
 from mainspring.domain.health import HealthState
 from mainspring.domain.instants import instant_text

@@ -16,7 +16,6 @@ from mainspring.api.admin_jobs_bodies import (
     result_json,
     run_json,
 )
-from mainspring.api.deps import CurrentCommands, CurrentServices
 from mainspring.api.envelope import ENVELOPED_PATH, enveloped
 from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_trigger import execution_after
@@ -24,6 +23,7 @@ from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import MAX_PAGE_SIZE
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
+from mainspring.api.services import CurrentCommands, CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.builtin import self_check
 from mainspring.control.jobs import JobAlreadyRunningError

@@ -8,11 +8,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 
 from mainspring.api.admin_alerts_bodies import GivenReason, PlanMaintenance, SilenceList, SilenceView, silence_json
-from mainspring.api.deps import CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.control.maintenance import MaintenanceCommands, SilenceNotFoundError, UnfitWindowError
 from mainspring.control.schedules import PastInstantError

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from mainspring.alerts import notifier
 from mainspring.api.admin_notifications_bodies import GivenRoute, RouteList, RulesOfJob, route_json
-from mainspring.api.deps import CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.control.notification_routes import RouteCommands, RouteNotFoundError, UnfitRouteError
 from mainspring.domain.access import Actor, Permission

@@ -13,12 +13,12 @@ from mainspring.api.admin_notifications_bodies import (
     analytics_json,
     notification_json,
 )
-from mainspring.api.deps import CurrentServices
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.notification import NotificationStatus

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from mainspring.api.admin_notifications_bodies import RouteView, route_json
-from mainspring.api.deps import CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.control.notification_routes import RouteNotFoundError, UnfitRouteError
 from mainspring.control.own_notifications import OwnNotificationCommands

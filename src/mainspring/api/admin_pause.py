@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentCommands, CurrentServices
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentCommands, CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.control.schedules import MAX_REASON, PastInstantError
 from mainspring.domain.access import Actor, Permission

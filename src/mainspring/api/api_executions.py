@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel
 
 from mainspring.api.api_executions_bodies import Heard, Heartbeat, Progress, Result
-from mainspring.api.deps import Credentials, CurrentServices, count_stranger
+from mainspring.api.callers import Credentials, count_stranger
 from mainspring.api.known_parameters import refuse_unknown_parameters
 from mainspring.api.problems import documented_alone
 from mainspring.api.rate_limit import TooManyRequestsError
 from mainspring.api.request_body import body_schema, read_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.control.callbacks import TokenHolder
 from mainspring.domain.access import Actor, ActorKind
 from mainspring.errors import DatabaseUnreachableError, LeaseLostError, NotRunningError, SchemaMismatchError

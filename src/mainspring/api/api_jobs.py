@@ -20,7 +20,6 @@ from mainspring.api.api_jobs_bodies import (
     job_json,
 )
 from mainspring.api.api_jobs_lookup import JOBS_PATH, SHOWN_DAYS, JobName, Reader, require_job, shown_job
-from mainspring.api.deps import CurrentCommands, CurrentServices
 from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_trigger import TRIGGER_FAULTS, answer_to_trigger
 from mainspring.api.known_parameters import only_known_parameters
@@ -28,6 +27,7 @@ from mainspring.api.pages import PageNumber, PageSize, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentCommands, CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.control.jobs import BulkResult
 from mainspring.control.schedules import NoScheduleError, VersionConflictError

@@ -16,12 +16,12 @@ from mainspring.api.api_jobs_history_bodies import (
     tick_json,
 )
 from mainspring.api.api_jobs_lookup import JOBS_PATH, JobName, Reader, require_job
-from mainspring.api.deps import CurrentServices
 from mainspring.api.instants import GivenInstant
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.domain.execution import Status
 from mainspring.store.analytics import job_statistics
 from mainspring.store.runs import execution_pages

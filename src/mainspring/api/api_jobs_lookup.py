@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import Depends, Path
 
 from mainspring.api.api_jobs_bodies import job_json
-from mainspring.api.deps import Services
+from mainspring.api.services import Services
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.errors import JobNotFoundError

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Response
 
 from mainspring.api.api_jobs_lookup import JOBS_PATH, shown_job
 from mainspring.api.api_jobs_register_bodies import Registered, RegisterJob
-from mainspring.api.deps import CurrentCommands, CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentCommands, CurrentServices
 from mainspring.api.staff import staff_who_may
 from mainspring.control.service_job_checks import JobElsewhereError
 from mainspring.domain.access import Actor, Permission

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Path, Response
 
 from mainspring.api.api_services_bodies import ListedView, ListJobs, ServiceList, ServiceView, service_json
-from mainspring.api.deps import CurrentCommands, CurrentServices, Services
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import ServiceNotFoundError, documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentCommands, CurrentServices, Services
 from mainspring.api.staff import staff_who_may
 from mainspring.domain.access import Actor, Permission
 from mainspring.store.remote import service_jobs

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from mainspring.api.deps import CurrentServices, actor_who_may
+from mainspring.api.callers import actor_who_may
 from mainspring.api.problems import documented, documented_answer, problem_response
+from mainspring.api.services import CurrentServices
 from mainspring.domain.access import Actor, Permission
 from mainspring.reports.storage import DOWNLOAD_PATH, ExportNotFoundError
 from mainspring.web.download import RangeNotSatisfiableError

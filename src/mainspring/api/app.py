@@ -16,12 +16,12 @@ from starlette.types import ASGIApp
 from mainspring import __version__
 from mainspring.api import health, problems
 from mainspring.api.deferred import Deferred
-from mainspring.api.deps import Services
 from mainspring.api.frame import RequestFrame
 from mainspring.api.hosts import HostCheck, Hosts
 from mainspring.api.job_feed import JobFeed
 from mainspring.api.metrics import DemandGauge, DepthGauge
 from mainspring.api.open_streams import OpenStreams
+from mainspring.api.services import Services
 from mainspring.app import Mainspring
 from mainspring.live.hub import Hub
 from mainspring.runtime.node import Node

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
-from mainspring.api.deps import allow_this_machine_or_readers
+from mainspring.api.callers import allow_this_machine_or_readers
 from mainspring.api.responses import json_response
 
 router = APIRouter()

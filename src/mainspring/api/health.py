@@ -7,9 +7,9 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from mainspring.api.deps import CurrentServices
 from mainspring.api.problems import NotReadyError, documented_alone
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.errors import SchemaMismatchError, StoreError
 from mainspring.runtime.node import Node
 from mainspring.store.upkeep import schema

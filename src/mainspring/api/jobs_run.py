@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentCommands
 from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.job_trigger import execution_after
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.request_body import payload_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentCommands
 from mainspring.api.staff import staff_who_may
 from mainspring.control.commands import Commands
 from mainspring.domain.access import Actor, Permission

@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentActor
+from mainspring.api.callers import CurrentActor
 from mainspring.api.faults import Fault
 from mainspring.api.problems import InvalidRequestError
 

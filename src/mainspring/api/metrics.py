@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from mainspring.api.deps import CurrentServices, allow_this_machine_or_staff
+from mainspring.api.callers import allow_this_machine_or_staff
+from mainspring.api.services import CurrentServices
 from mainspring.domain.cluster_size import Demand, wanted_nodes
 from mainspring.domain.notification import Severity
 from mainspring.errors import StoreError

@@ -11,7 +11,7 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from mainspring.api.deps import CurrentActor
+from mainspring.api.callers import CurrentActor
 from mainspring.api.faults import faults_in
 from mainspring.api.problems import BodyTooLargeError, Fault, InvalidRequestError, MalformedBodyError
 from mainspring.domain.access import Actor

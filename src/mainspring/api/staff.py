@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 
-from mainspring.api.deps import CurrentActor, CurrentServices, Services
+from mainspring.api.callers import CurrentActor
+from mainspring.api.services import CurrentServices, Services
 from mainspring.domain.access import Actor, Permission
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Target

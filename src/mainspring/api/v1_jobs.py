@@ -8,13 +8,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from mainspring.api.deps import CurrentServices, actor_who_may
+from mainspring.api.callers import actor_who_may
 from mainspring.api.idempotency_key import IdempotencyKey
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.pages import PageNumber, PageSize, next_link, pages_of
 from mainspring.api.problems import Fault, InvalidRequestError, documented
 from mainspring.api.request_body import body_schema, json_body
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.v1_jobs_bodies import (
     CreateJob,
     JobCreated,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from mainspring.api.deps import CurrentServices
 from mainspring.api.event_stream import HEARTBEAT, MEDIA_TYPE, Event, EventStreamResponse, reconnect_after
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import NotReadyError, documented
+from mainspring.api.services import CurrentServices
 from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, visible_job
 from mainspring.api.v1_jobs_news import JobNews, Place
 from mainspring.errors import ExecutionNotFoundError, MainspringError, StoreError
@@ -20,8 +20,8 @@ from mainspring.security.authentication import AuthenticationError
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from mainspring.api.deps import Services
     from mainspring.api.job_feed import Watch
+    from mainspring.api.services import Services
     from mainspring.domain.access import Actor
 
 router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])

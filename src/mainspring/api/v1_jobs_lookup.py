@@ -8,7 +8,8 @@ from uuid import UUID
 
 from fastapi import Depends, Path
 
-from mainspring.api.deps import Services, actor_who_may
+from mainspring.api.callers import actor_who_may
+from mainspring.api.services import Services
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.execution import Execution
 from mainspring.errors import ExecutionNotFoundError

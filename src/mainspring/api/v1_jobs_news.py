@@ -15,7 +15,7 @@ from mainspring.store.queue import journal
 from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:
-    from mainspring.api.deps import Services
+    from mainspring.api.services import Services
     from mainspring.domain.access import Actor
     from mainspring.domain.execution import Execution, Progress
 

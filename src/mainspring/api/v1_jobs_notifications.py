@@ -10,10 +10,10 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentServices
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, visible_job_with
 from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import Notification, NotificationStatus

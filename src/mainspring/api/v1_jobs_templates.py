@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mainspring.api.deps import CurrentServices, actor_who_may
+from mainspring.api.callers import actor_who_may
 from mainspring.api.known_parameters import only_known_parameters
 from mainspring.api.problems import documented
 from mainspring.api.responses import json_response
+from mainspring.api.services import CurrentServices
 from mainspring.domain.access import Actor, Permission
 from mainspring.domain.job_object import shown_payload
 from mainspring.domain.template import JobTemplate
