@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Status, Trigger
 from mainspring.store.engine.dialect import store_now
-from mainspring.store.runs import cron_run_pages, index_ends
+from mainspring.store.runs import cron_run_pages, history_ends, index_ends
 from mainspring.store.runs.cron_run_pages import WantedRuns
 from mainspring.store.tables import executions
 from mainspring.world import uuid7
@@ -241,3 +241,40 @@ def scans(plan: str) -> bool:
     return any(int(cost) > COST_OF_A_WEEK for cost in WEEK_SCANNED.findall(plan)) or any(
         line.startswith("SCAN mainspring_executions") and "USING" not in line for line in plan.splitlines()
     )
+
+
+@pytest.mark.parametrize("minutes", [3, 9, 11, 40])
+async def test_a_span_counts_exactly_though_ids_are_made_by_other_clocks_than_instants(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    monkeypatch.setattr(history_ends, "_LEAST_LISTED", 1)  # so that a list leaves something to be counted
+    now = await lab.scalar(sa.select(store_now()))
+    asked = [now - timedelta(seconds=30 * number) for number in range(200)]
+    ahead = [timedelta(minutes=number * 7 % 9 - 4) for number in range(200)]
+    rows = [
+        ended_row(lab, at, number, id=uuid7(int((at + ahead[number]).timestamp() * 1000), number))
+        for number, at in enumerate(asked)
+    ]
+    await write(lab, rows)
+    start, end = now - timedelta(minutes=30 + minutes), now - timedelta(minutes=30)
+    wanted = WantedRuns(names=[rows[0]["job_name"]], start=start, end=end)
+    with statements_of(lab.database, monkeypatch) as sent:
+        found = await page(lab, wanted, size=2)
+    assert found.total == sum(start <= at < end for at in asked)
+    in_history = [
+        statement for statement, _values in sent if "count(" in statement and "executions_live" not in statement
+    ]
+    assert len(in_history) == (3 if minutes > 10 else 1), "what is certain, and both edges"
+
+
+async def test_deep_pages_look_no_run_up_for_when_it_ended(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = await some_history(lab, count=1_200)
+    wanted = WantedRuns(names=["hourly"])
+    expected = [row["id"] for row in reversed(rows) if row["job_name"] == "hourly"]
+    for skip, is_late in ((2, True), (300, False)):
+        with statements_of(lab.database, monkeypatch) as sent:
+            found = await page(lab, wanted, skip=skip, size=2)
+        assert [run.id for run in found.executions] == expected[skip : skip + 2]
+        laterally = [statement for statement, _values in sent if "LATERAL" in statement]
+        on_postgresql = lab.database.dialect_name == "postgresql"
+        assert any("completed_at" in statement for statement in laterally) == (is_late and on_postgresql)

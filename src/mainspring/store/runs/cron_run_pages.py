@@ -139,7 +139,8 @@ def _ended_ones(environment: str, wanted: WantedRuns) -> WantedHistory:
         fingerprint=wanted.fingerprint,
         ids=_ids_of_span(wanted, SKEW),
         conditions=_in_span(_ended, wanted),
-        certain_ids=_ids_of_span(wanted, -SKEW),
+        certain_ids=[] if _is_short(wanted) else _ids_of_span(wanted, -SKEW),
+        edges=[] if _is_short(wanted) else _edges_of_span(wanted),
         cursor=_cursor(_ended, wanted),
     )
 
@@ -176,8 +177,27 @@ def _ids_of_span(wanted: WantedRuns, skew: timedelta) -> list[sa.ColumnElement[b
     if wanted.start is not None:
         ids.append(_ended.id >= first_id(wanted.start - skew))
     if wanted.end is not None:
-        ids.append(_ended.id <= UUID(int=first_id(wanted.end + skew).int | _LAST_OF_A_MILLISECOND))
+        ids.append(_ended.id <= _last_id(wanted.end + skew))
     return ids
+
+
+def _edges_of_span(wanted: WantedRuns) -> list[list[sa.ColumnElement[bool]]]:
+    """Return around each end of the span the ids of which only a run itself knows whether it was asked for within."""
+    edges: list[list[sa.ColumnElement[bool]]] = []
+    if wanted.start is not None:
+        edges.append([_ended.id >= first_id(wanted.start - SKEW), _ended.id < first_id(wanted.start + SKEW)])
+    if wanted.end is not None:
+        edges.append([_ended.id > _last_id(wanted.end - SKEW), _ended.id <= _last_id(wanted.end + SKEW)])
+    return edges
+
+
+def _is_short(wanted: WantedRuns) -> bool:
+    """Whether the edges of the span meet, so that no id is certain to be within."""
+    return wanted.start is not None and wanted.end is not None and wanted.end - wanted.start <= 2 * SKEW
+
+
+def _last_id(instant: datetime) -> UUID:
+    return UUID(int=first_id(instant).int | _LAST_OF_A_MILLISECOND)
 
 
 def _cursor(columns: sa.ColumnCollection[str, sa.Column[Any]], wanted: WantedRuns) -> list[sa.ColumnElement[bool]]:

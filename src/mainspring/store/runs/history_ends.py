@@ -42,6 +42,8 @@ _LEAST_LISTED: Final = 64
 """So many ids are asked for where many ends are merged: where there are no more, nothing is left to count."""
 _MANY_ENDS: Final = 64
 """Beyond that it pays to walk first, and to look at which of the rarer ends anything stands."""
+_MOST_LATE: Final = 256
+"""So many runs of the last week are looked up for when they ended; beyond that the index of all weeks is faster."""
 _FEW: Final = 2047
 """So many runs at many ends are read as a whole, in one scan, rather than in the order of each end."""
 
@@ -63,6 +65,7 @@ class WantedHistory:
         conditions: What else must hold of a row.
         certain_ids: Between which ids `conditions` hold of every run, so that an index alone can count there; empty:
             nothing is known of it.
+        edges: What `ids` holds beside these, part for part: only there runs are looked up to be counted.
         cursor: What must hold of those that a page shows, and not of those that are counted.
     """
 
@@ -77,6 +80,7 @@ class WantedHistory:
     ids: Sequence[sa.ColumnElement[bool]] = ()
     conditions: Sequence[sa.ColumnElement[bool]] = ()
     certain_ids: Sequence[sa.ColumnElement[bool]] = ()
+    edges: Sequence[Sequence[sa.ColumnElement[bool]]] = ()
     cursor: Sequence[sa.ColumnElement[bool]] = ()
 
     @property
@@ -123,7 +127,7 @@ class HistoryEnds:
         if len(met) >= most:  # nothing else can stand before what was met first
             return met[:most]
         is_newest = not (oldest_first or wanted.ids or wanted.cursor)
-        if is_newest and partitions.is_partitioned(self._connection):
+        if is_newest and most <= _MOST_LATE and partitions.is_partitioned(self._connection):
             found = self._at_ends(history_walks.of_late(self._connection), most=most)
             if len(found) == most:  # whatever else there is was made before
                 return found
@@ -140,8 +144,12 @@ class HistoryEnds:
             return 0
         if self._total is not None:
             return min(self._total, most)
-        if wanted.certain_ids and self._counted(wanted.certain_ids, most=most) == most:
+        certain = self._counted(wanted.certain_ids, most=most) if wanted.certain_ids else 0
+        if certain == most:
             return most
+        if wanted.edges and self._has_few_ends:
+            at_edges = (self._counted([*wanted.conditions, *edge], most=most) for edge in wanted.edges)
+            return min(most, certain + sum(at_edges))
         if self._may_be_met and (wanted.names is None or wanted.conditions or wanted.ids):
             walk = replace(self._walk, within=wanted.ids)
             if history_walks.count(self._connection, walk, most=most) == most:
@@ -180,6 +188,11 @@ class HistoryEnds:
         """Whether they stand at many ends of the index by job."""
         wanted = self._wanted
         return self._narrow is None and wanted.names is not None and len(wanted.names) * len(wanted.pairs) > _MANY_ENDS
+
+    @property
+    def _has_few_ends(self) -> bool:
+        """Whether it takes little to look at all their ends, so that it pays to do so once more."""
+        return self._narrow is not None or (self._wanted.names is not None and not self._has_many_ends)
 
     @property
     def _frequent(self) -> list[tuple[str, str]]:
