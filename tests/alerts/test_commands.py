@@ -177,3 +177,15 @@ async def test_a_message_is_shown_before_anything_is_wrong(command: Command) -> 
     blocks = json.loads((await command("notifications", "preview", "resolved", "--json"))[1])["blocks"]
     assert blocks[0]["text"]["text"] == ":information_source: Over: weekly-digest is overdue"
     assert (await command("notifications", "preview", "counted"))[0] == 2
+
+
+async def test_square_brackets_in_what_is_told_are_text_and_no_markup(command: Command) -> None:
+    app = Mainspring()
+    said = "key=[redacted] in [bold] of [/proc/self]"
+    async with app.connected():
+        telling = NotificationSettings.of(app.settings, app.world)
+        found = Breach(AlertRule.STALENESS, "digest", "digest", Severity.CRITICAL, said, {"lastError": said})
+        await app.opened.database.tx(lambda connection: observe(connection, "dev", [found], [], telling=telling))
+    (alert,) = json.loads((await command("alerts", "list", "--json"))[1])
+    assert (await command("alerts", "acknowledge", alert["id"]))[1].count(said) == 2
+    assert said in (await command("maintenance", "plan", "--until", "2h", "--group", "mail", "--reason", said))[1]

@@ -10,7 +10,7 @@ import typer
 from mainspring.cli import instants
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, local_time, plain, print_facts, print_json, print_table
+from mainspring.cli.output import JsonOption, local_time, plain, print_json, print_record, print_table
 from mainspring.domain.alert import AlertState, Severity
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _show(alert: Alert, *, as_json: bool) -> None:
         print_json(record)
         return
     figures = record.pop("figures")
-    print_facts([*record.items(), *figures.items()])
+    print_record(record | figures)
 
 
 def _record(alert: Alert) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import typer
 
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, plain, print_facts, print_json, print_table
+from mainspring.cli.output import JsonOption, plain, print_json, print_record, print_table
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -87,4 +87,4 @@ def _set(app_path: str | None, job: str, reason: str | None, *, opens: bool, as_
     if as_json:
         print_json(record)
     else:
-        print_facts(list(record.items()))
+        print_record(record)

@@ -10,7 +10,7 @@ import typer
 from mainspring.cli import instants
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, local_time, plain, print_facts, print_json, print_table
+from mainspring.cli.output import JsonOption, local_time, plain, print_json, print_record, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,7 +122,7 @@ def _show(silence: Silence, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
     else:
-        print_facts(list(record.items()))
+        print_record(record)
 
 
 def _record(silence: Silence) -> dict[str, Any]:

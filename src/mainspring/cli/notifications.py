@@ -12,7 +12,7 @@ import typer
 
 from mainspring.cli.access import AccessAtTerminal
 from mainspring.cli.application import AppOption, app_or_store, run_connected
-from mainspring.cli.output import JsonOption, local_time, plain, print_facts, print_json, print_table
+from mainspring.cli.output import JsonOption, local_time, plain, print_json, print_record, print_table
 from mainspring.domain.alert import AlertEvent
 from mainspring.domain.instants import instant_text
 from mainspring.domain.notification import DEFAULT_DESTINATION, Notification, NotificationStatus
@@ -134,7 +134,7 @@ def preview(
         print_json(blocks_of(message) if channel == "slack" else message.as_json())
         return
     typer.echo(f"{message.title}\n\n{message.text}\n")
-    print_facts(list((dict(message.fields) | dict(message.links)).items()))
+    print_record(dict(message.fields) | dict(message.links))
 
 
 @program.command()

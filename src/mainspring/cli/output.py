@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -76,6 +76,11 @@ def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
         if value is not None:
             grid.add_row(name, str(value))
     console().print(grid)
+
+
+def print_record(record: Mapping[str, Any]) -> None:
+    """Draw what `--json` would write of one thing, a line each: square brackets are text, and None is left out."""
+    print_facts([(name, None if value is None else plain(value)) for name, value in record.items()])
 
 
 def coloured_status(status: str) -> str:
