@@ -12,14 +12,16 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import FINAL, Status, Trigger
 from mainspring.store.engine.dialect import store_now
-from mainspring.store.runs import history_ends, history_walks
+from mainspring.store.runs import history_ends, history_walks, index_ends
 from mainspring.store.runs.history_ends import HistoryEnds, WantedHistory
+from mainspring.store.runs.index_ends import none_ended_before
 from mainspring.store.tables import executions
 from tests.store.test_cron_run_pages import analyze_history, ended_row, plan_of, write
 from tests.store.test_hot_path_guards import statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from tests.store.conftest import Lab
@@ -252,3 +254,25 @@ async def test_rare_runs_of_many_jobs_are_counted_in_one_scan_of_the_index_by_jo
     assert not any("Filter" in step for step in looks), plan
     assert "Bitmap" not in plan
     assert "order by" not in statement.lower(), "no scan for each job"
+
+
+@pytest.mark.parametrize(("names", "most", "looked_at"), [(NAMES, 5, [10]), (["rare"], 20, [40, 24])])
+async def test_no_more_rare_runs_are_looked_up_than_are_likely_to_be_enough(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, names: Sequence[str], most: int, looked_at: list[int]
+) -> None:
+    monkeypatch.setattr(history_ends, "_MANY_ENDS", 1)
+    monkeypatch.setattr(history_ends, "_PASSED", 64)
+    rows = await some_history(lab, 600)
+    wanted = WantedHistory(lab.environment, names=names, statuses=frozenset({Status.FAILED}))
+    sizes: list[int] = []
+
+    def listed(connection: sa.Connection) -> list[UUID]:
+        return HistoryEnds(connection, wanted).first_ids(most=most)
+
+    def note(ids: Sequence[UUID]) -> datetime:
+        sizes.append(len(ids))
+        return none_ended_before(ids)
+
+    monkeypatch.setattr(index_ends, "none_ended_before", note)
+    assert await lab.database.read(listed) == [row["id"] for row in reversed(rows) if is_meant(row, wanted)][:most]
+    assert sizes == looked_at

@@ -225,7 +225,7 @@ class HistoryEnds:
         of_any = [*_beside(replace(wanted, names=None), ends), *wanted.conditions, *wanted.ids, *wanted.cursor]
         is_of_jobs = is_among(_ended.job_name, wanted.names)
         passed, met = index_ends.first_of(
-            self._connection, ends, of_any, is_of_jobs, most=_PASSED, oldest_first=oldest_first
+            self._connection, ends, of_any, is_of_jobs, most=_PASSED, enough=most, oldest_first=oldest_first
         )
         return met, passed < _PASSED and _FREQUENT.isdisjoint(wanted.pairs)
 
