@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mainspring.alerts.alert_message import Story, alert_message
+from mainspring.alerts.outgoing import digest_message
+from mainspring.alerts.slack_blocks import blocks_of
 from mainspring.domain.alert import Alert, AlertEvent, AlertRule, AlertState, Severity
+from mainspring.domain.notification import Message
 from mainspring.domain.rules.queues import Unclaimed, never_claimed
 from mainspring.domain.rules.system import HeldJob, OpenBreaker, held_jobs, open_breakers
 from mainspring.world import RealWorld
@@ -109,3 +112,12 @@ def test_what_nobody_takes_says_how_much_waits_and_whether_there_is_room() -> No
         "10,001 executions of digest wait, the oldest for 2 min, and nobody takes them: nodes have room for 57 more, "
         "so does any of them know this job and work on its queue?"
     )
+
+
+def test_a_digest_names_each_of_a_hundred_and_counts_the_rest() -> None:
+    messages = [Message(f"job-{number:03} of the {'night ' * 10}keeps failing", "") for number in range(101)]
+    whole, longer = digest_message(messages[:100], "just now"), digest_message(messages, "just now")
+    for told in (whole.text, "".join(block["text"]["text"] for block in blocks_of(whole)["blocks"])):
+        assert [message.title for message in messages[:100] if message.title not in told] == []
+    assert whole.text.split("\n\n")[4].splitlines()[-1] == f"• {messages[99].title}"
+    assert (longer.title, longer.text.split("\n\n")[5]) == ("101 more alert messages just now", "• and 1 more")

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mainspring.alerts.notification_settings import NotificationSettings
     from mainspring.store.engine.database import Connection
 
-_LISTED: Final = 20
+_LISTED: Final = 100
+_PARAGRAPH: Final = 20  # lines; a paragraph is a block of Slack, which holds 3,000 characters
+_IN_DATA: Final = 20
 _RANKS: Final = list(Severity)
 
 
@@ -100,8 +102,8 @@ def digest_message(messages: Sequence[Message], when: str) -> Message:
     worst = max((message.severity for message in messages), key=_RANKS.index, default=Severity.INFO)
     return Message(
         title=f"{counted(len(messages), 'more alert message')} {when}",
-        text="\n".join(lines),
+        text="\n\n".join("\n".join(lines[start : start + _PARAGRAPH]) for start in range(0, len(lines), _PARAGRAPH)),
         severity=worst,
         event="alert.digest",
-        data={"count": len(messages), "messages": [dict(message.data) for message in messages[:_LISTED]]},
+        data={"count": len(messages), "messages": [dict(message.data) for message in messages[:_IN_DATA]]},
     )
