@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 LOOK_SECONDS: Final = 30.0
-"""Between two looks where nobody tells of a new replay: starting one is signalled."""
+"""Between two looks for a new replay: starting one is signalled, but not from another process on SQLite."""
 
 
 class Replaying:
