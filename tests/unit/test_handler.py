@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,6 +96,17 @@ def test_two_jobs_of_one_name_are_refused_and_both_places_named() -> None:
 def test_an_option_of_another_kind_is_refused_with_how_to_write_it(option: str, given: Any, instead: str) -> None:
     with pytest.raises(DefinitionError, match=re.escape(f"'digest': {option} is {given!r}: write {instead}")):
         JobDefinition("digest", **{option: given})
+
+
+@pytest.mark.parametrize(("option", "least"), [("memory_limit", 1), ("cpu_limit", timedelta(microseconds=1))])
+def test_a_limit_that_holds_nothing_is_refused_with_what_to_declare(option: str, least: Any) -> None:
+    held: dict[str, Any] = {"executor": ExecutorKind.PROCESS}
+    assert getattr(JobDefinition("digest", **held, **{option: least}), option) == least
+    for kind in set(ExecutorKind) - {ExecutorKind.PROCESS}:
+        with pytest.raises(DefinitionError, match=f"'digest': {option} holds only .* declare executor=\"process\""):
+            JobDefinition("digest", executor=kind, **{option: least})
+    with pytest.raises(DefinitionError, match=f"'digest': {option} is 0.*: it must be more than zero"):
+        JobDefinition("digest", **held, **{option: least - least})
 
 
 def test_an_unknown_job_is_refused_with_the_nearest_names() -> None:

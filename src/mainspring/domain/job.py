@@ -174,6 +174,7 @@ class JobDefinition:
                 msg = f"job {self.name!r}: {option} must not be negative"
                 raise DefinitionError(msg)
         self._check_bounds()
+        self._check_limits()
         try:
             _ = self.rate
         except DefinitionError as error:
@@ -195,6 +196,21 @@ class JobDefinition:
         if self.starts_at is not None and self.ends_at is not None and self.ends_at <= self.starts_at:
             msg = f"job {self.name!r}: ends_at is not later than starts_at, so that it could never fire"
             raise DefinitionError(msg)
+
+    def _check_limits(self) -> None:
+        """Refuse limits that would hold nothing: the system sets them to a process, and a node is one for many jobs."""
+        for option, least in (("memory_limit", 1), ("cpu_limit", timedelta.resolution)):
+            limit = getattr(self, option)
+            if limit is None:
+                continue
+            if limit < least:
+                raise DefinitionError(f"job {self.name!r}: {option} is {limit}: it must be more than zero")
+            if self.executor is not ExecutorKind.PROCESS:
+                msg = (
+                    f'job {self.name!r}: {option} holds only in a process of its own: declare executor="process" '
+                    "as well, or leave the limit out"
+                )
+                raise DefinitionError(msg)
 
     @property
     def rate(self) -> Rate | None:
