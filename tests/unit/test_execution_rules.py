@@ -45,6 +45,19 @@ def end(outcome: Outcome, **given_facts: Any) -> Any:
     return decide(outcome, **(facts | given_facts))
 
 
+@pytest.mark.parametrize("lost_count", [0, 2])
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.CRASHED])
+def test_a_job_that_fails_when_lost_has_no_other_attempt(outcome: Outcome, lost_count: int) -> None:
+    ending = end(outcome, lost_count=lost_count, fails_when_lost=True)
+    assert (ending.status, ending.adds_lost, ending.failure_code) == (Status.FAILED, True, None)
+    assert end(Outcome.FAILED, fails_when_lost=True).status is Status.RETRYING, "its own errors are retried"
+    assert end(Outcome.INTERRUPTED, fails_when_lost=True, failure=None).status is Status.QUEUED
+
+
+def test_a_request_that_grants_retries_to_a_job_without_waits_as_the_contract_says() -> None:
+    assert end(Outcome.FAILED, retry=None) == end(Outcome.FAILED, retry=Retry())
+
+
 @pytest.mark.parametrize("current", Status)
 @pytest.mark.parametrize("to", Status)
 def test_only_the_transitions_of_the_contract_are_allowed(current: Status, to: Status) -> None:

@@ -8,7 +8,6 @@ from mainspring.domain.execution import Ending, Outcome, Status, decide
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.domain.job import OnLost
 from mainspring.domain.result import JobResult, ReportedFailureError
-from mainspring.domain.retry import Retry
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.jobs.harness import JobStatus
 from mainspring.runtime.attempt import StopReason
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from mainspring.runtime.attempt import Attempt
 
 _MAX_MESSAGE: Final = 2_000
-
-_DEFAULT_WAITS: Final = Retry()
-"""The waits of a job that declares none, whose request may still grant retries: contract §1's defaults."""
 
 _OUTCOMES: Final = {
     StopReason.TIMEOUT: Outcome.TIMED_OUT,
@@ -45,12 +41,11 @@ def ending_of(attempt: Attempt, run: JobRun[object], *, chance: float) -> Finish
         retry_count=claimed.retry_count,
         lost_count=claimed.lost_count,
         max_retries=claimed.max_retries,
-        retry=definition.retry or _DEFAULT_WAITS,
+        retry=definition.retry,
         age=age,
         chance=chance,
+        fails_when_lost=definition.on_lost is OnLost.FAIL,
     )
-    if outcome is Outcome.CRASHED and definition.on_lost is OnLost.FAIL:
-        ending = Ending(Status.FAILED, adds_lost=True)
     if not ending.status.is_final:
         return _release(attempt, outcome, ending, failure)
     if outcome is Outcome.INTERRUPTED:  # it has waited long enough for what keeps it from beginning

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import MAX_LOST, Ending, Outcome, Status, decide
 from mainspring.domain.failure import ErrorClass
-from mainspring.domain.retry import NO_RETRY
 from mainspring.domain.write_door import json_text
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.lists import chosen
@@ -124,17 +123,16 @@ def rescue(connection: sa.Connection) -> list[Rescued]:
 def _ending(row: Any) -> Ending:  # noqa: ANN401 - a row of either driver
     if row.cancel_requested_at is not None:
         return Ending(Status.CANCELLED)
-    if row.fail_when_lost and not row.has_not_begun:
-        return Ending(Status.FAILED, adds_lost=True)
     return decide(
         _outcome(row),
         failure=None,
         retry_count=row.retry_count,
         lost_count=row.lost_count,
         max_retries=row.max_retries,
-        retry=NO_RETRY,
+        retry=None,
         age=timedelta(0),
         chance=0.0,
+        fails_when_lost=row.fail_when_lost,
     )
 
 

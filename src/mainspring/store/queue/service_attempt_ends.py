@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.domain.execution import Ending, Outcome, Status, decide
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
-from mainspring.domain.retry import Retry
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobCancelledError, JobTimeoutError, LeaseLostError
 from mainspring.store.queue import finishes, service_attempts
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from mainspring.store.queue.service_attempts import Held
 
 _MAX_MESSAGE: Final = 2_000
-_DEFAULT_WAITS: Final = Retry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +135,16 @@ def _end(
 
 
 def _ending(held: Held, outcome: Outcome, failure: Failure | None, chance: float) -> Ending:
-    if outcome is Outcome.LOST and held.fail_when_lost:
-        return Ending(Status.FAILED, adds_lost=True)
     return decide(
         outcome,
         failure=failure,
         retry_count=held.retry_count,
         lost_count=held.lost_count,
         max_retries=held.max_retries,
-        retry=held.retry or _DEFAULT_WAITS,
+        retry=held.retry,
         age=held.now - max(held.created_at, held.scheduled_at or held.created_at),
         chance=chance,
+        fails_when_lost=held.fail_when_lost,
     )
 
 
