@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RACES = 2_000
 AT_ONCE = 5
 """How many cancels share a transaction: a commit takes longer than what is raced here."""
+AHEAD = 20
+"""By how many executions one side may be ahead: where it has won before the other begins, nothing is raced."""
 WAITING_FOR_A_LOCK = sa.text("select count(*) from pg_locks where not granted")
 
 
@@ -46,15 +48,29 @@ class Race:
         finished: With which status a node has ended an execution that was not cancelled in the queue.
         accepted_at: By the race's own counter, when the answer to a cancel had come.
         claimed_at: When the claims began that took an execution.
+        reached: How far into the queue the nodes have claimed.
+        moved: Told whenever the nodes or the people have gone further.
     """
 
     lab: Lab
-    left: int = RACES
+    ids: Sequence[UUID]
     steps: int = 0
     answers: dict[UUID, Cancel] = field(default_factory=dict["UUID", "Cancel"])
     finished: dict[UUID, Status] = field(default_factory=dict["UUID", Status])
     accepted_at: dict[UUID, int] = field(default_factory=dict["UUID", int])
     claimed_at: defaultdict[UUID, list[int]] = field(default_factory=lambda: defaultdict(list))
+    reached: int = 0
+    moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def left(self) -> int:
+        return len(self.ids) - len(self.answers)
+
+    async def keep_pace(self, is_close: Callable[[], bool]) -> None:
+        """Wait while one side is too far ahead of the other."""
+        async with self.moved:
+            self.moved.notify_all()
+            await self.moved.wait_for(is_close)
 
     def step(self) -> int:
         self.steps += 1
@@ -64,10 +80,12 @@ class Race:
         """Claim, and end each or give it back, until nothing is left and everybody has been answered."""
         node_id = self.lab.world.new_id()
         while self.left or await self.lab.scalar(sa.select(sa.func.count()).select_from(executions_live)):
+            await self.keep_pace(lambda: not self.left or self.reached <= len(self.answers) + AHEAD)
             began = self.step()
             claimed = await self.lab.claim(20, node_id=node_id)
             for item in claimed:
                 self.claimed_at[item.id].append(began)
+                self.reached = max(self.reached, self.ids.index(item.id) + 1)
             wanted = await self.lab.database.read(
                 lambda connection: executions.cancel_requests(connection, self.lab.environment, node_id)
             )
@@ -95,6 +113,7 @@ class Race:
     async def person(self, ids: Sequence[UUID]) -> None:
         scope = Scope(self.lab.environment)
         for first in range(0, len(ids), AT_ONCE):
+            await self.keep_pace(lambda: len(self.answers) <= self.reached + AHEAD)
             asked = ids[first : first + AT_ONCE]
             answers = await self.lab.database.tx(
                 lambda connection, asked=asked: [endings.cancel(connection, scope, each) for each in asked]
@@ -104,7 +123,8 @@ class Race:
                 self.answers[execution_id] = answer
                 if answer.is_accepted:
                     self.accepted_at[execution_id] = self.step()
-                self.left -= 1
+        async with self.moved:
+            self.moved.notify_all()
 
     def check(self, execution_id: UUID, final: Status) -> str:
         """Check that the answer to a cancel was true, and return which kind of answer it was."""
@@ -124,7 +144,7 @@ class Race:
 
 async def test_two_thousand_cancels_raced_against_claims_and_ends_are_answered_truly(lab: Lab) -> None:
     ids = await lab.enqueue(*(lab.new(max_retries=5) for _ in range(RACES)))
-    race = Race(lab)
+    race = Race(lab, ids)
     people = [race.person(ids[start::4]) for start in range(4)]
     await asyncio.gather(race.node(), race.node(), *people)
     rows = await lab.database.read(lambda connection: connection.execute(sa.select(history.c.id, history.c.status)))
