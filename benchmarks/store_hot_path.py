@@ -22,8 +22,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.settings import Settings
 from mainspring.store.engine.database import open_database
-from mainspring.store.queue import claims, enqueues, finishes
-from mainspring.store.queue import organizations as stored_organizations
+from mainspring.store.queue import claims, enqueues, finishes, organization_limits
 from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
 
@@ -95,7 +94,7 @@ async def _fill(database: Database, organizations: int) -> Costs:
     costs = Costs()
     meter = await _meter(database, "enqueue")
     names = [f"o{number:04}" for number in range(organizations)]
-    await database.tx(lambda connection: stored_organizations.ensure(connection, "bench", names))
+    await database.tx(lambda connection: organization_limits.ensure(connection, "bench", names))
     for start in range(0, JOBS, BULK):
         new = [
             enqueues.NewExecution(

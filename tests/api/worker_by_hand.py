@@ -8,9 +8,11 @@ from uuid import UUID
 
 from mainspring.domain.execution import Outcome, Progress, Status
 from mainspring.domain.write_door import json_text
-from mainspring.store.queue import claims, finishes, journal
+from mainspring.store.queue import claims, finishes, progress_reports
+from mainspring.store.runs import run_logs
 
 if TYPE_CHECKING:
+    from mainspring.store.engine.database import Connection
     from mainspring.store.queue.claims import ClaimedExecution
     from tests.api.conftest import Door
 
@@ -42,13 +44,18 @@ class WorkerByHand:
         at = self.door.app.world.now()
         told = json_text(fields) if fields else None
         lines = [
-            journal.WrittenLine(claimed.id, claimed.fence, claimed.attempt, at, level, message, told)
+            run_logs.WrittenLine(claimed.id, claimed.fence, claimed.attempt, at, level, message, told)
             for message in messages
         ]
-        reports = [] if percent is None else [journal.Report(claimed.id, claimed.fence, Progress(percent=percent))]
-        await self.door.services.database.tx(
-            lambda connection: journal.write(connection, reports=reports, beats=[], lines=lines)
+        reports = (
+            [] if percent is None else [progress_reports.Report(claimed.id, claimed.fence, Progress(percent=percent))]
         )
+
+        def write(connection: Connection) -> None:
+            progress_reports.write(connection, reports=reports)
+            run_logs.write(connection, lines)
+
+        await self.door.services.database.tx(write)
 
     async def end(self, claimed: ClaimedExecution, status: Status = Status.SUCCEEDED, **said: Any) -> None:
         """Write how the work has ended."""

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from mainspring import Mainspring
 from mainspring.domain.execution import MAX_LOST, Status, Trigger
-from mainspring.store.queue import enqueues, organizations
+from mainspring.store.queue import enqueues, organization_limits
 from mainspring.store.tables import executions, executions_live
 from mainspring.store.tables import nodes as nodes_table
 from mainspring.testing.simulation.world import Chance
@@ -202,7 +202,7 @@ class _Course:
         """Queue the backlogs of the organizations, and the jobs with limits of their author."""
         environment = self._app.settings.environment
         sizes = self._trial.sizes()
-        await self._database.tx(lambda connection: organizations.ensure(connection, environment, sizes))
+        await self._database.tx(lambda connection: organization_limits.ensure(connection, environment, sizes))
         new: list[enqueues.NewExecution] = []
         for name, size in sizes.items():
             self._expect(name, OWN_LIMITS.get(name, ORGANIZATION_LIMIT))
@@ -210,7 +210,9 @@ class _Course:
             new += (self._new(name) for _ in range(size))
         for name in sizes.keys() & OWN_LIMITS.keys():
             await self._database.tx(
-                lambda connection, name=name: organizations.set_limit(connection, environment, name, OWN_LIMITS[name])
+                lambda connection, name=name: organization_limits.set_limit(
+                    connection, environment, name, OWN_LIMITS[name]
+                )
             )
         self._chance.shuffle(new)
         for first in range(0, len(new), _AT_ONCE):

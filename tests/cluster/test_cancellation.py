@@ -13,7 +13,7 @@ import pytest
 from mainspring.cli.token import tokens_of
 from mainspring.domain.access import Role
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 from tests.cluster.conftest import ServedNode
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def begun(cluster: Cluster, execution_id: UUID) -> Execution:
 async def stopped(cluster: Cluster, execution_id: UUID) -> bool | None:
     """Return once the handler has said that it stopped."""
     lines = await cluster.app.opened.database.read(
-        lambda connection: journal.lines_of(connection, execution_id, after=0, most=10)
+        lambda connection: run_logs.lines_of(connection, execution_id, after=0, most=10)
     )
     return any(line.message == "stopped" for line in lines) or None
 

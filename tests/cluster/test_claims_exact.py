@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Trigger
 from mainspring.settings import Settings
 from mainspring.store.engine.database import open_database
-from mainspring.store.queue import enqueues, organizations
+from mainspring.store.queue import enqueues, organization_limits
 from mainspring.store.tables import executions, executions_live
 from mainspring.store.upkeep import schema
 from mainspring.world import RealWorld
@@ -118,7 +118,7 @@ async def fill(database: Database, world: RealWorld) -> None:
         )
         for number in range(JOBS)
     ]  # fmt: skip
-    await database.tx(lambda connection: organizations.ensure(connection, "test", names))
+    await database.tx(lambda connection: organization_limits.ensure(connection, "test", names))
     await database.tx(lambda connection: enqueues.insert(connection, new))
 
 

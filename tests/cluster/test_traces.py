@@ -15,7 +15,7 @@ import pytest
 from mainspring import Mainspring
 from mainspring.cli.token import tokens_of
 from mainspring.domain.access import Role
-from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 from mainspring.world import RealWorld
 from tests.cluster.conftest import ServedNode
 from tests.cluster.otlp_receiver import OtlpReceiver, receiving_spans
@@ -65,7 +65,7 @@ def said(node: ServedNode, url: str, in_child: UUID) -> dict[str, dict[str, Any]
 
     async def read() -> list[str]:
         async with Mainspring(database_url=url, secret_key=KEY).connected() as app:
-            lines = await app.opened.database.read(lambda connection: journal.lines_of(connection, in_child))
+            lines = await app.opened.database.read(lambda connection: run_logs.lines_of(connection, in_child))
             return [line.message for line in lines]
 
     printed = [*node.said_in_error().splitlines(), *asyncio.run(read())]

@@ -16,7 +16,7 @@ from mainspring import Job, JobContext, JobFailed, Mainspring, PermanentError, R
 from mainspring.domain.execution import Status
 from mainspring.errors import ExecutionFailedError, NestedRunError
 from mainspring.runtime import running_attempts
-from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ run_event_loop(node())
 
 
 async def lines_of(app: Mainspring, execution: ExecutionHandle[Any]) -> list[str]:
-    found = await app.opened.database.read(lambda connection: journal.lines_of(connection, execution.id, most=100))
+    found = await app.opened.database.read(lambda connection: run_logs.lines_of(connection, execution.id, most=100))
     return [f"{line.level}: {line.message}" for line in found]
 
 

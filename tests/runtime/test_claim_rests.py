@@ -50,7 +50,7 @@ def worker_on(lane: SlowLane, make_app: MakeApp) -> Worker:
         slots=NodeSlots(dict.fromkeys(ExecutorKind, SlotBounds(10, 10)), shown=ExecutorKind.ASYNC, world=world),
         queues=["default"],
         acknowledgements=nothing,
-        journal=nothing,
+        sink=nothing,
         harness=nothing,
         conditions=nothing,
         wakeup=nothing,

@@ -18,8 +18,7 @@ from mainspring.domain.crontab import read_crontab
 from mainspring.domain.execution import Outcome, Status
 from mainspring.errors import DefinitionError, ExecutionFailedError
 from mainspring.runtime.program import ProgramNotStartedError, ProgramStart
-from mainspring.store.queue import journal
-from mainspring.store.runs import executions
+from mainspring.store.runs import executions, run_logs
 from tests.runtime.processes import gone, is_alive, process_in
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ async def test_each_line_is_a_line_of_the_log(make_app: MakeApp) -> None:
     async with app.running():
         execution = await app.enqueue("program")
         await execution.wait(timeout=SOON)
-        rows = await app.opened.database.read(lambda connection: journal.lines_of(connection, execution.id))
+        rows = await app.opened.database.read(lambda connection: run_logs.lines_of(connection, execution.id))
         found = await read(app, execution.id)
     lines = sorted((row.message, row.fields) for row in rows)
     assert [message for message, _ in lines] == ["one", "password=[redacted]", "two"]

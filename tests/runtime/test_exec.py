@@ -24,8 +24,8 @@ from mainspring.settings import Settings, load_settings
 from mainspring.store.coordination import dead_nodes, locks
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.jobs import definitions
-from mainspring.store.queue import finishes, journal
-from mainspring.store.runs import executions
+from mainspring.store.queue import finishes
+from mainspring.store.runs import executions, run_logs
 from mainspring.store.runs.executions import Filter
 from mainspring.store.scheduling import ticks
 from mainspring.store.tables import nodes
@@ -104,7 +104,7 @@ async def test_a_run_is_recorded_with_exit_code_duration_and_output(runs: Runs) 
     assert execution.duration_ms is not None
     assert execution.error is not None
     assert execution.error["code"] == "PROGRAM_FAILED"
-    lines = await runs.read(lambda connection: journal.lines_of(connection, execution.id))
+    lines = await runs.read(lambda connection: run_logs.lines_of(connection, execution.id))
     assert sorted(line.message for line in lines) == ["out", "password=[redacted]"]
     assert execution.payload["command"].startswith("sh -c")
 

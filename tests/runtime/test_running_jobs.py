@@ -30,8 +30,8 @@ from mainspring.errors import (
     ResultMismatchError,
     WaitTimeoutError,
 )
-from mainspring.store.queue import claims, journal
-from mainspring.store.runs import executions
+from mainspring.store.queue import claims
+from mainspring.store.runs import executions, run_logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -177,7 +177,7 @@ async def test_progress_steps_items_and_log_lines_are_kept(make_app: MakeApp) ->
         looked.set()
         await execution.wait(timeout=SOON)
         ended = await execution.fetch()
-        lines = await app.opened.database.read(lambda connection: journal.lines_of(connection, execution.id))
+        lines = await app.opened.database.read(lambda connection: run_logs.lines_of(connection, execution.id))
     assert (found.progress.current_step, found.progress.total_steps, found.progress.message) == (2, 6, "Query data")
     assert (found.progress.items_processed, found.progress.items_succeeded, found.progress.items_failed) == (10, 9, 1)
     assert ended.progress.percent == 100

@@ -17,7 +17,7 @@ from mainspring.domain.execution import Outcome, Status, Trigger
 from mainspring.store.coordination import cluster
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.engine.sqlite_database import SqliteDatabase
-from mainspring.store.queue import claims, dependencies, enqueues, finishes, organizations
+from mainspring.store.queue import claims, dependencies, enqueues, finishes, organization_limits
 from mainspring.store.queue.claim_looks import ClaimLooks
 from mainspring.store.runs import executions
 from mainspring.store.scheduling.firing import Firing
@@ -205,7 +205,7 @@ class Lab:
         """Accept executions, with the rows that their organizations need."""
         names = {item.organization_id for item in new if item.organization_id is not None}
         if names:
-            await self.database.tx(lambda connection: organizations.ensure(connection, self.environment, names))
+            await self.database.tx(lambda connection: organization_limits.ensure(connection, self.environment, names))
         return await self.database.tx(lambda connection: enqueues.insert(connection, new))
 
     async def enqueue_one(self, **fields: Any) -> UUID:

@@ -17,8 +17,7 @@ from mainspring.jobs.context import JobContext
 from mainspring.reports.local_storage import LocalStorage
 from mainspring.settings import load_settings
 from mainspring.store.engine.dialect import store_now
-from mainspring.store.queue import journal
-from mainspring.store.runs import executions
+from mainspring.store.runs import executions, run_logs
 from mainspring.store.tables import attempts, audit_entries, execution_logs
 from mainspring.store.tables import executions as ended
 from mainspring.store.upkeep import cleanup
@@ -121,8 +120,8 @@ class Attic:
 
     async def _log(self, execution_id: UUID, fence: int, attempt: int, count: int) -> None:
         now = await self.lab.scalar(sa.select(store_now()))
-        lines = [journal.WrittenLine(execution_id, fence, attempt, now, "info", "working", None)] * count
-        await self.lab.database.tx(lambda connection: journal.write(connection, reports=[], beats=[], lines=lines))
+        lines = [run_logs.WrittenLine(execution_id, fence, attempt, now, "info", "working", None)] * count
+        await self.lab.database.tx(lambda connection: run_logs.write(connection, lines))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
 from mainspring.store.coordination import cluster, dead_nodes
-from mainspring.store.queue import journal
+from mainspring.store.queue import progress_reports
 from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live, nodes
 
@@ -43,7 +43,7 @@ async def lose(
     """Claim what is ready on a node of its own, and let that node die."""
     claimed = await lab.claim_one(node_id=await lab.register_node(), **options)
     if begins:
-        assert await lab.database.tx(lambda connection: journal.begin(connection, claimed.id, claimed.fence))
+        assert await lab.database.tx(lambda connection: progress_reports.begin(connection, claimed.id, claimed.fence))
     clock.advance(16)
     await bury(lab)
     return claimed, await rescue(lab)
@@ -190,7 +190,7 @@ async def test_what_runs_for_the_first_time_counts_whether_or_not_it_has_given_a
 async def test_an_attempt_that_no_longer_holds_its_execution_does_not_begin(lab: Lab, clock: StoreClock) -> None:
     await lab.enqueue_one()
     lost, _ = await lose(lab, clock)
-    assert not await lab.database.tx(lambda connection: journal.begin(connection, lost.id, lost.fence))
+    assert not await lab.database.tx(lambda connection: progress_reports.begin(connection, lost.id, lost.fence))
 
 
 async def test_a_job_that_must_not_start_twice_fails_at_its_first_loss(lab: Lab, clock: StoreClock) -> None:

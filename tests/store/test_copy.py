@@ -20,7 +20,8 @@ from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase
 from mainspring.store.engine.sqlite_database import SqliteDatabase
 from mainspring.store.jobs import registration
-from mainspring.store.queue import claims, enqueues, journal
+from mainspring.store.queue import claims, enqueues, progress_reports
+from mainspring.store.runs import run_logs
 from mainspring.store.tables import execution_logs, executions, executions_live, fences, metadata, nodes
 from mainspring.store.upkeep import copy, schema
 
@@ -58,9 +59,10 @@ async def fill(lab: Lab, clock: StoreClock) -> None:
         await lab.enqueue_one(payload=f'{{"number": {number}}}', search_terms=["tag:é", "x"], organization_id="acme")
     node_id = await lab.register_node()
     first, second, third, *_ = await lab.claim(node_id=node_id, organization_limit=10)
-    report = journal.Report(first.id, first.fence, Progress(percent=40, message="vierzig"))
-    line = journal.WrittenLine(first.id, first.fence, 1, await lab.scalar(sa.select(store_now())), "info", "☃", "{}")
-    await lab.database.tx(lambda connection: journal.write(connection, reports=[report], beats=[], lines=[line]))
+    report = progress_reports.Report(first.id, first.fence, Progress(percent=40, message="vierzig"))
+    line = run_logs.WrittenLine(first.id, first.fence, 1, await lab.scalar(sa.select(store_now())), "info", "☃", "{}")
+    await lab.database.tx(lambda connection: progress_reports.write(connection, reports=[report]))
+    await lab.database.tx(lambda connection: run_logs.write(connection, [line]))
     await lab.release(first)
     await lab.succeed(second)
     clock.shift = 0.0
@@ -115,8 +117,8 @@ async def test_the_store_goes_on_in_its_new_place(lab: Lab, target: Database, cl
     new = lab.new()
     await target.tx(lambda connection: enqueues.insert(connection, [new]))
     now = await lab.scalar(sa.select(store_now()))
-    line = journal.WrittenLine(claimed[0].id, claimed[0].fence, claimed[0].attempt, now, "info", "on", None)
-    await target.tx(lambda connection: journal.write(connection, reports=[], beats=[], lines=[line]))
+    line = run_logs.WrittenLine(claimed[0].id, claimed[0].fence, claimed[0].attempt, now, "info", "on", None)
+    await target.tx(lambda connection: run_logs.write(connection, [line]))
     statement = sa.select(execution_logs.c.message).order_by(execution_logs.c.id)
     assert await target.read(lambda connection: list(connection.execute(statement).scalars())) == ["☃", "on"]
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Progress
-from mainspring.store.queue import journal
-from mainspring.store.queue.journal import Report, WrittenLine
-from mainspring.store.runs import execution_heads
+from mainspring.store.queue import progress_reports
+from mainspring.store.queue.progress_reports import Report
+from mainspring.store.runs import execution_heads, run_logs
+from mainspring.store.runs.run_logs import WrittenLine
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -25,10 +26,12 @@ async def heads(lab: Lab, *ids: UUID, environment: str = "test") -> dict[UUID, H
 
 
 async def say(lab: Lab, claimed: ClaimedExecution, *, report: bool = False) -> None:
-    line = WrittenLine(claimed.id, claimed.fence, claimed.attempt, lab.world.now(), "info", "said", None)
-    reports = [Report(claimed.id, claimed.fence, Progress(percent=50))] if report else []
-    lines = [] if report else [line]
-    await lab.database.tx(lambda connection: journal.write(connection, reports=reports, beats=[], lines=lines))
+    if report:
+        half = Report(claimed.id, claimed.fence, Progress(percent=50))
+        await lab.database.tx(lambda connection: progress_reports.write(connection, reports=[half]))
+    else:
+        line = WrittenLine(claimed.id, claimed.fence, claimed.attempt, lab.world.now(), "info", "said", None)
+        await lab.database.tx(lambda connection: run_logs.write(connection, [line]))
 
 
 async def test_a_head_moves_with_each_fact_and_each_line(lab: Lab, clock: StoreClock) -> None:

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from mainspring.domain.execution import Outcome, Status
-from mainspring.store.queue import finishes, history, journal
+from mainspring.store.queue import finishes, history
 from mainspring.store.runs import executions as reading
+from mainspring.store.runs import run_logs
 from mainspring.store.tables import executions, executions_live
 
 if TYPE_CHECKING:
@@ -241,12 +242,12 @@ async def test_a_cancel_that_came_while_the_attempt_failed_is_not_forgotten(lab:
 async def test_what_was_said_before_the_end_is_in_the_end(lab: Lab) -> None:
     execution_id = await lab.enqueue_one()
     claimed = await lab.claim_one()
-    line = journal.WrittenLine(execution_id, claimed.fence, 1, lab.world.now(), "info", "last words", None)
+    line = run_logs.WrittenLine(execution_id, claimed.fence, 1, lab.world.now(), "info", "last words", None)
 
     def work(connection: sa.Connection) -> None:
-        journal.write(connection, reports=(), beats=(), lines=[line])
+        run_logs.write(connection, [line])
         finishes.finish(connection, lab.environment, [lab.end(claimed)])
 
     await lab.database.tx(work)
-    lines = await lab.database.read(lambda connection: journal.lines_of(connection, execution_id))
+    lines = await lab.database.read(lambda connection: run_logs.lines_of(connection, execution_id))
     assert [row.message for row in lines] == ["last words"]

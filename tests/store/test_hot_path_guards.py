@@ -15,7 +15,8 @@ from sqlalchemy.util import await_only
 from mainspring.domain.rate import Rate
 from mainspring.store.coordination import dead_nodes
 from mainspring.store.engine.sqlite_driver import SqliteDriver
-from mainspring.store.queue import claims, enqueues, finishes, journal
+from mainspring.store.queue import claims, enqueues, finishes
+from mainspring.store.runs import run_logs
 from mainspring.store.tables.urgency import POSTGRESQL_URGENCY, SQLITE_URGENCY
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ async def costs(lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int, **fields: 
     await step("enqueue", lambda connection: enqueues.insert(connection, new))
     await step("claim", lambda connection: claimed.extend(claims.claim(connection, request, size)))
     assert len(claimed) == size
-    lines = [journal.WrittenLine(item.id, item.fence, 1, lab.world.now(), "info", "text", None) for item in claimed]
-    await step("log", lambda connection: journal.write(connection, reports=(), beats=(), lines=lines))
+    lines = [run_logs.WrittenLine(item.id, item.fence, 1, lab.world.now(), "info", "text", None) for item in claimed]
+    await step("log", lambda connection: run_logs.write(connection, lines))
     back = [lab.back(item) for item in claimed]
     await step("release", lambda connection: finishes.release(connection, lab.environment, back))
     again = await lab.claim(size, organization_limit=1000)

@@ -14,7 +14,7 @@ from mainspring.domain.execution import Progress, Status
 from mainspring.store.analytics import job_statistics, rollups
 from mainspring.store.analytics.job_statistics import JobStatistics, JobSummary
 from mainspring.store.engine.dialect import present_instant
-from mainspring.store.queue.journal import Report, write
+from mainspring.store.queue.progress_reports import Report, write
 from mainspring.store.tables import executions
 from tests.store.test_cron_run_pages import ended_row
 from tests.store.test_cron_run_pages import write as write_history
@@ -34,7 +34,7 @@ async def run(lab: Lab, status: Status = Status.SUCCEEDED, *, duration_ms: int =
     [claimed] = await lab.claim()
     if items:
         report = Report(claimed.id, claimed.fence, Progress(items_processed=items))
-        await lab.database.tx(lambda connection: write(connection, reports=[report], beats=(), lines=()))
+        await lab.database.tx(lambda connection: write(connection, reports=[report]))
     await lab.finish(lab.end(claimed, status, duration_ms=duration_ms))
 
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from mainspring.domain.execution import Status, Trigger
 from mainspring.jobs.context import JobContext
 from mainspring.runtime.acknowledgements import Acknowledgements
-from mainspring.runtime.journal import Journal
-from mainspring.store.queue import journal as journal_rows
+from mainspring.runtime.log_and_progress_sink import LogAndProgressSink
+from mainspring.store.runs import run_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,22 +44,22 @@ class SlowPool:
         return await self.database.tx(work)
 
 
-def said_by(journal: Journal, claimed: ClaimedExecution) -> JobContext[None]:
-    """Return the context of an attempt whose words go to a journal."""
-    return JobContext(claimed.id, claimed.job_name, 1, claimed.fence, Trigger.API, "node", None, journal)
+def said_by(sink: LogAndProgressSink, claimed: ClaimedExecution) -> JobContext[None]:
+    """Return the context of an attempt whose words go to a sink."""
+    return JobContext(claimed.id, claimed.job_name, 1, claimed.fence, Trigger.API, "node", None, sink)
 
 
-def ends_of(lab: Lab, journal: Journal, world: RealWorld) -> Acknowledgements:
-    """Return what writes ends after the words of a journal."""
+def ends_of(lab: Lab, sink: LogAndProgressSink, world: RealWorld) -> Acknowledgements:
+    """Return what writes ends after the words of a sink."""
     return Acknowledgements(
-        lab.database, journal, environment=lab.environment, world=world, on_written=lambda _written, _fenced: None
+        lab.database, sink, environment=lab.environment, world=world, on_written=lambda _written, _fenced: None
     )
 
 
 async def messages(lab: Lab, execution_id: UUID) -> list[str]:
     """Return the log of an execution."""
     lines = await lab.database.read(
-        lambda connection: journal_rows.lines_of(connection, execution_id, most=10_000),
+        lambda connection: run_logs.lines_of(connection, execution_id, most=10_000),
     )
     return [line.message for line in lines]
 
@@ -76,11 +76,11 @@ async def test_an_end_waits_for_the_words_that_are_being_written(
     await lab.enqueue_one()
     claimed = await lab.claim_one()
     pool = SlowPool(lab.database, asyncio.Event())
-    journal = Journal(cast("Database", pool), world, no_cipher)
-    acknowledgements = ends_of(lab, journal, world)
+    sink = LogAndProgressSink(cast("Database", pool), world, no_cipher)
+    acknowledgements = ends_of(lab, sink, world)
 
-    said_by(journal, claimed).log("stopped")
-    writing = world.spawn(journal.run_once(), name="journal")
+    said_by(sink, claimed).log("stopped")
+    writing = world.spawn(sink.run_once(), name="sink")
     await pool.began.wait()
     acknowledgements.add(lab.end(claimed))
     await acknowledgements.drain()
@@ -93,14 +93,14 @@ async def test_an_end_waits_for_the_words_that_are_being_written(
 async def test_an_end_takes_every_line_before_it_along(lab: Lab, world: RealWorld, no_cipher: PayloadCipher) -> None:
     await lab.enqueue_one()
     claimed = await lab.claim_one()
-    journal = Journal(lab.database, world, no_cipher)
-    acknowledgements = ends_of(lab, journal, world)
-    context = said_by(journal, claimed)
+    sink = LogAndProgressSink(lab.database, world, no_cipher)
+    acknowledgements = ends_of(lab, sink, world)
+    context = said_by(sink, claimed)
 
     for number in range(4_500):
         context.log(f"line {number}")
     acknowledgements.add(lab.end(claimed))
     await acknowledgements.drain()
-    await journal.run_once()
+    await sink.run_once()
 
     assert await messages(lab, claimed.id) == [f"line {number}" for number in range(4_500)]

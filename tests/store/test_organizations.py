@@ -12,8 +12,8 @@ from mainspring.domain.access import Actor, ActorKind, Role, Scope
 from mainspring.errors import PermissionDeniedError
 from mainspring.security.audit import Audit
 from mainspring.store.engine.signals import WORK, Signals
-from mainspring.store.queue import organizations
-from mainspring.store.queue.organizations import Organization, UnknownOrganizationError
+from mainspring.store.queue import organization_limits
+from mainspring.store.queue.organization_limits import Organization, UnknownOrganizationError
 from tests.audited_things import audit_trail
 from tests.store.audit_trail import KEY, ROOT
 
@@ -105,7 +105,7 @@ async def test_a_limit_may_be_set_before_the_first_job(lab: Lab, commands: Organ
 async def test_a_limit_holds_in_its_environment_alone(
     lab: Lab, commands: OrganizationCommands, database: Database
 ) -> None:
-    await database.tx(lambda connection: organizations.set_limit(connection, "other", "acme", 0))
+    await database.tx(lambda connection: organization_limits.set_limit(connection, "other", "acme", 0))
     await backlog(lab, "acme", 3)
 
     assert len(await claimed_by_two_nodes(lab)) == 3
@@ -149,7 +149,7 @@ async def test_nobody_sets_the_limit_of_their_own_organization(
     (denial,) = await trail(database)
     assert not denial.allowed
     with pytest.raises(UnknownOrganizationError):
-        await database.read(lambda connection: organizations.get(connection, "test", "acme"))
+        await database.read(lambda connection: organization_limits.get(connection, "test", "acme"))
 
 
 async def test_the_operator_of_the_platform_may(commands: OrganizationCommands, database: Database) -> None:
@@ -178,8 +178,8 @@ async def test_how_organizations_stand_is_counted_from_what_lives(
     await lab.succeed(next(execution for execution in claimed if execution.organization_id == "acme"))
     await commands.limit(ROOT, "globex", 9)
 
-    found = await database.read(lambda connection: organizations.find(connection, "test"))
+    found = await database.read(lambda connection: organization_limits.find(connection, "test"))
 
     assert found == [Organization("acme", None, 1, 5), Organization("globex", 9, 0, 0)]
-    one = await database.read(lambda connection: organizations.get(connection, "test", "acme"))
+    one = await database.read(lambda connection: organization_limits.get(connection, "test", "acme"))
     assert one == found[0]

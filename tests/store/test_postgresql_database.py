@@ -15,7 +15,7 @@ from sqlalchemy.util import await_only
 
 from mainspring.errors import DatabaseUnreachableError
 from mainspring.store.engine import postgresql_database
-from mainspring.store.engine.address import split_options, without_password
+from mainspring.store.engine.postgresql_address import split_options, without_password
 from mainspring.store.engine.postgresql_database import PostgresqlDatabase, is_disconnect
 from mainspring.store.queue import finishes
 from mainspring.store.tables import limits

@@ -22,7 +22,7 @@ from mainspring.store.coordination import locks
 from mainspring.store.engine import partitions
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.jobs import registration
-from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 from mainspring.store.tables import (
     attempts,
     execution_logs,
@@ -80,8 +80,8 @@ async def end_one(lab: Lab, clock: StoreClock, days_ago: float, **fields: object
 async def log(lab: Lab, claimed: object) -> None:
     id_, fence, attempt = (getattr(claimed, name) for name in ("id", "fence", "attempt"))
     now = await lab.scalar(sa.select(store_now()))
-    line = journal.WrittenLine(id_, fence, attempt, now, "info", "working", None)
-    await lab.database.tx(lambda connection: journal.write(connection, reports=[], beats=[], lines=[line]))
+    line = run_logs.WrittenLine(id_, fence, attempt, now, "info", "working", None)
+    await lab.database.tx(lambda connection: run_logs.write(connection, [line]))
 
 
 async def prune(database: Database, older_than: timedelta = MONTH, **options: object) -> Pruned:

@@ -16,7 +16,7 @@ from mainspring.jobs.registry import JobRegistry
 from mainspring.store.alerting import notifications
 from mainspring.store.coordination import dead_nodes
 from mainspring.store.jobs import registration
-from mainspring.store.queue import endings, enqueue_in_transaction, finishes, journal
+from mainspring.store.queue import endings, enqueue_in_transaction, finishes, progress_reports
 from mainspring.store.runs import executions
 from mainspring.store.tables import executions_live
 from mainspring.store.tables import notifications as outbox
@@ -115,7 +115,7 @@ async def test_a_rescue_that_gives_up_is_announced(lab: Lab, clock: StoreClock) 
         assert await announced(lab) == []
         node = await lab.register_node(name=f"node-{lost}")
         claimed = await lab.claim_one(node_id=node)
-        await lab.database.tx(partial(journal.begin, execution_id=claimed.id, fence=claimed.fence))
+        await lab.database.tx(partial(progress_reports.begin, execution_id=claimed.id, fence=claimed.fence))
         clock.advance(60)
         await lab.database.tx(dead_nodes.bury)
         await lab.database.tx(dead_nodes.rescue)

@@ -11,7 +11,7 @@ import pytest
 from mainspring import Cron, Every, JobContext, Mainspring, OnStartup, Retry, current_lock, distributed_lock, testing
 from mainspring.domain.execution import Status, Trigger
 from mainspring.errors import MainspringError
-from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 
 if TYPE_CHECKING:
     from mainspring.testing import Kit
@@ -223,7 +223,7 @@ async def test_nothing_that_a_killed_worker_still_says_is_heard(app: Mainspring)
         await kit.advance(timedelta(seconds=16))
         assert found == [None, None]
         read = app.opened.database.read
-        assert await read(lambda connection: journal.lines_of(connection, execution.id)) == []
+        assert await read(lambda connection: run_logs.lines_of(connection, execution.id)) == []
 
 
 async def test_a_job_that_kills_its_worker_three_times_is_poison(app: Mainspring) -> None:

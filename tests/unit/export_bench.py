@@ -39,7 +39,7 @@ class FixedWorld(RealWorld):
 
 
 @dataclass
-class Journal:
+class RecordingSink:
     """Takes what a handler reports."""
 
     beats: int = 0
@@ -71,7 +71,7 @@ class Bench:
         self.world = FixedWorld()
         self.storage = LocalStorage(folder)
         self.reports = ReportRegistry()
-        self.journal = Journal()
+        self.sink = RecordingSink()
         self.ctx = self.attempt(fence=5)
 
     def attempt(self, fence: int) -> JobContext[dict[str, Any]]:
@@ -83,7 +83,7 @@ class Bench:
             trigger=Trigger.API,
             node="test",
             payload={},
-            sink=self.journal,
+            sink=self.sink,
             organization_id="acme",
             user_id="ada",
         )

@@ -76,7 +76,7 @@ async def test_rows_are_counted_as_written_while_they_are_read(bench: Bench, mon
     def progressed(context: JobContext[Any]) -> None:
         seen[context.reported.current_step] = context.reported.items_succeeded
 
-    monkeypatch.setattr(bench.journal, "progressed", progressed)
+    monkeypatch.setattr(bench.sink, "progressed", progressed)
     await bench.export({"reportType": "orders", "format": "csv"})
     assert seen == {1: 0} | dict.fromkeys(range(2, 7), ROWS)
     assert bench.ctx.reported.items_processed == ROWS
@@ -92,7 +92,7 @@ async def test_what_is_half_written_goes_when_the_reading_is_stopped(
             during.append(bench.files())
             context.stop()
 
-    monkeypatch.setattr(bench.journal, "progressed", progressed)
+    monkeypatch.setattr(bench.sink, "progressed", progressed)
     with pytest.raises(JobCancelledError):
         await bench.export({"reportType": "orders", "format": "csv"})
     assert during[0] == [f".{EXECUTION}.5.part"]

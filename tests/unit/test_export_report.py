@@ -195,11 +195,11 @@ class TestResult:
 class TestProgress:
     async def test_shows_the_six_documented_steps_with_their_percentages(self, bench: Bench) -> None:
         await bench.export(QUOTES)
-        assert bench.journal.steps == STEPS
+        assert bench.sink.steps == STEPS
 
     async def test_is_told_step_by_step_in_the_log(self, bench: Bench) -> None:
         await bench.export(QUOTES)
-        assert [line.message for line in bench.journal.logs] == [
+        assert [line.message for line in bench.sink.logs] == [
             f"step {number} of {steps}: {label}" for number, steps, _, label in STEPS
         ]
 
@@ -210,7 +210,7 @@ class TestProgress:
 
     async def test_says_that_it_is_alive_while_no_count_grows(self, bench: Bench) -> None:
         await bench.export(QUOTES)
-        assert bench.journal.beats == -(-1250 // ROWS_PER_CHUNK)
+        assert bench.sink.beats == -(-1250 // ROWS_PER_CHUNK)
 
     async def test_each_step_does_all_of_its_work_before_the_next_begins(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -227,7 +227,7 @@ class TestProgress:
             for number in range(rows):
                 yield {"number": number}
 
-        monkeypatch.setattr(bench.journal, "progressed", progressed)
+        monkeypatch.setattr(bench.sink, "progressed", progressed)
         bench.add(source)
         await bench.export({"reportType": "custom", "format": "csv"})
         assert {step: (min(counts), max(counts)) for step, counts in seen.items()} == {
@@ -258,8 +258,8 @@ class TestInvalidPayload:
         with pytest.raises(PermanentError) as failure:
             await bench.export(payload)
         assert str(failure.value) == "Invalid export job payload"
-        assert bench.journal.steps == STEPS[:1]
-        line = bench.journal.logs[-1]
+        assert bench.sink.steps == STEPS[:1]
+        line = bench.sink.logs[-1]
         assert (line.level, detail in line.message) == ("error", True)
         assert bench.files() == []
 
@@ -272,7 +272,7 @@ class TestFormatThatIsNotInstalled:
         monkeypatch.setattr(formats, "find_spec", nothing_is_installed)
         with pytest.raises(PermanentError, match=r"pip install 'mainspring\[xlsx\]'"):
             await bench.export({**QUOTES, "format": "xlsx"})
-        assert bench.journal.steps == STEPS[:1]
+        assert bench.sink.steps == STEPS[:1]
 
 
 class TestFailure:
@@ -373,7 +373,7 @@ class TestCancellation:
             if context.reported.current_step == step:
                 context.stop()
 
-        monkeypatch.setattr(bench.journal, "progressed", progressed)
+        monkeypatch.setattr(bench.sink, "progressed", progressed)
         with pytest.raises(JobCancelledError):
             await bench.export(QUOTES)
         assert bench.ctx.reported.current_step == step

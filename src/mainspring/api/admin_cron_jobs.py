@@ -32,8 +32,7 @@ from mainspring.api.v1_jobs_history_bodies import log_line_json
 from mainspring.domain.access import Scope
 from mainspring.domain.execution import Trigger
 from mainspring.errors import ExecutionNotFoundError
-from mainspring.store.queue import journal
-from mainspring.store.runs import cron_run_pages, cron_runs, executions
+from mainspring.store.runs import cron_run_pages, cron_runs, executions, run_logs
 from mainspring.store.runs.cron_run_pages import WantedRuns
 from mainspring.store.runs.cron_runs import WantedNames
 from mainspring.store.runs.execution_pages import MOST_COUNTED
@@ -140,7 +139,7 @@ async def get_cron_run(services: CurrentServices, _actor: Reader, job: RunId) ->
 
 
 def _details(connection: Connection, environment: str, run: Execution) -> dict[str, Any]:
-    lines = journal.lines_of(connection, run.id, most=_MOST_LINES + 1)
+    lines = run_logs.lines_of(connection, run.id, most=_MOST_LINES + 1)
     at = run.scheduled_for or run.created_at
     due = ticks.find(connection, environment, run.job_name, after=at - _TICKS_AROUND, until=at + _AFTER, limit=_AROUND)
     names = [run.job_name]

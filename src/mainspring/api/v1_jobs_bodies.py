@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
 from mainspring.api.instants import GivenInstant
-from mainspring.control.requests import MAX_KEY, MAX_PRIORITY, MAX_RETRIES
+from mainspring.control.enqueue_requests import MAX_KEY, MAX_PRIORITY, MAX_RETRIES
 from mainspring.domain.execution import Execution, Status
 from mainspring.domain.job_object import job_json, shown_status
 from mainspring.egress.target import MAX_URL_CHARACTERS

@@ -20,8 +20,7 @@ from mainspring.api.v1_jobs_history_bodies import (
     log_line_json,
 )
 from mainspring.api.v1_jobs_lookup import JOBS_PATH, JobId, Viewer, visible_job_with
-from mainspring.store.queue import journal
-from mainspring.store.runs import executions
+from mainspring.store.runs import executions, run_logs
 
 router = APIRouter(prefix=JOBS_PATH, tags=["On-demand jobs"], dependencies=[only_known_parameters])
 
@@ -56,7 +55,7 @@ async def list_log_lines(
         services,
         actor,
         job_id,
-        lambda connection, execution: journal.lines_of(
+        lambda connection, execution: run_logs.lines_of(
             connection, execution.id, after=cursor, most=page_size + 1, levels=levels
         ),
     )

@@ -11,7 +11,7 @@ from mainspring.api.v1_jobs_bodies import status_json
 from mainspring.api.v1_jobs_history_bodies import log_line_json
 from mainspring.api.v1_jobs_lookup import sensitive_fields, visible_job_with
 from mainspring.domain.job_object import shown_status
-from mainspring.store.queue import journal
+from mainspring.store.runs import run_logs
 from mainspring.store.tables.types import to_microseconds
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class JobNews:
             self._services,
             self._actor,
             self._job_id,
-            lambda connection, execution: journal.lines_of(
+            lambda connection, execution: run_logs.lines_of(
                 connection, execution.id, after=self._place.line, most=MOST_AT_ONCE
             ),
         )

@@ -19,10 +19,10 @@ from mainspring.settings import program_version
 from mainspring.store.coordination import cluster, dead_nodes
 from mainspring.store.engine.signals import WORK
 from mainspring.store.jobs import definitions, registration
-from mainspring.store.queue import finishes, journal
+from mainspring.store.queue import finishes
 from mainspring.store.queue.finishes import Finish
-from mainspring.store.queue.journal import WrittenLine
-from mainspring.store.runs import executions, tracked_runs
+from mainspring.store.runs import executions, run_logs, tracked_runs
+from mainspring.store.runs.run_logs import WrittenLine
 from mainspring.store.scheduling.firing import Firing
 
 if TYPE_CHECKING:
@@ -190,9 +190,7 @@ class RunRecord:
         if not lines:
             return
         try:
-            await self._store.database.tx(
-                lambda connection: journal.write(connection, reports=(), beats=(), lines=lines)
-            )
+            await self._store.database.tx(lambda connection: run_logs.write(connection, lines))
         except BaseException:
             self._lines = lines + self._lines
             raise
@@ -249,7 +247,7 @@ class RunRecord:
         lines = self._lines
 
         def write(connection: Connection) -> bool:
-            journal.write(connection, reports=(), beats=(), lines=lines)
+            run_logs.write(connection, lines)
             return finish.id in finishes.finish(
                 connection, self._settings.environment, [finish], new_id=self._world.new_id
             )

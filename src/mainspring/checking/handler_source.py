@@ -8,7 +8,7 @@ import linecache
 import re
 from typing import TYPE_CHECKING, Final
 
-from mainspring.jobs.call import authors_function
+from mainspring.jobs.current_call import authors_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

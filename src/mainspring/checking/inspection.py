@@ -10,7 +10,7 @@ from mainspring.checking.exception_rules import EXCEPTION_RULES
 from mainspring.checking.handler_source import source_of
 from mainspring.checking.rule import Finding, Severity, Subject
 from mainspring.errors import ConfigurationError
-from mainspring.jobs.call import authors_function
+from mainspring.jobs.current_call import authors_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -165,6 +165,6 @@ async def _opened(url: str | None = None) -> AsyncGenerator[Database]:
 
 
 def _shown(url: str) -> str:
-    from mainspring.store.engine.address import without_password
+    from mainspring.store.engine.postgresql_address import without_password
 
     return without_password(url)

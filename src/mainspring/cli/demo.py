@@ -111,7 +111,7 @@ async def _export(
 ) -> None:
     """Create an export as any client does, ask how far it is until it has ended, and show what came of it."""
     from mainspring.cli.demo_display import step_starts
-    from mainspring.store.queue import journal
+    from mainspring.store.runs import run_logs
 
     payload = {"reportType": report, "format": "csv", "filters": filters}
     created = await http.post("/v1/jobs", json={"jobType": "export_report", "payload": payload})
@@ -127,7 +127,7 @@ async def _export(
     if job["status"] != "succeeded":
         raise ExecutionFailedError(f"the export of {report} is {job['status']}: {job['errorMessage']}", status="failed")
     execution_id = UUID(job["id"])
-    lines = await app.opened.database.read(lambda connection: journal.lines_of(connection, execution_id))
+    lines = await app.opened.database.read(lambda connection: run_logs.lines_of(connection, execution_id))
     file = Path(app.settings.export_dir, job["result"]["downloadUrl"].rpartition("/")[2])
     display.exported(job, steps=step_starts(lines), file=file)
 

@@ -147,14 +147,14 @@ def logs(
     stdout = sys.stdout
 
     async def work(app: Mainspring) -> None:
-        from mainspring.store.queue import journal
+        from mainspring.store.runs import run_logs
 
         commands, actor = app.commands_and_actor()
         last = 0
         while True:
             ended = (await commands.get(actor.scope, execution_id)).status.is_final
             lines = await app.opened.database.read(
-                lambda connection, last=last: journal.lines_of(
+                lambda connection, last=last: run_logs.lines_of(
                     connection, execution_id, after=last, most=_LINES_AT_ONCE
                 )
             )

@@ -12,7 +12,7 @@ from mainspring.cli.output import JsonOption, plain, print_facts, print_json, pr
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
-    from mainspring.store.queue.organizations import Organization
+    from mainspring.store.queue.organization_limits import Organization
 
 program = typer.Typer(
     help="Organizations: list them, and set how many of their jobs run at once.", no_args_is_help=True
@@ -26,10 +26,10 @@ def list_organizations(app_path: AppOption = None, *, as_json: JsonOption = Fals
     """List the organizations that have asked for jobs, or were given a limit."""
 
     async def work(app: Mainspring) -> tuple[list[Organization], int]:
-        from mainspring.store.queue import organizations
+        from mainspring.store.queue import organization_limits
 
         found = await app.opened.database.read(
-            lambda connection: organizations.find(connection, app.settings.environment)
+            lambda connection: organization_limits.find(connection, app.settings.environment)
         )
         return found, app.settings.org_concurrency
 
@@ -50,10 +50,10 @@ def show(name: NameArgument, app_path: AppOption = None, *, as_json: JsonOption 
     """Show how an organization stands."""
 
     async def work(app: Mainspring) -> tuple[Organization, int]:
-        from mainspring.store.queue import organizations
+        from mainspring.store.queue import organization_limits
 
         found = await app.opened.database.read(
-            lambda connection: organizations.get(connection, app.settings.environment, name)
+            lambda connection: organization_limits.get(connection, app.settings.environment, name)
         )
         return found, app.settings.org_concurrency
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mainspring.control.bulk_runs import NEEDED, Verb
-from mainspring.control.requests import MAX_PRIORITY
+from mainspring.control.enqueue_requests import MAX_PRIORITY
 from mainspring.domain.access import ActorKind
 from mainspring.domain.execution import Trigger
 from mainspring.domain.run_filter import MAX_CHARACTERS

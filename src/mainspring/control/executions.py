@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Unpack
 
 from mainspring.control import creation
-from mainspring.control.requests import Requests
+from mainspring.control.enqueue_requests import EnqueueRequests
 from mainspring.domain.access import Actor, ActorKind, Permission
 from mainspring.domain.execution import Trigger
 from mainspring.domain.write_door import verbatim_json
@@ -21,7 +21,7 @@ from mainspring.errors import (
 )
 from mainspring.security.audit import Audit, Target
 from mainspring.store.engine.signals import WORK
-from mainspring.store.queue import endings, enqueues, idempotency, organizations
+from mainspring.store.queue import endings, enqueues, idempotency, organization_limits
 from mainspring.store.remote import remote_jobs
 from mainspring.store.runs import executions
 
@@ -83,7 +83,9 @@ class ExecutionCommands:
         self._world = world
         self._environment = environment
         self._audit = audit or Audit(database, world)
-        self.requests = Requests(world, environment=environment, cipher=cipher, webhooks_may_reach=webhooks_may_reach)
+        self.requests = EnqueueRequests(
+            world, environment=environment, cipher=cipher, webhooks_may_reach=webhooks_may_reach
+        )
         self._known_organizations: set[str] = set()
 
     async def enqueue(
@@ -281,7 +283,7 @@ class ExecutionCommands:
     async def _know_organization(self, organization: str) -> None:
         if organization not in self._known_organizations:
             await self._database.tx(
-                lambda connection: organizations.ensure(connection, self._environment, [organization])
+                lambda connection: organization_limits.ensure(connection, self._environment, [organization])
             )
             self._known_organizations.add(organization)
 

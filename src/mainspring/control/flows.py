@@ -19,7 +19,7 @@ from mainspring.domain.write_door import verbatim_json
 from mainspring.errors import DefinitionError
 from mainspring.observability.run_identity import current_run
 from mainspring.store.engine.signals import WORK
-from mainspring.store.queue import dependencies, enqueues, idempotency, organizations
+from mainspring.store.queue import dependencies, enqueues, idempotency, organization_limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -174,7 +174,7 @@ class Flows:
 
         def accept(connection: Connection) -> UUID:
             if wanted:
-                organizations.ensure(connection, environment, sorted(wanted))
+                organization_limits.ensure(connection, environment, sorted(wanted))
             if key is not None:
                 before = idempotency.claim(
                     connection, environment, owner, key, fingerprint=_fingerprint(new), execution_id=new[-1].id

@@ -9,7 +9,7 @@ from mainspring.control.decorator import JobDecorator
 from mainspring.domain.execution import Status, Trigger
 from mainspring.domain.schedule import Cron
 from mainspring.errors import ExecutionFailedError, NotRunningError
-from mainspring.store.queue import journal
+from mainspring.store.queue import progress_reports
 from mainspring.store.runs import executions
 from mainspring.store.runs.executions import Filter
 
@@ -174,5 +174,5 @@ class CronJobManager:
         if execution.status is not Status.RUNNING:
             raise NotRunningError(f"execution {execution_id} is {execution.status}: only a running one has a heartbeat")
         await self._database().tx(
-            lambda connection: journal.write(connection, reports=(), beats=[(execution.id, execution.fence)], lines=())
+            lambda connection: progress_reports.write(connection, beats=[(execution.id, execution.fence)])
         )

@@ -9,7 +9,7 @@ from mainspring.domain.access import Permission
 from mainspring.errors import MainspringError, PermissionDeniedError
 from mainspring.security.audit import Target
 from mainspring.store.engine.signals import WORK
-from mainspring.store.queue import organizations
+from mainspring.store.queue import organization_limits
 
 if TYPE_CHECKING:
     from mainspring.domain.access import Actor
@@ -69,7 +69,7 @@ class OrganizationCommands:
             )
 
         def change(connection: Connection) -> int | None:
-            before = organizations.set_limit(connection, actor.environment, name, max_running)
+            before = organization_limits.set_limit(connection, actor.environment, name, max_running)
             self._audit.record(
                 connection, actor, _LIMIT, target, before={"maxRunning": before}, after={"maxRunning": max_running}
             )

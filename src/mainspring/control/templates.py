@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from mainspring.control.enqueue_requests import MAX_PRIORITY, MAX_RETRIES
 from mainspring.control.handles import ExecutionHandle
-from mainspring.control.requests import MAX_PRIORITY, MAX_RETRIES
 from mainspring.domain.template import JobTemplate
 from mainspring.domain.write_door import to_jsonable
 from mainspring.errors import DefinitionError, MainspringError

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from mainspring.domain.cron_clock_change_words import describe_effect, zone_changes
 from mainspring.domain.cron_timetable import Moment, timetable
 from mainspring.domain.english import in_words
-from mainspring.domain.schedule_preview import collisions, runs_per_week, shortest_gap
+from mainspring.domain.schedule_frequency import collisions, runs_per_week, shortest_gap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

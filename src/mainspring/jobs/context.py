@@ -36,7 +36,7 @@ class LogLine:
 
 
 class ContextSink(Protocol):
-    """Where a context puts log lines and progress: the node's journal, or the pipe of a child process.
+    """Where a context puts log lines and progress: the sink of its node, or the pipe of a child process.
 
     Every method but `save_checkpoint` returns at once and may be called from any thread.
     """

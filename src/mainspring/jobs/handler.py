@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mainspring.domain.job import ExecutorKind
 from mainspring.domain.result import JobResult
 from mainspring.errors import DefinitionError, InvalidPayloadError, ResultMismatchError
-from mainspring.jobs.call import authors_function
 from mainspring.jobs.context import JobContext
+from mainspring.jobs.current_call import authors_function
 from mainspring.jobs.provided import Provided
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.errors import IllegalTransitionError, NestedRunError, SkipExecution, WorkGoesOn
-from mainspring.jobs.call import Call, current_call
+from mainspring.jobs.current_call import Call, current_call
 from mainspring.jobs.harness import Job, JobStatus
 from mainspring.observability.logs import process_log_writer
 from mainspring.observability.run_identity import RunIdentity, current_run

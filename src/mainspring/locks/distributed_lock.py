@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar, over
 
 from mainspring.errors import DefinitionError, LockHeldError, LockUsageError
 from mainspring.jobs.acquired_lock import acquired_locks
-from mainspring.jobs.call import current_call
+from mainspring.jobs.current_call import current_call
 from mainspring.locks.backend import Refusal
 from mainspring.locks.holding import AsyncHolding, BlockingHolding
 from mainspring.locks.lock_key import KeyTemplate, checked_key

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mainspring.errors import JobCancelledError, LockLostError, LockUsageError
 from mainspring.jobs.acquired_lock import LOCK_WAIT, acquired_locks
-from mainspring.jobs.call import current_call
+from mainspring.jobs.current_call import current_call
 from mainspring.locks.backend import Refusal
 from mainspring.locks.in_force import keeper_for
 from mainspring.locks.keeper import KeptLock, LockRequest

@@ -9,7 +9,7 @@ import inspect
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from mainspring.jobs.call import Call, current_call
+from mainspring.jobs.current_call import Call, current_call
 from mainspring.jobs.provided import resolve
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from mainspring.runtime.journal import Journal
+    from mainspring.runtime.log_and_progress_sink import LogAndProgressSink
     from mainspring.store.engine.database import Connection, Lane
     from mainspring.store.queue.finishes import Finish, Release
     from mainspring.world import World
@@ -30,7 +30,7 @@ class Acknowledgements:
 
     Args:
         lane: The connection that writes them, and nothing else.
-        journal: What the handlers said before they ended is written in the same transaction.
+        sink: What the handlers said before they ended is written in the same transaction.
         environment: The node's environment.
         world: For waits between tries.
         on_written: Called with the ends that were written and with those that were fenced off.
@@ -39,14 +39,14 @@ class Acknowledgements:
     def __init__(
         self,
         lane: Lane,
-        journal: Journal,
+        sink: LogAndProgressSink,
         *,
         environment: str,
         world: World,
         on_written: Callable[[Sequence[Finish | Release], Sequence[Finish | Release]], None],
     ) -> None:
         self._lane = lane
-        self._journal = journal
+        self._sink = sink
         self._environment = environment
         self._world = world
         self._on_written = on_written
@@ -92,7 +92,7 @@ class Acknowledgements:
 
         A batch whose first try was cut after its commit finds its rows gone; they count as fenced, never as done twice.
         """
-        said = await self._journal.take()
+        said = await self._sink.take()
         pause = 0.05
         while True:
             self._world.crash_point("before_finish")

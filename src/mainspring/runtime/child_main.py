@@ -28,10 +28,10 @@ from mainspring.observability.trace_export import flush_traces, set_up_trace_exp
 from mainspring.observability.tracing import joined_trace
 from mainspring.runtime import child_protocol as protocol
 from mainspring.runtime.breadcrumbs import Breadcrumbs
-from mainspring.runtime.child_limits import limit_resources
 from mainspring.runtime.child_link import NodeLink
 from mainspring.runtime.child_protocol import Word
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
+from mainspring.runtime.resource_limits import limit_resources
 from mainspring.world import RealWorld
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from mainspring.domain.job import ExecutorKind
 from mainspring.errors import DefinitionError
-from mainspring.jobs.call import Call, current_call
+from mainspring.jobs.current_call import Call, current_call
 from mainspring.jobs.harness import Job
 from mainspring.jobs.provided import resolve
 from mainspring.runtime.job_threads import JobThreads

@@ -17,8 +17,8 @@ from mainspring.runtime.cluster_entry import ClusterEntry
 from mainspring.runtime.conditions import Conditions
 from mainspring.runtime.error_tracking import ErrorTracking
 from mainspring.runtime.export_expiry import EXPIRY_SECONDS, ExportExpiry
-from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, Executor, ThreadExecutor
+from mainspring.runtime.log_and_progress_sink import LogAndProgressSink
 from mainspring.runtime.maintenance import HOUSEKEEPING_SECONDS, Maintenance
 from mainspring.runtime.monitor_role import MonitorRole
 from mainspring.runtime.node_loops import NodeLoops
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 ROLES: Final = ("api", "worker", "scheduler", "monitor")
-JOURNAL_SECONDS: Final = 0.25
+LOG_AND_PROGRESS_SECONDS: Final = 0.25
 
 
 class Node:
@@ -248,10 +248,10 @@ class Node:
 
     async def _make_worker(self) -> Worker:
         settings = self._settings
-        journal = Journal(self._database, self._world, self._cipher, self._signals)
+        sink = LogAndProgressSink(self._database, self._world, self._cipher, self._signals)
         acknowledgements = Acknowledgements(
             await self._lane("finish"),
-            journal,
+            sink,
             environment=settings.environment,
             world=self._world,
             on_written=self._written,
@@ -268,7 +268,7 @@ class Node:
             slots=self._slots,
             queues=settings.queues or sorted({job.definition.queue for job in self._registry}),
             acknowledgements=acknowledgements,
-            journal=journal,
+            sink=sink,
             harness=self._harness,
             conditions=self._conditions,
             wakeup=wakeup,
@@ -282,10 +282,12 @@ class Node:
             tracking=self._tracking,
             policies=policies,
         )
-        self._begin_worker_loops(worker, wakeup, journal, policies)
+        self._begin_worker_loops(worker, wakeup, sink, policies)
         return worker
 
-    def _begin_worker_loops(self, worker: Worker, wakeup: Wakeup, journal: Journal, policies: PoliciesInForce) -> None:
+    def _begin_worker_loops(
+        self, worker: Worker, wakeup: Wakeup, sink: LogAndProgressSink, policies: PoliciesInForce
+    ) -> None:
         changed = self._signals.wakeup(SERVICES)
         self._loops.begin("policies", policies.refresh, interval=POLICY_SECONDS, wakeup=changed)
         registered = self._signals.wakeup(SERVICES)
@@ -294,7 +296,7 @@ class Node:
             self._loops.begin("slots", self._slots.run_once, interval=SLOT_SECONDS)
         self._loops.begin("worker", worker.run_once, interval=self._settings.poll.total_seconds(), wakeup=wakeup)
         for name, run_once, interval in (
-            ("journal", journal.run_once, JOURNAL_SECONDS),
+            ("log-and-progress", sink.run_once, LOG_AND_PROGRESS_SECONDS),
             ("watch", worker.watch, WATCH_SECONDS),
         ):
             attempts = self._signals.wakeup(ATTEMPTS)

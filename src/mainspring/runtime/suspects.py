@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mainspring.errors import LeaseLostError, StoreError
 from mainspring.runtime.child_process import ChildProcessExecutor
-from mainspring.store.queue import journal
+from mainspring.store.queue import progress_reports
 
 if TYPE_CHECKING:
     from mainspring.jobs.context import JobContext
@@ -55,7 +55,7 @@ class Suspects:
         while True:
             try:
                 is_held = await self._database.tx(
-                    lambda connection: journal.begin(connection, context.execution_id, context.fence)
+                    lambda connection: progress_reports.begin(connection, context.execution_id, context.fence)
                 )
             except StoreError as error:
                 _logger.warning(

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mainspring.runtime.attempt import Attempt
     from mainspring.runtime.conditions import Conditions
     from mainspring.runtime.error_tracking import ErrorTracking
-    from mainspring.runtime.journal import Journal
     from mainspring.runtime.local_executor import Executor
+    from mainspring.runtime.log_and_progress_sink import LogAndProgressSink
     from mainspring.runtime.policies_in_force import PoliciesInForce
     from mainspring.runtime.remote_claims import RemoteClaims
     from mainspring.runtime.slots import NodeSlots
@@ -68,7 +68,7 @@ class Worker:
         slots: How many attempts of a kind may run at once.
         queues: Whose executions are claimed.
         acknowledgements: Where ends go.
-        journal: Where handlers' words go.
+        sink: Where log lines and progress of handlers go.
         conditions: Whether runs that were asked for are wanted.
         harness: What wraps every run.
         wakeup: Woken when there may be work or room.
@@ -93,7 +93,7 @@ class Worker:
         slots: NodeSlots,
         queues: Sequence[str],
         acknowledgements: Acknowledgements,
-        journal: Journal,
+        sink: LogAndProgressSink,
         harness: Harness,
         conditions: Conditions,
         wakeup: Wakeup,
@@ -112,7 +112,7 @@ class Worker:
         self._registry = registry
         self._slots = slots
         self._acknowledgements = acknowledgements
-        self._journal = journal
+        self._sink = sink
         self._wakeup = wakeup
         self._on_start = on_start
         self._environment = environment
@@ -246,7 +246,7 @@ class Worker:
             return
         jobs = {name: self._job_of(name) for name in {row.job_name for row in claimed}}
         attempts = [
-            prepare(row, job, sink=self._journal, node=self._node_name, service=service)
+            prepare(row, job, sink=self._sink, node=self._node_name, service=service)
             for row in claimed
             for job, service in [jobs[row.job_name]]
         ]
@@ -270,7 +270,7 @@ class Worker:
             seconds_left = max(0.0, attempt.times_out_at - self._world.monotonic())
             self._acknowledgements.add(self._remote.handed_over(attempt.claimed, seconds_left))
         self._wakeup.set()
-        self._journal.forget(attempt.claimed.id)
+        self._sink.forget(attempt.claimed.id)
         if end is not None:
             self._acknowledgements.add(end)
 
@@ -303,6 +303,6 @@ class Worker:
         await self._running.settled(STOP_SECONDS + 1)
         await self._acknowledgements.drain()
         try:
-            await self._journal.run_once()
+            await self._sink.run_once()
         except StoreError as error:
             _logger.warning("some log lines could not be written before the node stopped: %s", error)

@@ -12,8 +12,8 @@ from mainspring.observability.log_writer import LogWriter
 from mainspring.runtime.acknowledgements import Acknowledgements
 from mainspring.runtime.attempt import StopReason, prepare
 from mainspring.runtime.conditions import Conditions
-from mainspring.runtime.journal import Journal
 from mainspring.runtime.local_executor import AsyncExecutor, ThreadExecutor
+from mainspring.runtime.log_and_progress_sink import LogAndProgressSink
 from mainspring.runtime.running_attempts import RunningAttempts
 from mainspring.settings import program_version
 from mainspring.store.coordination import cluster
@@ -102,9 +102,9 @@ class Stepper:
         self._world = world
         self._node_id = world.new_id()
         self._threads = ThreadExecutor(world, size=settings.threads.upper)
-        self._journal = Journal(store.database, world, cipher)
+        self._sink = LogAndProgressSink(store.database, world, cipher)
         self._acknowledgements = Acknowledgements(
-            lane, self._journal, environment=settings.environment, world=world, on_written=self._written
+            lane, self._sink, environment=settings.environment, world=world, on_written=self._written
         )
         self._conditions = Conditions(registry, world)
         asynchronous, threads = wrapped(AsyncExecutor()), wrapped(self._threads)
@@ -156,7 +156,7 @@ class Stepper:
         claimed = await self._claim()
         if claimed is None:
             return None
-        attempt = prepare(claimed, self._registry.get(claimed.job_name), sink=self._journal, node=self._settings.node)
+        attempt = prepare(claimed, self._registry.get(claimed.job_name), sink=self._sink, node=self._settings.node)
         self._ends[attempt] = asyncio.get_running_loop().create_future()
         self._running.start([attempt])
         if attempt.timer is not None:
@@ -238,7 +238,7 @@ class Stepper:
 
     def _ended(self, attempt: Attempt, end: Finish | Release | None) -> None:
         waiting = self._ends.pop(attempt)
-        self._journal.forget(attempt.claimed.id)
+        self._sink.forget(attempt.claimed.id)
         if self._dead_at is not None:
             return
         if end is not None:

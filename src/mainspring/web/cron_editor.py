@@ -16,7 +16,7 @@ from mainspring.control.schedules import NoScheduleError, VersionConflictError
 from mainspring.domain.access import Permission
 from mainspring.domain.cron_syntax import CronError
 from mainspring.store.jobs import definition_pages
-from mainspring.web.cron_preview import CronPreview, preview_of
+from mainspring.web.cron_editor_preview import CronPreview, preview_of
 from mainspring.web.form_fields import Hours, Reason
 from mainspring.web.schedule_changes import conflict_words, last_change
 from mainspring.web.schedule_rows import ShownSchedule

@@ -9,14 +9,13 @@ from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from mainspring.domain.access import Permission
-from mainspring.store.queue import journal
 from mainspring.store.runs import run_logs
 from mainspring.web.visible_run import visible_run
 from mainspring.web.visit import Visit
 from mainspring.web.words_run import RUN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from mainspring.domain.execution import Execution
     from mainspring.store.engine.database import Connection
@@ -102,15 +101,22 @@ async def _read(
     before: int | None = None,
     after: int | None = None,
     first: bool = False,
-) -> tuple[int, list[Any]]:
+) -> tuple[int, Sequence[Any]]:
     """Return the id of the last line, whatever its level and text, and the lines: one more than are sent at once."""
 
-    def read(connection: Connection) -> tuple[int, list[Any]]:
+    def read(connection: Connection) -> tuple[int, Sequence[Any]]:
         # First how far the log is, then its lines: what is said in between is shown now, and is not sent once more.
         end = run_logs.end(connection, execution.id)
         levels, text = _LEVELS[level], search.strip("\x00")
-        lines = run_logs.part(
-            connection, execution.id, most=LINES + 1, first=first, before=before, after=after, levels=levels, text=text
+        lines = run_logs.lines_of(
+            connection,
+            execution.id,
+            most=LINES + 1,
+            last=not first,
+            before=before,
+            after=after,
+            levels=levels,
+            text=text,
         )
         return max([end, *(line.id for line in lines[-1:])]), lines
 
@@ -123,7 +129,7 @@ async def _all_lines(visit: PageVisit, execution: Execution) -> AsyncGenerator[s
     while True:
 
         def read(connection: Connection, after: int = last) -> Any:  # noqa: ANN401 - rows of either driver
-            return journal.lines_of(connection, execution.id, after=after, most=LINES)
+            return run_logs.lines_of(connection, execution.id, after=after, most=LINES)
 
         lines = await visit.database.read(read)
         yield "".join(f"{line.at.isoformat(timespec='milliseconds')} {line.level} {line.message}\n" for line in lines)

@@ -75,7 +75,7 @@ def next_loss_in(connection: sa.Connection) -> float:
 
 
 _HAS_NOT_BEGUN = sa.and_(_live.isolate, sa.or_(_live.last_heartbeat.is_(None), _live.last_heartbeat < _live.started_at))
-"""It waited for a process of its own: what is isolated gives a sign of life before it begins (`journal.begin`)."""
+"""It waited for a process of its own: what is isolated shows life before it begins (`progress_reports.begin`)."""
 _LOST = (
     sa.select(
         _live.id, _live.environment, _live.job_name, _live.fence, _live.attempt, _live.started_at, _live.retry_count,

@@ -17,10 +17,10 @@ from sqlalchemy.pool import NullPool
 
 from mainspring.errors import ConfigurationError, DatabaseUnreachableError
 from mainspring.store.engine import partitions
-from mainspring.store.engine.address import split_options, without_password
 from mainspring.store.engine.database import unreachable
 from mainspring.store.engine.dialect import clock_shift, qualify
 from mainspring.store.engine.local_settings import each_statement_by_itself
+from mainspring.store.engine.postgresql_address import split_options, without_password
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

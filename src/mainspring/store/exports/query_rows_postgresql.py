@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy.dialects.postgresql import asyncpg
 
 from mainspring.errors import ConfigurationError
-from mainspring.store.engine.address import split_options, without_password
 from mainspring.store.engine.database import unreachable
+from mainspring.store.engine.postgresql_address import split_options, without_password
 from mainspring.store.exports.query_rows import Query, ReportSourceError, RowBatch, refuse_doubled
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from mainspring.domain.execution import STOP_SECONDS, Outcome, Progress, Trigger
 from mainspring.observability.run_identity import RunIdentity
 from mainspring.store.engine.dialect import InstantPlus, store_now, store_now_plus
 from mainspring.store.jobs.stored_policy import breaker_of, retry_of, timeout_of
-from mainspring.store.queue import journal
+from mainspring.store.queue import progress_reports
 from mainspring.store.runs.execution_rows import read_json
 from mainspring.store.tables import attempts, breakers, definitions, executions, executions_live
 
@@ -227,7 +227,7 @@ def overdue(connection: sa.Connection) -> list[Held]:
 
 def report(connection: sa.Connection, held: Held, progress: Progress) -> None:
     """Write how far an attempt has come."""
-    journal.write(connection, reports=[journal.Report(held.id, held.fence, progress)], beats=[], lines=[])
+    progress_reports.write(connection, reports=[progress_reports.Report(held.id, held.fence, progress)])
 
 
 _TOLD = sa.union_all(

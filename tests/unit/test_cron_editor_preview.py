@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.domain.schedule import Cron
-from mainspring.web.cron_preview import NEXT, preview_of
+from mainspring.web.cron_editor_preview import NEXT, preview_of
 
 if TYPE_CHECKING:
-    from mainspring.web.cron_preview import CronPreview
+    from mainspring.web.cron_editor_preview import CronPreview
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BEFORE = "0 9 * * MON"

@@ -12,7 +12,10 @@ from mainspring.domain.write_door import json_text
 from mainspring.errors import LeaseLostError
 from mainspring.runtime.loop import Turn
 from mainspring.store.engine.signals import TOLD
-from mainspring.store.queue import journal
+from mainspring.store.queue import progress_reports
+from mainspring.store.queue.progress_reports import Report
+from mainspring.store.runs import run_logs
+from mainspring.store.runs.run_logs import WrittenLine
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,7 +30,7 @@ _MOST_LINES = 2000
 _LINES_PER_ATTEMPT = 10_000
 
 
-class Journal:
+class LogAndProgressSink:
     """The sink of all contexts of a node. Its plain methods return at once and may be called from any thread.
 
     Args:
@@ -45,7 +48,7 @@ class Journal:
         # Single operations on dicts and deques are atomic, so that threads of handlers need no lock.
         self._progressed: dict[UUID, JobContext[Any]] = {}
         self._beats: dict[UUID, int] = {}
-        self._lines: deque[journal.WrittenLine] = deque()
+        self._lines: deque[WrittenLine] = deque()
         self._line_counts: dict[UUID, int] = {}
         self._writing = asyncio.Lock()
 
@@ -59,7 +62,7 @@ class Journal:
         if count == _LINES_PER_ATTEMPT:
             message = f"{message} (the last line that is kept: this attempt has written {count:,})"
         self._lines.append(
-            journal.WrittenLine(
+            WrittenLine(
                 execution_id=context.execution_id,
                 fence=context.fence,
                 attempt=context.attempt,
@@ -82,7 +85,7 @@ class Journal:
         """Store a checkpoint durably."""
         value = self._cipher.encrypt_whole(value, context.job_name)
         held = await self._database.tx(
-            lambda connection: journal.save_checkpoint(connection, context.execution_id, context.fence, value)
+            lambda connection: progress_reports.save_checkpoint(connection, context.execution_id, context.fence, value)
         )
         if not held:
             raise LeaseLostError(
@@ -120,7 +123,7 @@ class Journal:
         with suppress(KeyError):
             while True:
                 _, context = self._progressed.popitem()
-                said.reports.append(journal.Report(context.execution_id, context.fence, context.reported))
+                said.reports.append(Report(context.execution_id, context.fence, context.reported))
         with suppress(KeyError):
             while True:
                 said.beats.append(self._beats.popitem())
@@ -137,12 +140,12 @@ class Journal:
 class Said:
     """A batch on its way to the store."""
 
-    reports: list[journal.Report] = field(default_factory=list[journal.Report])
+    reports: list[Report] = field(default_factory=list[Report])
     beats: list[tuple[UUID, int]] = field(default_factory=list[tuple["UUID", int]])
-    lines: list[journal.WrittenLine] = field(default_factory=list[journal.WrittenLine])
+    lines: list[WrittenLine] = field(default_factory=list[WrittenLine])
 
     def write(self, connection: Connection) -> None:
         """Write it in the caller's transaction, with one statement for many lines."""
-        journal.write(connection, reports=self.reports, beats=self.beats, lines=self.lines[:_MOST_LINES])
-        for begin in range(_MOST_LINES, len(self.lines), _MOST_LINES):
-            journal.write(connection, reports=(), beats=(), lines=self.lines[begin : begin + _MOST_LINES])
+        progress_reports.write(connection, reports=self.reports, beats=self.beats)
+        for begin in range(0, len(self.lines), _MOST_LINES):
+            run_logs.write(connection, self.lines[begin : begin + _MOST_LINES])

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mainspring.domain.execution import Progress
-from mainspring.store.queue import journal
-from mainspring.store.queue.journal import Report, WrittenLine
+from mainspring.store.queue import progress_reports
+from mainspring.store.queue.progress_reports import Report
+from mainspring.store.runs import run_logs
+from mainspring.store.runs.run_logs import WrittenLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +36,8 @@ async def write(
     beats: Sequence[tuple[UUID, int]] = (),
     lines: Sequence[WrittenLine] = (),
 ) -> None:
-    await lab.database.tx(lambda connection: journal.write(connection, reports=reports, beats=beats, lines=lines))
+    await lab.database.tx(lambda connection: progress_reports.write(connection, reports=reports, beats=beats))
+    await lab.database.tx(lambda connection: run_logs.write(connection, lines))
 
 
 def line(lab: Lab, claimed: ClaimedExecution, message: str, *, fence: int | None = None) -> WrittenLine:
@@ -43,7 +46,7 @@ def line(lab: Lab, claimed: ClaimedExecution, message: str, *, fence: int | None
 
 
 async def lines_of(lab: Lab, execution_id: UUID, **options: Any) -> list[str]:
-    rows = await lab.database.read(lambda connection: journal.lines_of(connection, execution_id, **options))
+    rows = await lab.database.read(lambda connection: run_logs.lines_of(connection, execution_id, **options))
     return [row.message for row in rows]
 
 
@@ -91,7 +94,7 @@ async def test_lines_keep_their_order_and_are_read_on_from_any_of_them(lab: Lab)
     said = [f"line {number}" for number in range(300)]
     await write(lab, lines=[line(lab, one if number % 2 else two, text) for number, text in enumerate(said)])
     assert await lines_of(lab, two.id) == said[::2]
-    rows = await lab.database.read(lambda connection: journal.lines_of(connection, one.id, most=3))
+    rows = await lab.database.read(lambda connection: run_logs.lines_of(connection, one.id, most=3))
     assert [row.message for row in rows] == said[1:6:2]
     assert (await lines_of(lab, one.id, after=rows[-1].id))[0] == said[7]
 
@@ -109,7 +112,7 @@ async def test_a_line_keeps_its_instant_level_and_fields(lab: Lab) -> None:
     claimed = await lab.claim_one()
     written = line(lab, claimed, "told")
     await write(lab, lines=[written])
-    (row,) = await lab.database.read(lambda connection: journal.lines_of(connection, claimed.id))
+    (row,) = await lab.database.read(lambda connection: run_logs.lines_of(connection, claimed.id))
     assert (row.at, row.level, row.fields, row.attempt) == (written.at, "info", '{"a": 1}', 1)
 
 
@@ -133,7 +136,9 @@ async def test_a_checkpoint_is_handed_to_the_next_attempt(lab: Lab) -> None:
     claimed = await lab.claim_one()
 
     async def save(item: ClaimedExecution, value: object) -> bool:
-        return await lab.database.tx(lambda connection: journal.save_checkpoint(connection, item.id, item.fence, value))
+        return await lab.database.tx(
+            lambda connection: progress_reports.save_checkpoint(connection, item.id, item.fence, value)
+        )
 
     assert await save(claimed, {"page": 7})
     await lab.release(claimed)

@@ -33,7 +33,7 @@ MAX_TAGS: Final = 20
 _ON_PARENT_FAILURE: Final = ("skip", "run")
 
 
-class Requests:
+class EnqueueRequests:
     """Makes new executions of what is asked for.
 
     Args:
