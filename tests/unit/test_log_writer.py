@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def test_start_lines_wait_for_flush_and_go_out_together() -> None:
     stream = io.StringIO()
     writer = json_writer(stream)
     for attempt in range(3):
-        writer.job_started(RUN._replace(attempt=attempt), NOW)
+        writer.job_started(replace(RUN, attempt=attempt), NOW)
     before = stream.getvalue()
     writer.flush()
 
@@ -294,8 +295,8 @@ def test_json_names_everything_that_is_known_and_nothing_else() -> None:
 def test_a_batch_begins_with_the_lines_of_its_runs_written_at_once(log_format: LogFormat) -> None:
     runs = [
         RUN,
-        RUN._replace(traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01", attempt=2),
-        RUN._replace(service="billing\ud800", attempt=3),
+        replace(RUN, traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01", attempt=2),
+        replace(RUN, service="billing\ud800", attempt=3),
         RunIdentity('"odd"'),
     ]
     writer = LogWriter(one_by_one := io.StringIO(), log_format=log_format, max_delay=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -225,6 +226,6 @@ def test_a_failure_in_a_service_is_told_with_what_the_service_said(kept: Kept) -
 def test_a_run_that_a_service_has_carried_out_well_only_checks_in(kept: Kept) -> None:
     run = RunIdentity("digest", str(UUID(int=7)), 1, "interval", service="mailer")
     Sentry().tell_end(run, None, seconds=1.5)
-    Sentry().tell_end(run._replace(trigger="api"), None, seconds=1.5)
+    Sentry().tell_end(replace(run, trigger="api"), None, seconds=1.5)
 
     assert [told.get("status") for told in kept.told] == ["ok"]

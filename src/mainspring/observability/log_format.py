@@ -92,17 +92,24 @@ def json_start_lines(at: datetime, runs: Iterable[RunIdentity]) -> list[str]:
 
 
 def _json_begin(at: datetime, level: str, message: str) -> str:
-    return f'{{"timestamp":"{instant(at)}","level":"{level}","message":{_quoted(message)}'
+    return _json_begin_at(int(at.timestamp()), at.microsecond // 1000, level, message)
+
+
+@lru_cache(maxsize=64)  # many runs of a batch end in the same millisecond
+def _json_begin_at(unix: int, millisecond: int, level: str, message: str) -> str:
+    timestamp = _second(unix) + _MILLISECONDS[millisecond]
+    return f'{{"timestamp":"{timestamp}","level":"{level}","message":{_quoted(message)}'
 
 
 def _json_run(run: RunIdentity) -> str:
-    job, execution, attempt, trigger, node, _, service, _ = run
-    line = _origin(job, node, trigger)
-    if execution is not None:
-        line += f',"execution":{_json_string(execution)}'
-    if attempt is not None:
-        line += f',"attempt":{attempt}'
-    return line if service is None else f'{line},"service":{_quoted(service)}'
+    if run.as_json is None:
+        line = _origin(run.job, run.node, run.trigger)
+        if run.execution is not None:
+            line += f',"execution":{_json_string(run.execution)}'
+        if run.attempt is not None:
+            line += f',"attempt":{run.attempt}'
+        run.as_json = line if run.service is None else f'{line},"service":{_quoted(run.service)}'
+    return run.as_json
 
 
 def _json_end(trace_id: str | None, duration: float | None) -> str:

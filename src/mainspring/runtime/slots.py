@@ -42,7 +42,8 @@ class _Slots:
         self._running_seconds += self.running * (now - self._since)
         self._since = now
         self.running += by
-        self.most_running = max(self.most_running, self.running)
+        if by > 0:
+            self.most_running = max(self.most_running, self.running)
 
     def running_seconds(self, now: float) -> float:
         """Return for how long slots have been taken, all together."""

@@ -7,6 +7,7 @@ the same reason a row is read once, where it is chosen.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, SafeUUID
 
@@ -35,8 +36,8 @@ _IS_OPEN = """
 def _choose(organization: str) -> str:
     columns = ", ".join(COLUMNS)
     return f"""
-select json_group_array(json_array(rowid, {columns})) from (
-    select rowid, {columns} from mainspring.executions_live
+select json_group_array(json_array({columns}, rowid)) from (
+    select {columns}, rowid from mainspring.executions_live
     where environment = :environment and queue = :queue and stage = 1 and organization_id {organization}
         and job_name in (select value from json_each(:names)) and {_IS_OPEN}
     order by {SQLITE_URGENCY} limit :most)
@@ -139,40 +140,47 @@ def _bounds(driver: SqliteDriver, request: ClaimRequest, cursor: QueueCursor) ->
 
 
 def _take(driver: SqliteDriver, request: ClaimRequest, rows: list[list[Any]]) -> list[ClaimedExecution]:
-    """Make the chosen executions, each with its row's number before its columns, the node's."""
+    """Make the chosen executions, each with its row's number after its columns, the node's."""
     if not rows:
         return []
     (fence,) = driver.execute(_NEXT_FENCE).fetchone()
-    chosen = {"rowids": orjson.dumps([row[0] for row in rows]).decode(), "fence": fence}
+    chosen = {"rowids": orjson.dumps([row.pop() for row in rows]).decode(), "fence": fence}
     driver.execute(_TAKE, chosen | {"node": str(request.node_id), "now": driver.now()})
     return [_claimed(row, fence) for row in rows]
 
 
 def _claimed(row: list[Any], fence: int) -> ClaimedExecution:
-    """Return what was a chosen row, whose ids and instants are in their stored form, as it is now that it is taken."""
-    claimed = ClaimedExecution(*row[1:])
-    claimed.id = _id(row[_ID])
-    claimed.attempt += 1
-    claimed.fence = fence
-    claimed.created_at = from_microseconds(row[_CREATED_AT])
-    is_due_at_once = row[_AVAILABLE_AT] == row[_CREATED_AT]
-    claimed.available_at = claimed.created_at if is_due_at_once else from_microseconds(row[_AVAILABLE_AT])
-    if claimed.scheduled_at is not None:
-        claimed.scheduled_at = from_microseconds(row[_SCHEDULED_AT])
-    if claimed.scheduled_for is not None:
-        claimed.scheduled_for = from_microseconds(row[_SCHEDULED_FOR])
-    claimed.isolate = bool(claimed.isolate)
-    return claimed
+    """Return what was a chosen row, whose ids and instants are in their stored form, as it is now that it is taken.
+
+    It is built of the list itself: this is a tenth of what a plain job costs on SQLite.
+    """
+    row[_ID] = _id(row[_ID])
+    row[_ATTEMPT] += 1
+    row[_FENCE] = fence
+    row[_CREATED_AT] = _instant(row[_CREATED_AT])
+    row[_AVAILABLE_AT] = _instant(row[_AVAILABLE_AT])
+    if row[_SCHEDULED_AT] is not None:
+        row[_SCHEDULED_AT] = _instant(row[_SCHEDULED_AT])
+    if row[_SCHEDULED_FOR] is not None:
+        row[_SCHEDULED_FOR] = _instant(row[_SCHEDULED_FOR])
+    row[_ISOLATE] = bool(row[_ISOLATE])
+    return ClaimedExecution(*row)
 
 
 def _id(text: str) -> UUID:
     """Return an id of the store's own making, in half the time that `UUID(text)` takes to check what people write."""
     made = object.__new__(UUID)
     object.__setattr__(made, "int", int(text.replace("-", ""), 16))
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 
 
-_ID, _CREATED_AT, _AVAILABLE_AT, _SCHEDULED_AT, _SCHEDULED_FOR = (
-    1 + COLUMNS.index(name) for name in ("id", "created_at", "available_at", "scheduled_at", "scheduled_for")
-)
+# What is enqueued together, or is due at once, shares its instants.
+_instant = lru_cache(maxsize=1_024)(from_microseconds)
+_UNKNOWN: Final = SafeUUID.unknown
+_ID, _ATTEMPT, _FENCE, _CREATED_AT, _AVAILABLE_AT, _SCHEDULED_AT, _SCHEDULED_FOR, _ISOLATE = (
+    COLUMNS.index(name)
+    for name in (
+        "id", "attempt", "fence", "created_at", "available_at", "scheduled_at", "scheduled_for", "isolate",
+    )
+)  # fmt: skip

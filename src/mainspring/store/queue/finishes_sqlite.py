@@ -21,12 +21,15 @@ _TEXTS: Final = (
 )  # fmt: skip
 _TAKEN: Final = tuple(name for name in CARRIED if name not in {"progress", "lost_count"})
 
-# Mostly nothing in the whole table is awaited, which an index says without a look at each of the batch.
+# Mostly nothing in the whole table is awaited, which an index says without a look at each of the batch; nor does a job
+# follow another one.
 _AWAITED = """
-select json_group_array(json_array(said.key, e.has_dependents, e.webhook_url is not null))
-from (select 1 from mainspring.executions_live where id > '' and (has_dependents or webhook_url is not null) limit 1)
-cross join json_each(:ids) said
-cross join mainspring.executions_live e on e.id = said.value and (e.has_dependents or e.webhook_url is not null)
+select json_array(exists (select 1 from mainspring.job_dependencies), (
+    select json_group_array(json_array(said.key, e.has_dependents, e.webhook_url is not null))
+    from (
+        select 1 from mainspring.executions_live where id > '' and (has_dependents or webhook_url is not null) limit 1)
+    cross join json_each(:ids) said
+    cross join mainspring.executions_live e on e.id = said.value and (e.has_dependents or e.webhook_url is not null)))
 """
 _REMOVE = "delete from mainspring.executions_live where id in (select value from json_each(:ids))"
 
@@ -44,12 +47,14 @@ def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Mov
     places: Sequence[int] = range(len(ids)) if copied == len(ids) else driver.json(_held(differing), same | said)
     moved = [ids[place] for place in places]
     gone = {"ids": orjson.dumps(moved).decode()}
-    awaited: Sequence[tuple[int, int, int]] = driver.json(_AWAITED, gone)
+    awaited: Sequence[tuple[int, int, int]]
+    has_followers, awaited = driver.json(_AWAITED, gone)
     driver.execute(_REMOVE, gone)
     return Moved(
         ids=set(moved),
         awaited={moved[place] for place, has_dependents, _ in awaited if has_dependents},
         announced={moved[place] for place, _, is_announced in awaited if is_announced},
+        has_followers=bool(has_followers),
     )
 
 

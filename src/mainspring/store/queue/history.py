@@ -38,13 +38,13 @@ class Moved:
         ids: The executions; one that is missing was fenced off.
         awaited: Those that other executions wait for.
         announced: Those that named a webhook.
-        has_followers: Whether a job may follow one of theirs.
+        has_followers: Whether a job may follow another one's success.
     """
 
     ids: set[UUID]
     awaited: set[UUID]
     announced: set[UUID]
-    has_followers: bool = True
+    has_followers: bool
 
 
 def said_alike(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
