@@ -117,7 +117,7 @@ async def test_lines_come_to_the_end_of_a_log_as_they_are_said_unless_it_is_paus
     window = await desk.open(f"/runs/{run_id}")
     page = window.page
     await _is_live(page)
-    log = page.get_by_role("region", name="Logs")
+    log = page.get_by_role("group", name="Logs")
     await expect(log).to_contain_text("page read")
 
     seen = len(window.requests)
@@ -145,13 +145,13 @@ async def test_a_page_that_has_been_open_for_long_forgets_the_oldest_lines_of_a_
 
     await _say(desk, "one line more")
 
-    await expect(page.get_by_role("region", name="Logs")).to_contain_text("one line more")
+    await expect(page.get_by_role("group", name="Logs")).to_contain_text("one line more")
     await expect(lines).to_have_count(_MOST_LINES)
     await expect(earlier).to_be_visible()
 
     async with page.expect_response(lambda answer: "/logs?" in answer.url):
         await page.get_by_role("button", name="First lines").press("Enter")
-    await expect(page.get_by_role("region", name="Logs")).to_be_focused()
+    await expect(page.get_by_role("group", name="Logs")).to_be_focused()
 
 
 async def test_alerts_that_nobody_has_taken_are_counted_in_the_title_and_critical_ones_in_the_icon(desk: Desk) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _AXE: Final = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 _RULES: Final = {
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],
 }
 _SIDEWAYS: Final = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -58,7 +58,7 @@ class WatchedPage:
         await expect(self.page.locator("html")).to_have_attribute("data-bs-theme", theme)
 
     async def violations(self) -> list[str]:
-        """Return what axe finds against WCAG 2.2 AA in what is shown now."""
+        """Return what axe finds in what is shown now, against WCAG 2.2 AA and its own list of best practices."""
         if not await self.page.evaluate("() => 'axe' in window"):
             await self.page.evaluate(_AXE)
         found = await self.page.evaluate("rules => axe.run(document, rules)", _RULES)
