@@ -1,10 +1,14 @@
-"""Writes the ends of attempts, grouped without a timer: what ends while one write is under way is the next batch."""
+"""Writes the ends of attempts, grouped without a timer: what ends while one write is under way is the next batch.
+
+A batch that is full follows at once, before the one under way is written, so that the store does not wait for the node.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final, cast
 
 from mainspring.errors import StoreError
 from mainspring.store.queue import finishes, service_attempts
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _MOST_AT_ONCE: Final = 500
+_MOST_WRITERS: Final = 2
 _LONGEST_PAUSE: Final = 2.0
 
 
@@ -51,55 +56,74 @@ class Acknowledgements:
         self._world = world
         self._on_written = on_written
         self._ends: list[Finish | Release | HandOver] = []
-        self._writing: list[Finish | Release | HandOver] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._writing: list[list[Finish | Release | HandOver]] = []
+        self._writers: set[asyncio.Task[None]] = set()
+        self._tells_words = False
 
     def add(self, end: Finish | Release | HandOver) -> None:
         """Write an end, or that the work goes on elsewhere, as soon as the write under way is done."""
         self._ends.append(end)
-        if self._writer is None or self._writer.done():
-            self._writer = self._world.spawn(self._write_all(), name="mainspring-acknowledgements")
+        if not self._writers or (len(self._ends) == _MOST_AT_ONCE and self._may_go_along()):
+            self._writers.add(self._world.spawn(self._write_all(), name="mainspring-acknowledgements"))
+
+    def _may_go_along(self) -> bool:
+        """Whether a batch may be sent before the one under way is written: a full one, so that the store is not idle.
+
+        Not after one with words of handlers: if that had to be tried again, it would come after the ends of some of
+        those handlers, and their fences would refuse what they said.
+        """
+        return len(self._ends) >= _MOST_AT_ONCE and len(self._writers) <= _MOST_WRITERS and not self._tells_words
 
     async def drain(self) -> None:
         """Return when everything that was added is written."""
-        while self._writer is not None and not self._writer.done():
-            await asyncio.wait({self._writer})  # not awaited itself, because `give_up` may cancel it
+        while self._writers:
+            await asyncio.wait(self._writers)  # not awaited themselves, because `give_up` may cancel them
 
     def has(self, execution_id: UUID, fence: int) -> bool:
         """Whether the end of that attempt is on its way."""
-        return any((end.id, end.fence) == (execution_id, fence) for end in (*self._writing, *self._ends))
+        return any((end.id, end.fence) == (execution_id, fence) for end in chain(self._ends, *self._writing))
 
     def give_up(self) -> None:
         """Forget what is not written: the node has lost its lease, so that another one runs it all again."""
         self._ends.clear()
-        if self._writer is not None:
-            self._writer.cancel()
+        for writer in self._writers:
+            writer.cancel()
 
     async def _write_all(self) -> None:
-        while self._ends:
-            self._writing, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
-            batch = self._writing
-            written = await self._write_patiently(batch)
-            self._writing = []
-            self._world.crash_point("after_finish_sent")
-            # What was handed over and is held no more has ended meanwhile, as its callbacks said: none is fenced off.
-            ends = [end for end in batch if not isinstance(end, HandOver)]
-            fenced = [end for end in ends if end.id not in written] if len(written) < len(batch) else []
-            self._on_written([end for end in ends if end.id in written] if fenced else ends, fenced)
+        try:
+            while self._ends and (len(self._writers) == 1 or self._may_go_along()):
+                batch, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
+                self._writing.append(batch)
+                try:
+                    await self._write_batch(batch)
+                finally:
+                    self._writing.remove(batch)
+        finally:
+            self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    async def _write_patiently(self, batch: list[Finish | Release | HandOver]) -> set[UUID]:
+    async def _write_batch(self, batch: list[Finish | Release | HandOver]) -> None:
+        self._tells_words = True  # for all that is known
+        said = await self._sink.take()
+        self._tells_words = said is not None
+        written = await self._write_patiently(batch, said.write if said else None)
+        self._world.crash_point("after_finish_sent")
+        # What was handed over and is held no more has ended meanwhile, as its callbacks said: none is fenced off.
+        ends = [end for end in batch if not isinstance(end, HandOver)]
+        fenced = [end for end in ends if end.id not in written] if len(written) < len(batch) else []
+        self._on_written([end for end in ends if end.id in written] if fenced else ends, fenced)
+
+    async def _write_patiently(
+        self, batch: list[Finish | Release | HandOver], write_said: Callable[[Connection], None] | None
+    ) -> set[UUID]:
         """Try until it is written: while the lease holds nobody else can write it, and afterwards it is fenced off.
 
         A batch whose first try was cut after its commit finds its rows gone; they count as fenced, never as done twice.
         """
-        said = await self._sink.take()
         pause = 0.05
         while True:
             self._world.crash_point("before_finish")
             try:
-                return await self._lane.tx(
-                    lambda connection: self._write(connection, batch, said.write if said else None)
-                )
+                return await self._lane.tx(lambda connection: self._write(connection, batch, write_said))
             except StoreError as error:
                 _logger.warning("%d ends could not be written (%s); trying again", len(batch), error)
             await self._world.sleep(pause * (0.5 + self._world.random()))
