@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.domain.execution import FINAL, MAX_LOST, Outcome, Status
+from mainspring.domain.execution import FINAL, Outcome, Status
+from mainspring.domain.retry_decision import MAX_LOST
 from tests.cluster.ledger import Run, read
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.execution import MAX_LOST
+from mainspring.domain.retry_decision import MAX_LOST
 from tests.cluster.ledger import Run, read
 
 if TYPE_CHECKING:

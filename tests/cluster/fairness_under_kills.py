@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, Unpack
 import sqlalchemy as sa
 
 from mainspring import Mainspring
-from mainspring.domain.execution import MAX_LOST, Status, Trigger
+from mainspring.domain.execution import Status, Trigger
+from mainspring.domain.retry_decision import MAX_LOST
 from mainspring.store.queue import enqueues, organization_limits
 from mainspring.store.tables import executions, executions_live
 from mainspring.store.tables import nodes as nodes_table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mainspring.domain.access import Actor, Scope
 from mainspring.domain.execution import Status
 from mainspring.store.queue import endings
-from mainspring.store.recovery import retries
+from mainspring.store.recovery import requeue_failed
 from mainspring.store.runs import executions, saved_views
 from mainspring.store.runs.saved_views import SavedView
 
@@ -52,8 +52,11 @@ async def test_of_two_with_one_unique_key_the_older_one_is_retried(lab: Lab) -> 
 
     def retry(connection: sa.Connection) -> dict[UUID, UUID | None]:
         failed = executions.get_each(connection, EVERYBODY, [plain, *twins])
-        again = retries.retry_each(connection, failed)
-        assert retries.retry_each(connection, failed) == again | {plain: None, twins[0]: None}  # those two are gone
+        again = requeue_failed.retry_each(connection, failed)
+        assert requeue_failed.retry_each(connection, failed) == again | {
+            plain: None,
+            twins[0]: None,
+        }  # those two are gone
         return again
 
     assert await lab.database.tx(retry) == {twins[1]: twins[0]}

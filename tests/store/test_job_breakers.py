@@ -14,7 +14,7 @@ from mainspring.domain.circuit_breaker import CircuitBreaker
 from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.failure import ErrorClass
 from mainspring.domain.rate import Rate
-from mainspring.store.queue import finishes, waits
+from mainspring.store.queue import finishes, wait_reasons
 from mainspring.store.queue.finishes import Finish, Release
 from mainspring.store.recovery import breaker_ends, job_breakers
 from mainspring.store.tables import executions_live
@@ -238,7 +238,7 @@ async def test_every_key_of_the_job_is_held_back_by_one_breaker(lab: Lab, clock:
 
 async def test_who_looks_is_told_that_the_execution_waits_for_the_breaker(lab: Lab, opened: None) -> None:
     waiting = await lab.scalar(sa.select(executions_live.c.id).where(executions_live.c.stage == 2).limit(1))
-    wait = await lab.database.read(lambda connection: waits.waiting_for(connection, waiting))
+    wait = await lab.database.read(lambda connection: wait_reasons.waiting_for(connection, waiting))
     assert wait is not None
     assert "breaker" in wait.reason
     assert wait.until is not None

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainspring.domain.execution import FINAL, TRANSITIONS, Outcome, Stage, Status, decide, live_status, transition
+from mainspring.domain.execution import FINAL, TRANSITIONS, Outcome, Stage, Status, live_status, transition
 from mainspring.domain.failure import MAX_ERROR_CHARACTERS, ErrorClass, classify, failure_of
 from mainspring.domain.retry import Retry, max_retries_for
+from mainspring.domain.retry_decision import decide
 from mainspring.errors import (
     DefinitionError,
     IllegalTransitionError,

@@ -19,8 +19,8 @@ from mainspring.jobs.handler import bind
 from mainspring.jobs.registry import RegisteredJob
 from mainspring.observability.run_identity import RunIdentity, current_run
 from mainspring.remote.answers import CallBrokenOffError, CallNotMadeError
-from mainspring.remote.executor import Destination, RemoteExecutor
 from mainspring.remote.protocol import Callback
+from mainspring.remote.service_executor import Destination, RemoteExecutor
 from mainspring.security.authentication import AuthenticationError
 from mainspring.security.callback_tokens import callback_token, fence_of
 from mainspring.security.secret_key import SecretKey

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from mainspring.domain.execution import Attempt, Execution, Outcome, Status, Trigger
 from mainspring.domain.notification import Message, Notification, NotificationStatus, Severity
-from mainspring.store.runs.run_waits import Span, Waits
+from mainspring.store.runs.run_wait_reasons import Span, Waits
 from mainspring.web.run_timeline import timeline
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)

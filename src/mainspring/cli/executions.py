@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mainspring.app import Mainspring
     from mainspring.domain.execution import Attempt, Execution
     from mainspring.store.jobs.definitions import SensitiveFields
-    from mainspring.store.queue.waits import Wait
+    from mainspring.store.queue.wait_reasons import Wait
 
 program = typer.Typer(help="What ran: show, stop, try again.", no_args_is_help=True)
 
@@ -80,7 +80,7 @@ def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonO
     async def work(
         app: Mainspring,
     ) -> tuple[Execution, Wait | None, list[Attempt], Mapping[UUID, str], SensitiveFields]:
-        from mainspring.store.queue import waits
+        from mainspring.store.queue import wait_reasons
         from mainspring.store.runs import executions
         from mainspring.store.upkeep import dump
 
@@ -88,7 +88,7 @@ def show(execution_id: IdArgument, app_path: AppOption = None, *, as_json: JsonO
         execution = await commands.get(actor.scope, execution_id)
         wait, attempts, names = await app.opened.database.read(
             lambda connection: (
-                waits.waiting_for(connection, execution.id),
+                wait_reasons.waiting_for(connection, execution.id),
                 executions.earlier_attempts(connection, execution),
                 dump.node_names(connection),
             )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mainspring.domain.execution import Attempt, Execution
     from mainspring.store.jobs.definitions import StoredDefinition
-    from mainspring.store.queue.waits import Wait
+    from mainspring.store.queue.wait_reasons import Wait
     from mainspring.store.scheduling.stored_schedule import StoredSchedule
     from mainspring.store.scheduling.ticks import RecordedTick
     from mainspring.store.upkeep.dump import TickRecord

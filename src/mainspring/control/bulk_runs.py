@@ -11,7 +11,7 @@ from mainspring.domain.execution import Execution, Status
 from mainspring.security.audit import Target
 from mainspring.store.engine.signals import WORK
 from mainspring.store.queue import endings
-from mainspring.store.recovery import retries
+from mainspring.store.recovery import requeue_failed
 from mainspring.store.runs import executions
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class BulkRuns:
         found = executions.get_each(connection, actor.scope, ids)
         refused = [Refused(run.id, _no_retry(run)) for run in found if not run.can_retry]
         wanted = {run.id: run for run in found if run.can_retry}
-        stayed = retries.retry_each(connection, list(wanted.values()))
+        stayed = requeue_failed.retry_each(connection, list(wanted.values()))
         refused += [Refused(run_id, _not_now(holder)) for run_id, holder in stayed.items()]
         done = [run_id for run_id in wanted if run_id not in stayed]
         for after in executions.get_each(connection, actor.scope, done):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mainspring.domain.execution import Ending, Outcome, Status, decide
+from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
 from mainspring.domain.job import OnLost
 from mainspring.domain.result import JobResult, ReportedFailureError
+from mainspring.domain.retry_decision import Ending, decide
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.jobs.harness import JobStatus
 from mainspring.runtime.attempt import StopReason

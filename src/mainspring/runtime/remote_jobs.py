@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mainspring.remote.executor import Destination
+from mainspring.remote.service_executor import Destination
 from mainspring.runtime.loop import Turn
 from mainspring.security.keys import signing_secret
 from mainspring.store.remote import remote_jobs

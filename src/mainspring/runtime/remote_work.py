@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from mainspring.egress.client import Egress
-from mainspring.remote.executor import RemoteExecutor
 from mainspring.remote.protocol import Callback, callback_url
+from mainspring.remote.service_executor import RemoteExecutor
 from mainspring.runtime.remote_claims import RemoteClaims
 from mainspring.runtime.remote_jobs import RemoteJobs
-from mainspring.runtime.service_calls import ServiceCalls
+from mainspring.runtime.service_call_outcomes import ServiceCalls
 from mainspring.security.callback_tokens import callback_token
 from mainspring.security.secret_key import secret_keys_in_force
 from mainspring.store.engine.signals import WORK

@@ -13,7 +13,7 @@ from mainspring.domain.run_filter import read_filter
 from mainspring.store.alerting import notifications
 from mainspring.store.auditing import audit_pages
 from mainspring.store.auditing.audit_pages import WantedEntries
-from mainspring.store.runs import executions, recent_runs, run_search, run_waits
+from mainspring.store.runs import executions, recent_runs, run_search, run_wait_reasons
 from mainspring.store.runs.run_search_conditions import RunSearch
 from mainspring.web.clock import duration_words
 from mainspring.web.run_error import ShownError, shown_error
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mainspring.store.auditing.audit_entries import AuditEntry
     from mainspring.store.engine.database import Connection
     from mainspring.store.runs.recent_runs import RecentRun
-    from mainspring.store.runs.run_waits import Waits
+    from mainspring.store.runs.run_wait_reasons import Waits
     from mainspring.web.visit import PageVisit
 
 _MOST_ALIKE: Final = 100
@@ -82,7 +82,7 @@ def read_run(connection: Connection, scope: Scope, run_id: UUID, now: datetime) 
     return Found(
         run=run,
         attempts=attempts,
-        waits=run_waits.of_run(connection, run, began, now),
+        waits=run_wait_reasons.of_run(connection, run, began, now),
         callbacks=notifications.of_execution(connection, run),
         entries=audit_pages.page(connection, scope, wanted, most=_MOST_ENTRIES),
         recent=recent_runs.find(connection, scope, [run.job_name])[run.job_name],

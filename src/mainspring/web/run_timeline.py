@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mainspring.domain.notification import NotificationStatus
-from mainspring.store.runs.run_waits import Waits
+from mainspring.store.runs.run_wait_reasons import Waits
 from mainspring.web.words_run import TIMELINE
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from mainspring.domain.execution import MAX_LOST, Ending, Outcome, Status, decide
+from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.failure import ErrorClass
+from mainspring.domain.retry_decision import MAX_LOST, Ending, decide
 from mainspring.domain.write_door import json_text
 from mainspring.store.engine.dialect import store_now
 from mainspring.store.engine.lists import chosen

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mainspring.domain.execution import Ending, Outcome, Status, decide
+from mainspring.domain.execution import Outcome, Status
 from mainspring.domain.failure import ErrorClass, Failure, failure_of
+from mainspring.domain.retry_decision import Ending, decide
 from mainspring.domain.write_door import clean_text, json_text, result_text
 from mainspring.errors import JobCancelledError, JobTimeoutError, LeaseLostError
 from mainspring.store.queue import finishes, service_attempts

@@ -11,7 +11,7 @@ from mainspring.domain.execution import STOP_SECONDS, Attempt, Outcome, Stage, S
 from mainspring.errors import NotRetryableError
 from mainspring.store.engine.dialect import store_now, store_now_plus
 from mainspring.store.engine.lists import one_of
-from mainspring.store.recovery import retries
+from mainspring.store.recovery import requeue_failed
 from mainspring.store.runs.execution_rows import from_history, from_live, read_json
 from mainspring.store.runs.index_ends import none_ended_before
 from mainspring.store.tables import attempts, executions, executions_live
@@ -235,7 +235,7 @@ def retry(connection: sa.Connection, execution: Execution) -> bool:
     Raises:
         NotRetryableError: Another execution with its unique key is live.
     """
-    refused = retries.retry_each(connection, [execution])
+    refused = requeue_failed.retry_each(connection, [execution])
     holder = refused.get(execution.id)
     if holder is not None:
         raise NotRetryableError(

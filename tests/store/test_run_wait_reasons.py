@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from mainspring.domain.access import Scope
 from mainspring.store.engine.dialect import present_instant
-from mainspring.store.runs import executions, run_waits
-from mainspring.store.runs.run_waits import Span, Waits
+from mainspring.store.runs import executions, run_wait_reasons
+from mainspring.store.runs.run_wait_reasons import Span, Waits
 from mainspring.store.tables import execution_logs
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ async def waits(lab: Lab, run_id: UUID) -> Waits:
     def read(connection: sa.Connection) -> Waits:
         run = executions.get(connection, Scope(lab.environment), run_id)
         assert run is not None
-        return run_waits.of_run(connection, run, run.started_at, present_instant(connection))
+        return run_wait_reasons.of_run(connection, run, run.started_at, present_instant(connection))
 
     return await lab.database.read(read)
 

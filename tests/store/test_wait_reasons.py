@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mainspring.domain.rate import Rate
-from mainspring.store.queue.waits import Wait, waiting_for
+from mainspring.store.queue.wait_reasons import Wait, waiting_for
 
 if TYPE_CHECKING:
     from uuid import UUID
