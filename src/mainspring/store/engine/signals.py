@@ -1,7 +1,7 @@
 """Signals: hints that there may be something to do. Never the truth: every loop also polls.
 
-Within a process a signal sets an event. Between processes PostgreSQL carries it by NOTIFY, at most one per topic every
-50 ms; SQLite shows by its data version that another process has committed.
+Within a process a signal sets an event. Between processes PostgreSQL carries it by NOTIFY, one every 50 ms on the
+average and a few at once after a pause; SQLite shows by its data version that another process has committed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mainspring.store.engine.database import Database
     from mainspring.world import World
 
-COALESCE_SECONDS: Final = 0.05
+NOTIFY_SECONDS: Final = 0.05
+"""Between two notifications of a process, on the average: each one wakes every node."""
+NOTIFY_BURST: Final = 4
+"""How many may go at once after a pause, so that what comes one by one is not late."""
 WORK: Final = "work"
 """The topic of executions that became ready."""
 TOLD: Final = "told"
@@ -146,21 +149,28 @@ class NotifySignals:
         self._pending: set[str] = set()
         self._task = world.spawn(self._listen_for_life(), name="mainspring-listen")
         self._sender: asyncio.Task[None] | None = None
+        self._rested_at = world.monotonic()
 
     def send(self, topic: str) -> None:
-        """Notify within 50 ms, once for all that is said until then."""
+        """Notify at once, or within 50 ms where much is said, once for all that is said until then."""
         self._pending.add(topic)
         if self._sender is None or self._sender.done():
             self._sender = self._world.spawn(self._notify(), name="mainspring-notify")
 
     async def _notify(self) -> None:
-        # The first signal goes at once, so that an idle system answers at once; what follows within 50 ms is one.
         while self._pending:
+            if wait := self._next_in():
+                await self._world.sleep(wait)
             topics, self._pending = sorted(self._pending), set()
             # A lost hint costs one poll interval, and the loops report the trouble of the database themselves.
             with suppress(StoreError):
                 await self._database.tx(lambda connection, topics=topics: self._say(connection, topics))
-            await self._world.sleep(COALESCE_SECONDS)
+
+    def _next_in(self) -> float:
+        """Return the seconds until one more may go, by the instant at which a whole burst might (GCRA, ITU-T I.371)."""
+        now = self._world.monotonic()
+        self._rested_at = max(now, self._rested_at) + NOTIFY_SECONDS
+        return max(0.0, self._rested_at - NOTIFY_BURST * NOTIFY_SECONDS - now)
 
     def _say(self, connection: sa.Connection, topics: list[str]) -> None:
         statement = sa.text("select pg_notify(:channel, topic) from unnest(cast(:topics as text[])) topic")
