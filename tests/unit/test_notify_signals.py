@@ -32,7 +32,7 @@ class Listening:
         """Take a statement."""
         self.heard.append(said["topics"])
 
-    async def tx(self, work: Callable[[Any], Any]) -> None:
+    async def read(self, work: Callable[[Any], Any]) -> None:
         """Run `work` with itself as the connection."""
         work(self)
 

@@ -162,9 +162,10 @@ class NotifySignals:
             if wait := self._next_in():
                 await self._world.sleep(wait)
             topics, self._pending = sorted(self._pending), set()
-            # A lost hint costs one poll interval, and the loops report the trouble of the database themselves.
+            # A lost hint costs one poll interval, and the loops report the trouble of the database themselves. A read
+            # makes one journey to the server for its one statement, where a transaction makes three.
             with suppress(StoreError):
-                await self._database.tx(lambda connection, topics=topics: self._say(connection, topics))
+                await self._database.read(lambda connection, topics=topics: self._say(connection, topics))
 
     def _next_in(self) -> float:
         """Return the seconds until one more may go, by the instant at which a whole burst might (GCRA, ITU-T I.371)."""
