@@ -27,6 +27,11 @@ FULL = 500
 WORLD = RealWorld()
 
 
+def end_of_one() -> Finish:
+    """Return the end of an attempt."""
+    return Finish(WORLD.new_id(), 1, "job", Status.SUCCEEDED, Outcome.SUCCEEDED, 0)
+
+
 @dataclass
 class SlowLane:
     """A lane whose transactions end when the test says so, each having written all that it is asked to."""
@@ -45,11 +50,17 @@ class SlowLane:
 
 @dataclass
 class Bench:
-    """Ends on their way, over a lane that the test holds; so it does the writes of words by themselves."""
+    """Ends on their way, over a lane that the test holds; so it does the writes of words by themselves.
+
+    Attributes:
+        written: How many ends each transaction has written.
+        soon: What ends right after the next one of them.
+    """
 
     lane: SlowLane = field(default_factory=SlowLane)
     database: SlowLane = field(default_factory=SlowLane)
     written: list[int] = field(default_factory=list[int])
+    soon: list[Finish] = field(default_factory=list[Finish])
 
     def __post_init__(self) -> None:
         """Take the lane."""
@@ -61,10 +72,12 @@ class Bench:
     def _on_written(self, written: Sequence[Finish | Release], fenced: Sequence[Finish | Release]) -> None:
         assert not fenced
         self.written.append(len(written))
+        while self.soon:
+            asyncio.get_running_loop().call_soon(self.acknowledgements.add, self.soon.pop())
 
     async def end(self, count: int) -> list[Finish]:
         """Let so many attempts end, and what that sets off begin."""
-        ends = [Finish(WORLD.new_id(), 1, "job", Status.SUCCEEDED, Outcome.SUCCEEDED, 0) for _ in range(count)]
+        ends = [end_of_one() for _ in range(count)]
         for end in ends:
             self.acknowledgements.add(end)
         await self.settle()
@@ -177,3 +190,22 @@ async def test_what_is_given_up_is_written_no_more(bench: Bench) -> None:
     assert all(transaction.cancelled() for transaction in bench.lane.under_way)
     assert not any(bench.acknowledgements.has(end.id, 1) for end in ends)
     assert bench.written == []
+
+
+async def test_what_is_given_up_before_its_writer_began_leaves_room_for_the_next(bench: Bench) -> None:
+    bench.acknowledgements.add(end_of_one())
+    bench.acknowledgements.give_up()
+    await asyncio.wait_for(bench.acknowledgements.drain(), 5)
+
+    ends = await bench.end(1)
+    await bench.write(ends)
+    assert bench.written == [1]
+
+
+async def test_what_ends_in_the_moment_in_which_the_writer_is_over_is_written(bench: Bench) -> None:
+    first, late = await bench.end(1), end_of_one()
+    bench.soon.append(late)
+
+    await bench.write(first)
+    await bench.write([late])
+    assert bench.written == [1, 1]

@@ -63,16 +63,20 @@ class Acknowledgements:
     def add(self, end: Finish | Release | HandOver) -> None:
         """Write an end, or that the work goes on elsewhere, as soon as the write under way is done."""
         self._ends.append(end)
-        if not self._writers or (len(self._ends) == _MOST_AT_ONCE and self._may_go_along()):
-            self._writers.add(self._world.spawn(self._write_all(), name="mainspring-acknowledgements"))
+        if not self._writers or (len(self._ends) == _MOST_AT_ONCE and len(self._writers) < _MOST_WRITERS):
+            writer = self._world.spawn(self._write_all(), name="mainspring-acknowledgements")
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)  # one that is cancelled before its first step
 
-    def _may_go_along(self) -> bool:
-        """Whether a batch may be sent before the one under way is written: a full one, so that the store is not idle.
+    def _may_take(self) -> bool:
+        """Whether a writer is to take a batch: any while it is alone, else a full one, so that the store is not idle.
 
-        Not after one with words of handlers: if that had to be tried again, it would come after the ends of some of
+        But not after one with words of handlers: if that had to be tried again, it would come after the ends of some of
         those handlers, and their fences would refuse what they said.
         """
-        return len(self._ends) >= _MOST_AT_ONCE and len(self._writers) <= _MOST_WRITERS and not self._tells_words
+        if len(self._writers) == 1:
+            return bool(self._ends)
+        return len(self._ends) >= _MOST_AT_ONCE and not self._tells_words
 
     async def drain(self) -> None:
         """Return when everything that was added is written."""
@@ -91,14 +95,14 @@ class Acknowledgements:
 
     async def _write_all(self) -> None:
         try:
-            while self._ends and (len(self._writers) == 1 or self._may_go_along()):
+            while self._may_take():
                 batch, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
                 self._writing.append(batch)
                 try:
                     await self._write_batch(batch)
                 finally:
                     self._writing.remove(batch)
-        finally:
+        finally:  # in the same step in which it finds nothing more, so that no end is added to a writer that is over
             self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _write_batch(self, batch: list[Finish | Release | HandOver]) -> None:
