@@ -66,7 +66,7 @@ def serve(
 
 async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str], until_ready: ExitStack) -> None:
     stop = StopSignals()
-    faulthandler.register(signal.SIGQUIT, file=_STANDARD_ERROR, all_threads=True)
+    signal.signal(signal.SIGQUIT, _write_stacks)
     async with serving(app, host=host, port=port, roles=roles) as served:
         stop.node = served.node
         until_ready.close()
@@ -74,6 +74,14 @@ async def _serve(app: Mainspring, *, host: str, port: int, roles: Sequence[str],
         sys.stdout.flush()
         await _tell_of_empty_house(app, served.url)
         await stop.wait()
+
+
+def _write_stacks(*_signal: object) -> None:
+    """Write where each thread is, between two steps of the interpreter.
+
+    `faulthandler.register` would do so at once, and also while other threads run: that has killed a healthy node.
+    """
+    faulthandler.dump_traceback(_STANDARD_ERROR, all_threads=True)
 
 
 async def _tell_of_empty_house(app: Mainspring, url: str | None) -> None:
