@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mainspring.security.payload_cipher import PayloadCipher
     from mainspring.store.engine.database import Connection, Database
 
-FULL = 500
+FULL = 50
 WORLD = RealWorld()
 
 
@@ -66,7 +66,7 @@ class Bench:
         """Take the lane."""
         self.sink = LogAndProgressSink(cast("Database", self.database), WORLD, cast("PayloadCipher", None))
         self.acknowledgements = Acknowledgements(
-            self.lane, self.sink, environment="test", world=WORLD, on_written=self._on_written
+            self.lane, self.sink, environment="test", world=WORLD, on_written=self._on_written, batch=FULL
         )
 
     def _on_written(self, written: Sequence[Finish | Release], fenced: Sequence[Finish | Release]) -> None:

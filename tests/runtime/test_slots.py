@@ -40,6 +40,14 @@ def test_what_runs_leaves_that_much_less_room_of_its_kind(slots: NodeSlots) -> N
     assert (slots.free(ASYNC), slots.running()) == (9, {"async": 1, "thread": 1})
 
 
+def test_a_claim_asks_for_a_batch_of_what_is_free_at_most(clock: Clock) -> None:
+    slots = NodeSlots({ASYNC: SlotBounds(3_000, 3_000)}, shown=ASYNC, world=ManualWorld(clock))
+    asked = [slots.to_claim(ASYNC)]
+    slots.began(ASYNC, 2_000)
+    asked += [slots.to_claim(ASYNC), slots.to_claim(THREAD)]
+    assert asked == [1_500, 1_000, 0]
+
+
 async def test_fixed_slots_stay_what_they_are(clock: Clock) -> None:
     fixed = NodeSlots({ASYNC: SlotBounds(1, 1)}, shown=ASYNC, world=ManualWorld(clock))
     fixed.began(ASYNC)

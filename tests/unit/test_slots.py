@@ -141,3 +141,8 @@ def test_their_number_settles_for_work_that_stays_the_same(controller: SlotContr
         seen.append(controller.look(most_running=running, more_waits=work > running, pressure=FREE))
     assert len(set(seen[100:])) == 1
     assert seen[-1] >= work
+
+
+@pytest.mark.parametrize(("slots", "batch"), [("100", 500), ("1..3000", 1_500), ("4000", 2_000), ("10000", 2_000)])
+def test_a_batch_is_half_of_the_slots_between_bounds(slots: str, batch: int) -> None:
+    assert SlotBounds.read(slots).batch == batch

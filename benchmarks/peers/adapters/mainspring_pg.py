@@ -16,7 +16,7 @@ from mainspring.world import RealWorld
 
 URL = os.environ.get("BENCH_MAINSPRING_URL", PG_URL)
 os.environ.setdefault("MAINSPRING_SECRET_KEY", "0" * 64)
-app = Mainspring(database_url=URL, concurrency=1000, queues=("bench",), log_format="json")
+app = Mainspring(database_url=URL, concurrency=4000, queues=("bench",), log_format="json")
 
 
 @app.job("noop", queue="bench")
@@ -33,11 +33,11 @@ async def nap(payload: dict[str, Any]) -> None:
 
 
 class A(Adapter):
-    """History and log lines kept, durable defaults, 1,000 slots."""
+    """History and log lines kept, durable defaults, 4,000 slots."""
 
     dist, backend, uvloop, has_bulk = "mainspring", "pg", True, True
     bulk_api = "enqueue_many"
-    settings = "uvloop, 1,000 async slots, durable defaults, history row and two JSON log lines per job"
+    settings = "uvloop, 4,000 async slots, durable defaults, history row and two JSON log lines per job"
 
     async def open(self) -> None:
         """Open the store without running anything."""

@@ -23,6 +23,8 @@ LOOKS_BETWEEN_STEPS_DOWN: Final = 5
 _GROWTH: Final = 1.5
 _SHRINKAGE: Final = 0.75
 _MOST: Final = 10_000
+LEAST_BATCH: Final = 500
+_LARGEST_BATCH: Final = 2_000
 _WORDS: Final = re.compile(r"\s*(\d+)\s*(?:\.\.\s*(\d+)\s*)?")
 
 
@@ -75,6 +77,19 @@ class SlotBounds:
     def are_fixed(self) -> bool:
         """Whether the number of slots never changes."""
         return self.lower == self.upper
+
+    @property
+    def batch(self) -> int:
+        """How many executions are claimed at once, and how many ends written.
+
+        Half of the slots, so that the store claims one half and writes its ends while the other half runs. A statement
+        costs the more for each execution the fewer it is for; beyond 2,000 that is no more to be felt, and others wait.
+
+        Example:
+            >>> [SlotBounds.read(slots).batch for slots in (100, 3_000, 10_000)]
+            [500, 1500, 2000]
+        """
+        return max(LEAST_BATCH, min(_LARGEST_BATCH, self.upper // 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,12 +142,15 @@ class LogWriter:
         if not self._max_delay:
             self.flush()
             return
+        due_on = self._flushing_loop
+        if due_on is not None and due_on.is_running():
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a thread, or a program without an event loop: nobody would flush later
             self.flush()
             return
-        if self._flushing_loop is not loop:
+        if due_on is not loop:
             self._flushing_loop = loop
             loop.call_later(self._max_delay, self._flush_on_time)
 

@@ -10,6 +10,7 @@ import logging
 from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
+from mainspring.domain.slots import LEAST_BATCH
 from mainspring.errors import StoreError
 from mainspring.store.queue import finishes, service_attempts
 from mainspring.store.queue.service_attempts import HandOver
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mainspring.world import World
 
 _logger = logging.getLogger(__name__)
-_MOST_AT_ONCE: Final = 500
 _MOST_WRITERS: Final = 2
 _LONGEST_PAUSE: Final = 2.0
 
@@ -39,6 +39,7 @@ class Acknowledgements:
         environment: The node's environment.
         world: For waits between tries.
         on_written: Called with the ends that were written and with those that were fenced off.
+        batch: How many are written at once, at least 1.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Acknowledgements:
         environment: str,
         world: World,
         on_written: Callable[[Sequence[Finish | Release], Sequence[Finish | Release]], None],
+        batch: int = LEAST_BATCH,
     ) -> None:
         self._lane = lane
         self._sink = sink
         self._environment = environment
         self._world = world
         self._on_written = on_written
+        self._batch = batch
         self._ends: list[Finish | Release | HandOver] = []
         self._writing: list[list[Finish | Release | HandOver]] = []
         self._writers: set[asyncio.Task[None]] = set()
@@ -63,7 +66,7 @@ class Acknowledgements:
     def add(self, end: Finish | Release | HandOver) -> None:
         """Write an end, or that the work goes on elsewhere, as soon as the write under way is done."""
         self._ends.append(end)
-        if not self._writers or (len(self._ends) == _MOST_AT_ONCE and len(self._writers) < _MOST_WRITERS):
+        if not self._writers or (len(self._ends) == self._batch and len(self._writers) < _MOST_WRITERS):
             writer = self._world.spawn(self._write_all(), name="mainspring-acknowledgements")
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)  # one that is cancelled before its first step
@@ -76,7 +79,7 @@ class Acknowledgements:
         """
         if len(self._writers) == 1:
             return bool(self._ends)
-        return len(self._ends) >= _MOST_AT_ONCE and not self._tells_words
+        return len(self._ends) >= self._batch and not self._tells_words
 
     async def drain(self) -> None:
         """Return when everything that was added is written."""
@@ -96,7 +99,7 @@ class Acknowledgements:
     async def _write_all(self) -> None:
         try:
             while self._may_take():
-                batch, self._ends = self._ends[:_MOST_AT_ONCE], self._ends[_MOST_AT_ONCE:]
+                batch, self._ends = self._ends[: self._batch], self._ends[self._batch :]
                 self._writing.append(batch)
                 try:
                     await self._write_batch(batch)

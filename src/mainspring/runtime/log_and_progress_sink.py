@@ -116,7 +116,8 @@ class LogAndProgressSink:
 
     def forget(self, execution_id: UUID) -> None:
         """Drop what is counted of an attempt that has ended."""
-        self._line_counts.pop(execution_id, None)
+        if self._line_counts:  # mostly nobody has said anything, and an id is dear to look for
+            self._line_counts.pop(execution_id, None)
 
     def _take(self, most_lines: int | None = _MOST_LINES) -> Said | None:
         said = Said()

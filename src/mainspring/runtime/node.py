@@ -255,6 +255,7 @@ class Node:
             environment=settings.environment,
             world=self._world,
             on_written=self._written,
+            batch=settings.concurrency.batch,
         )
         wakeup = self._signals.wakeup(WORK)
         await self._remote.jobs.refresh()

@@ -91,6 +91,11 @@ class NodeSlots:
         slots = self._kinds.get(kind)
         return 0 if slots is None else max(0, slots.count - slots.running)
 
+    def to_claim(self, kind: ExecutorKind) -> int:
+        """Return how many are to be claimed at once, if there are so many."""
+        slots = self._kinds.get(kind)
+        return 0 if slots is None else min(slots.bounds.batch, self.free(kind))
+
     def claimed(self, kind: ExecutorKind, *, room: int, found: int) -> None:
         """Remember what a claim for so much room has brought: one that took it all has left some, perhaps."""
         self._kinds[kind].more_waits = found >= room

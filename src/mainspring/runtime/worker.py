@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_MOST_AT_ONCE: Final = 500
-"""Half of the usual slots: the store claims one half and writes its ends while the other half runs."""
 _PROMOTE_EVERY: Final = 0.1
 _QUICK_CLAIM: Final = 0.005
 _WORTH_OF_A_ROW: Final = 0.001
@@ -158,7 +156,7 @@ class Worker:
         node_id = self._node_id
         if node_id is None:
             return Turn()
-        free = {kind: min(_MOST_AT_ONCE, self._slots.free(kind)) for kind in self._names}
+        free = {kind: self._slots.to_claim(kind) for kind in self._names}
         if not any(room > 0 for room in free.values()) and not (self._remote and self._remote.has_room):
             return Turn()
         began = self._world.monotonic()

@@ -37,7 +37,7 @@ _BUSY_SECONDS: Final = 30.0
 _FIRST_PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.002
 _COURTESY_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.1
 """How often a writer looks whether others write: after each commit a busy one would wait half a millisecond for it."""
 _SETTINGS: Final = ("synchronous=full", "temp_store=memory", "cache_size=-16000", "wal_autocheckpoint=4000")
 """The log is copied into the file after four times as many pages (16 MB) as SQLite does by itself: a busy node writes

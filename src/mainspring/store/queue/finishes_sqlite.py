@@ -40,8 +40,8 @@ def move(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> Mov
     ids = columns["id"]
     same = {name: said for name, said in said_alike(columns).items() if name != "id"}
     differing = tuple(name for name in columns if name not in same)
-    rows = zip(*(columns[name] for name in differing), strict=True)
-    said: dict[str, object] = {"said": orjson.dumps(list(rows)).decode()}
+    rows = ids if len(differing) == 1 else list(zip(*(columns[name] for name in differing), strict=True))
+    said: dict[str, object] = {"said": orjson.dumps(rows).decode()}
     copied = driver.execute(_copy(differing, frozenset(columns)), same | said | {"now": driver.now()}).rowcount
     # Which ones were fenced off is asked only where some were.
     places: Sequence[int] = range(len(ids)) if copied == len(ids) else driver.json(_held(differing), same | said)
@@ -89,5 +89,7 @@ json_each(:said) said cross join mainspring.executions_live e
 
 
 def _each(differing: tuple[str, ...]) -> dict[str, str]:
-    """Return what reads each of the columns of one end."""
+    """Return what reads each of the columns of one end, which is nothing but an id where nothing else differs."""
+    if len(differing) == 1:
+        return {"id": "said.value"}
     return {name: f"json_extract(said.value, '$[{place}]')" for place, name in enumerate(differing)}
