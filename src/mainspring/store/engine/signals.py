@@ -1,8 +1,8 @@
 """Signals: hints that there may be something to do. Never the truth: every loop also polls.
 
 Within a process a signal sets an event. Between processes PostgreSQL carries it by NOTIFY, one every 50 ms on the
-average and a few at once after a pause; of a file of SQLite the
-system tells that another process has written to it, and its data version shows that this was committed.
+average and a few at once after a pause; of a file of SQLite the system tells that another process has written to it,
+and its data version shows that this was committed.
 """
 
 from __future__ import annotations
