@@ -257,7 +257,7 @@ async def test_a_writer_leaves_a_gap_where_others_write_and_only_there(
     await other.tx(insert("other"))
     await mine.tx(insert("before the next look"))
     assert world.pauses == 0
-    world.seconds = 0.02
+    world.seconds = 0.1
     for number in range(5, 8):
         await mine.tx(insert(f"mine {number}"))
     await mine.close()
