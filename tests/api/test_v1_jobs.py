@@ -206,6 +206,27 @@ class TestAskingTwice:
         answer = await ada.post("/v1/jobs", json={"jobType": "greet", "payload": {"x": 2}}, headers=key)
         assert (answer.status_code, answer.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"priority": 9},
+            {"maxRetries": 0},
+            {"scheduledAt": "2100-01-01T00:00:00Z"},
+            {"uniqueKey": "u"},
+            {"webhook": {"url": "https://hooks.example.com/"}},
+        ],
+    )
+    async def test_the_same_key_with_other_options_is_refused(
+        self, ada: httpx2.AsyncClient, options: dict[str, object]
+    ) -> None:
+        key = {"Idempotency-Key": "k-1"}
+        plain, told = {"jobType": "greet"}, {"jobType": "greet", **options}
+        first = await ada.post("/v1/jobs", json=told, headers=key)
+        again = await ada.post("/v1/jobs", json=told, headers=key)
+        assert (again.status_code, again.json()) == (201, first.json())
+        answer = await ada.post("/v1/jobs", json=plain, headers=key)
+        assert (answer.status_code, answer.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+
     @pytest.mark.parametrize(("user", "organization"), [("bob", "acme"), ("ada", "globex")])
     async def test_keys_of_different_people_do_not_meet(
         self, door: Door, ada: httpx2.AsyncClient, user: str, organization: str

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ACTION: Final = "execution.create"
 _CLEANUP: Final = "cleanup"
+_WHO_AND_WHICH_KEY: Final = frozenset({"organization_id", "user_id", "idempotency_key"})
+_NOTHING_SAID: Final = frozenset({"priority=0", "depends_on=[]", "on_parent_failure=skip"})
 
 
 class OrganizationRequiredError(PermissionDeniedError):
@@ -95,6 +97,17 @@ def owned_by(actor: Actor, options: EnqueueOptions) -> EnqueueOptions:
         whole = verbatim_json([actor.organization_id, actor.subject, options["unique_key"]])
         owned["unique_key"] = hashlib.sha256(whole.encode()).hexdigest()
     return owned
+
+
+def said_beside_the_payload(actor: Actor, options: EnqueueOptions) -> list[str]:
+    """Return what tells an actor's request from another one with the same job and payload.
+
+    Nothing for the application: a handler asks again with its key in a later attempt, and its `run_at` has moved on.
+    """
+    if actor.is_application:
+        return []
+    said = [f"{option}={value}" for option, value in sorted(options.items()) if option not in _WHO_AND_WHICH_KEY]
+    return [words for words in said if words not in _NOTHING_SAID]
 
 
 def within_sight(actor: Actor, job_name: str, payloads: Sequence[object]) -> Sequence[object]:

@@ -137,6 +137,7 @@ class ExecutionCommands:
 
             return await enqueue_in_transaction.insert(self._database, tx, new)
         owner = verbatim_json([options.get("organization_id"), options.get("user_id")])
+        said = creation.said_beside_the_payload(actor, options)
 
         def accept(connection: Connection) -> list[UUID]:
             if not actor.is_application:
@@ -144,7 +145,7 @@ class ExecutionCommands:
             if key is None:
                 ids = enqueues.insert(connection, new)
             else:
-                ids = idempotency.insert_once(connection, owner, key, new)
+                ids = idempotency.insert_once(connection, owner, key, new, said=said)
             if not actor.is_application:
                 creation.record(self._audit, connection, actor, new, ids)
             return ids

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _keys = idempotency_keys.c
 
 
-def insert_once(connection: sa.Connection, actor: str, key: str, new: Sequence[NewExecution]) -> list[UUID]:
+def insert_once(
+    connection: sa.Connection, actor: str, key: str, new: Sequence[NewExecution], *, said: Sequence[str] = ()
+) -> list[UUID]:
     """Accept executions under an idempotency key, or return the ones that were accepted under it before.
 
     Args:
@@ -32,17 +34,21 @@ def insert_once(connection: sa.Connection, actor: str, key: str, new: Sequence[N
         actor: Whose key it is: two actors may use the same one.
         key: The key.
         new: The executions; each has its place under the key.
+        said: What the request says beside jobs and payloads; the same request again says the same.
 
     Raises:
         IdempotencyConflictError: The key was used for another request.
     """
     return [
-        _insert_one(connection, actor, key if place == 0 else f"{key}#{place}", item) for place, item in enumerate(new)
+        _insert_one(connection, actor, key if place == 0 else f"{key}#{place}", item, said)
+        for place, item in enumerate(new)
     ]
 
 
-def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecution) -> UUID:
-    fingerprint = hashlib.sha256(f"{item.job_name}|{item.payload}".encode()).hexdigest()
+def _insert_one(connection: sa.Connection, actor: str, key: str, item: NewExecution, said: Sequence[str]) -> UUID:
+    # Keys from before options counted still hold for requests that say none.
+    options = f"|{verbatim_json(list(said))}" if said else ""
+    fingerprint = hashlib.sha256(f"{item.job_name}|{item.payload}{options}".encode()).hexdigest()
     before = claim(connection, item.environment, actor, key, fingerprint=fingerprint, execution_id=item.id)
     return enqueues.insert(connection, [item])[0] if before is None else before
 
