@@ -59,7 +59,7 @@ class JobFailed(MainspringError):  # noqa: N818 - the name of the public contrac
     def __init__(self, job: Job[object]) -> None:
         """Name the job and its error."""
         self.failure = failure = job.failure
-        told = f"{failure.type}: {failure.message}" if failure else "no error was kept"
+        told = ": ".join(filter(None, (failure.type, failure.message))) if failure else "no error was kept"
         super().__init__(f"job {job.name!r} failed with {told}; the original exception is this one's cause")
         self.job = job
 
