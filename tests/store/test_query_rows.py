@@ -93,6 +93,11 @@ class TestQueryRows:
         assert await shop.rows(statement, {"wanted": None}) == [{"n": 1000}]
         assert await shop.rows(statement, {"wanted": "globex"}) == [{"n": 334}]
 
+    async def test_names_the_columns_of_a_query_without_rows(self, shop: Shop) -> None:
+        query = Query("SELECT id, day FROM shop_orders WHERE id < 0")
+        batches = [batch async for batch in query_rows(shop.url, query, {}, world=shop.world)]
+        assert [(batch.names, list(batch.rows)) for batch in batches] == [(("id", "day"), [])]
+
     async def test_streams_even_a_query_without_end(self, shop: Shop) -> None:
         batches = query_rows(shop.url, Query(ENDLESS), {}, world=shop.world, size=10)
         found = [row for _ in range(3) for [row] in (await anext(batches)).rows]

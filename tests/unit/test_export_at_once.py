@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,9 +66,16 @@ async def test_a_format_that_needs_the_types_of_all_rows_keeps_them(
         await bench.content("orders", "parquet")
 
 
-async def test_a_report_without_rows_is_an_empty_file(bench: Bench) -> None:
-    result = await bench.export({"reportType": "orders", "format": "csv", "filters": {"least": str(ROWS)}})
-    assert (result["recordCount"], result["fileSize"]) == (0, 0)
+@pytest.mark.parametrize(("kind", "size"), [("csv", len("id,note,total\r\n")), ("jsonl", 0)])
+async def test_a_report_without_rows_still_has_its_header(bench: Bench, kind: str, size: int) -> None:
+    result = await bench.export({"reportType": "orders", "format": kind, "filters": {"least": str(ROWS)}})
+    assert (result["recordCount"], result["fileSize"]) == (0, size)
+
+
+async def test_a_report_without_rows_has_its_columns_where_types_are_needed(bench: Bench, tmp_path: Path) -> None:
+    result = await bench.export({"reportType": "orders", "format": "parquet", "filters": {"least": str(ROWS)}})
+    table: Any = import_module("pyarrow.parquet").read_table(next((tmp_path / "exports").glob("orders_*.parquet")))
+    assert (result["recordCount"], table.num_rows, table.column_names) == (0, 0, ["id", "note", "total"])
 
 
 async def test_rows_are_counted_as_written_while_they_are_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

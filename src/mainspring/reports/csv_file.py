@@ -39,7 +39,7 @@ class Csv:
     media_type = "text/csv; charset=utf-8"
 
     def writer(self, file: BinaryIO, columns: Mapping[str, ColumnType], scratch: Path) -> RowWriter:  # noqa: ARG002 - it needs no scratch
-        """Begin a file with its header; a report without rows has no columns, and its file is empty."""
+        """Begin a file with its header; where no columns are known, the file of a report without rows is empty."""
         if columns:
             file.write((",".join([_field(harmless_text(name)) for name in columns]) + _END).encode())
         return _CsvWriter(file)

@@ -150,6 +150,8 @@ class ExportPipeline:
         if isinstance(batch, TupleBatch):
             self._know(batch.names)
             _, writer = self._begun()
+            if not batch.rows:
+                return 0
             if isinstance(writer, TupleWriter) and writer.write_tuples(batch.rows):
                 return self._count_written(len(batch.rows))
         chunk = batch()
@@ -163,6 +165,8 @@ class ExportPipeline:
     def _keep_chunk(self, rows: Spool, batch: Batch) -> int:
         chunk = batch()
         self._know(chunk.names)
+        if not chunk.size:
+            return 0
         try:
             rows.append(chunk)
         except (TypeError, ValueError, AttributeError, pickle.PicklingError) as trouble:

@@ -26,7 +26,7 @@ class TupleBatch(NamedTuple):
 
     Attributes:
         names: The names of their columns.
-        rows: At least one; each with a value for each name.
+        rows: Each with a value for each name; none where the whole report has none.
     """
 
     names: tuple[str, ...]

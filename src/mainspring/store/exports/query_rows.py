@@ -23,7 +23,7 @@ class ReportSourceError(MainspringError):
 
 
 class RowBatch(NamedTuple):
-    """Some rows of a query, each with one value for each name."""
+    """Some rows of a query, each with one value for each name; none only in the first batch of a query without rows."""
 
     names: tuple[str, ...]
     rows: Sequence[Iterable[Any]]
@@ -65,6 +65,8 @@ def query_rows(
     url: str, query: Query, values: Mapping[str, object], *, world: World, size: int = ROWS_PER_FETCH
 ) -> AsyncGenerator[RowBatch, None]:
     """Return the rows of a query, which may only read, as they come: `size` of them are in memory at a time.
+
+    There is always a first batch, so that the columns of a query without rows are known too.
 
     When the consumer stops early (`aclose`, an error, a cancellation), a query under way is stopped and the connection
     closed before control returns.

@@ -35,6 +35,7 @@ async def postgresql_rows(
                 names = tuple(column.name for column in statement.get_attributes())
                 refuse_doubled(names, where)
                 cursor = await statement.cursor(*arguments)
+                yield RowBatch(names, await cursor.fetch(size))
                 while rows := await cursor.fetch(size):
                     yield RowBatch(names, rows)
         except (driver.PostgresError, driver.InterfaceError) as trouble:

@@ -29,6 +29,8 @@ async def sqlite_rows(
     reader = _Reader(Path(sa.make_url(url).database or ""), query, values, size)
     thread = world.thread_pool(1, name="report-rows")
     try:
+        rows = await run_in_thread(thread, reader.next_rows)
+        yield RowBatch(reader.names, rows)
         while rows := await run_in_thread(thread, reader.next_rows):
             yield RowBatch(reader.names, rows)
     finally:
