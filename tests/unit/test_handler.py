@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from pydantic import AfterValidator, BaseModel
 
 from mainspring import JobContext, provided
 from mainspring.domain.job import ExecutorKind, JobDefinition
@@ -64,6 +65,22 @@ def test_a_payload_that_does_not_fit_names_its_fields() -> None:
     handler = bind(annotated_context, job_name="digest")
     with pytest.raises(InvalidPayloadError, match="'digest': payload: Input should be a valid integer"):
         handler.read_payload("many", "digest")
+
+
+def refuse_odd_rows(_value: int) -> int:
+    raise ValueError("rows must be even")
+
+
+class EvenRows(BaseModel):
+    rows: Annotated[int, AfterValidator(refuse_odd_rows)]
+
+
+def takes_even_rows(payload: EvenRows) -> None: ...
+
+
+def test_a_payload_that_its_own_rule_refuses_says_what_the_rule_says() -> None:
+    with pytest.raises(InvalidPayloadError, match="'digest': rows: rows must be even"):
+        bind(takes_even_rows, job_name="digest").read_payload({"rows": 3}, "digest")
 
 
 def test_the_default_of_the_parameter_stands_where_there_is_no_payload() -> None:

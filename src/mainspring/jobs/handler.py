@@ -182,7 +182,8 @@ def _validated(adapter: TypeAdapter[Any], payload: object, job_name: str) -> obj
         return adapter.validate_python(payload)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'payload'}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc']) or 'payload'}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False, include_input=False)[:10]
         )
         msg = f"the payload does not fit job {job_name!r}: {problems}"
