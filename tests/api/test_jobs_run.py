@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
+from mainspring import Retry
 from mainspring.domain.access import Role
 from mainspring.errors import JobNotFoundError, PermanentError
 from tests.api import remote_job
@@ -52,6 +53,14 @@ async def operator(door: Door, gate: Gate) -> AsyncIterator[httpx2.AsyncClient]:
     async def _broken() -> None:
         raise PermanentError("no such mailbox")
 
+    @door.app.job("flaky")
+    async def _flaky() -> None:
+        raise ConnectionError("no mailbox at the moment")
+
+    @door.app.job("stubborn", retry=Retry(max_retries=1))
+    async def _stubborn() -> None:
+        raise ConnectionError("no mailbox at the moment")
+
     @door.app.job("unwanted", condition=lambda: False)
     async def _unwanted() -> None: ...
 
@@ -81,6 +90,16 @@ async def test_a_run_is_answered_when_it_has_ended(door: Door, operator: httpx2.
     assert body["timing"]["startedAt"] <= body["timing"]["completedAt"]
     [entry] = await door.audit("digest")
     assert (entry.action, entry.actor) == ("job.run", "olga")
+
+
+async def test_a_job_that_declares_no_retries_fails_at_once(operator: httpx2.AsyncClient) -> None:
+    answer = await operator.post("/jobs/flaky/run")
+    assert (answer.status_code, answer.json()["status"]) == (200, "FAILED")
+
+
+async def test_a_job_that_declares_retries_has_them(operator: httpx2.AsyncClient) -> None:
+    answer = await operator.post("/jobs/stubborn/run", params={"wait": 0.1})
+    assert (answer.status_code, answer.json()["status"]) == (202, "PENDING")
 
 
 async def test_without_a_body_the_payload_is_what_its_type_says(operator: httpx2.AsyncClient) -> None:

@@ -29,6 +29,7 @@ def context_alone(ctx: JobContext[Any]) -> None: ...
 def payload_alone(request: dict[str, Any]) -> None: ...
 def both(ctx: JobContext[Any], request: dict[str, Any]) -> None: ...
 def annotated_context(run: JobContext[int], number: int) -> None: ...
+def documented_context(run: Annotated[JobContext[int], "whose run it is"], number: int) -> None: ...
 def with_dependency(number: int, *, mailer: str = provided(lambda: "mailer")) -> None: ...
 def nothing() -> None: ...
 
@@ -40,6 +41,7 @@ def nothing() -> None: ...
         (payload_alone, None, "request", None),
         (both, "ctx", "request", None),
         (annotated_context, "run", "number", int),
+        (documented_context, "run", "number", int),
         (with_dependency, None, "number", int),
         (nothing, None, None, None),
         (functools.partial(annotated_context), "run", "number", int),
@@ -52,6 +54,35 @@ def test_a_signature_says_what_a_handler_takes(
     assert (handler.context_parameter, handler.payload_parameter) == (context, payload)
     assert handler.payload_type is payload_type
     assert set(handler.dependencies) == ({"mailer"} if function is with_dependency else set())
+
+
+def is_even(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"{number} is odd")
+    return number
+
+
+def has_a_name(things: dict[str, Any]) -> dict[str, Any]:
+    if "name" not in things:
+        raise ValueError("it has no name")
+    return things
+
+
+def ruled(number: Annotated[int, AfterValidator(is_even), ["not hashable"]]) -> None: ...
+def ruled_dictionary(things: Annotated[dict[str, Any], AfterValidator(has_a_name)]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "fits", "wrong", "told"),
+    [(ruled, 2, 3, "payload: 3 is odd"), (ruled_dictionary, {"name": "a"}, {}, "payload: it has no name")],
+)
+def test_the_rules_of_an_annotation_are_asked(
+    function: Callable[..., object], fits: object, wrong: object, told: str
+) -> None:
+    handler = bind(function, job_name="digest")
+    assert handler.read_payload(fits, "digest") == fits
+    with pytest.raises(InvalidPayloadError, match=told):
+        handler.read_payload(wrong, "digest")
 
 
 def test_a_parameter_that_nobody_can_give_is_refused_with_the_way_out() -> None:

@@ -160,7 +160,10 @@ class JobCommands:
         await self._audit.require(actor, Permission.WRITE_ADMIN_SETTINGS, _RUN, target)
         said = options or {}
         job = await self._executions.job(name)
-        new = self._executions.requests.make(job, [payload], Trigger.API, {**said, "user_id": actor.subject})
+        # Who triggers a run waits for what comes of it: it is tried again only where its code or the request says so.
+        is_retried = job.definition.on_demand or job.definition.retry is not None
+        once: EnqueueOptions = {} if is_retried else {"max_retries": 0}
+        new = self._executions.requests.make(job, [payload], Trigger.API, {**once, **said, "user_id": actor.subject})
 
         def accept(connection: Connection) -> UUID:
             request = [_RUN, name, payload, *(f"{option}={value}" for option, value in said.items())]

@@ -137,8 +137,8 @@ def bind(function: Callable[..., object], *, job_name: str) -> Handler:
         function=function,
         context_parameter=context_parameter,
         payload_parameter=payload_parameter,
-        payload_type=None if payload_type in _PLAIN or _is_plain_dict(payload_type) else payload_type,
-        result_type=hints.get("return"),
+        payload_type=None if _is_plain(payload_type) else payload_type,
+        result_type=_without_rules(hints.get("return")),
         dependencies=dependencies,
         is_async=inspect.iscoroutinefunction(function),
         payload_default=payload_default,
@@ -149,7 +149,9 @@ def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
     target = authors_function(function)
     names: dict[str, Any] = dict(inspect.getclosurevars(target).nonlocals) if hasattr(target, "__code__") else {}
     try:
-        return typing.get_type_hints(target, localns={"JobContext": JobContext, "JobResult": JobResult, **names})
+        return typing.get_type_hints(
+            target, localns={"JobContext": JobContext, "JobResult": JobResult, **names}, include_extras=True
+        )
     except NameError as error:
         if not typing.cast("dict[str, object]", getattr(target, "__annotations__", {})):
             return {}
@@ -161,12 +163,20 @@ def _hints(function: Callable[..., object], job_name: str) -> dict[str, Any]:
 
 
 def _takes_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
-    annotation = hints.get(parameter.name)
+    annotation = _without_rules(hints.get(parameter.name))
     return parameter.name in _CONTEXT_NAMES or (typing.get_origin(annotation) or annotation) is JobContext
 
 
-def _is_plain_dict(annotation: Any) -> bool:  # noqa: ANN401 - an annotation may be anything
-    return typing.get_origin(annotation) is dict and typing.get_args(annotation) in {(str, Any), (str, object)}
+def _without_rules(annotation: Any) -> Any:  # noqa: ANN401 - an annotation may be anything
+    """Return the type in an `Annotated`, whose rules are for what comes from outside: payloads."""
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+
+
+def _is_plain(annotation: Any) -> bool:  # noqa: ANN401 - an annotation may be anything
+    """Whether any JSON fits; where it has rules, they are asked."""
+    if typing.get_origin(annotation) is dict:
+        return typing.get_args(annotation) in {(str, Any), (str, object)}
+    return typing.get_origin(annotation) is not typing.Annotated and annotation in _PLAIN
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - an annotation may be anything
