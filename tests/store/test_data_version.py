@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -173,6 +174,12 @@ async def test_a_write_is_told_once_and_also_if_nobody_listened_yet(tmp_path: Pa
         file.write_text("something")
         assert await writes.next(within=LONG)
         assert not await writes.next(within=0.001)
+
+
+def test_other_systems_tell_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(OSError, match="this system has no inotify"):
+        FileWrites(str(tmp_path))
 
 
 def test_a_file_that_is_not_there_cannot_be_listened_to(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import Final
 
 from mainspring.store.engine.signals import Wakeup
@@ -29,9 +30,9 @@ class FileWrites:
     def __init__(self, path: str) -> None:
         import ctypes  # no node on PostgreSQL needs it
 
-        library = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(library, "inotify_init1"):
+        if sys.platform != "linux":
             raise OSError("this system has no inotify")
+        library = ctypes.CDLL(None, use_errno=True)
         self._descriptor: int = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify gives no more descriptors")
