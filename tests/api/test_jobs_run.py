@@ -97,9 +97,10 @@ async def test_a_job_that_declares_no_retries_fails_at_once(operator: httpx2.Asy
     assert (answer.status_code, answer.json()["status"]) == (200, "FAILED")
 
 
-async def test_a_job_that_declares_retries_has_them(operator: httpx2.AsyncClient) -> None:
-    answer = await operator.post("/jobs/stubborn/run", params={"wait": 0.1})
-    assert (answer.status_code, answer.json()["status"]) == (202, "PENDING")
+async def test_a_job_that_declares_retries_has_them(door: Door, operator: httpx2.AsyncClient) -> None:
+    answer = await operator.post("/jobs/stubborn/run?wait=0")
+    run = await door.services.commands.executions.get(door.app.commands_and_actor()[1].scope, UUID(answer.json()["id"]))
+    assert (answer.status_code, run.max_retries) == (202, 1)
 
 
 async def test_without_a_body_the_payload_is_what_its_type_says(operator: httpx2.AsyncClient) -> None:
